@@ -1,0 +1,1 @@
+"""Doppia: a programmable double-entry ledger behind an HTTP API. Start reading at accounting/transactions.py."""

@@ -1,0 +1,1 @@
+"""The rules of double entry: pure functions on plain values, standard library only."""

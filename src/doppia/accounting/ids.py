@@ -1,0 +1,53 @@
+"""Ids: UUIDs in order of time that carry their ledger and the place in its log where they were born.
+
+The layout is a UUID of version 8 (RFC 9562), most significant bits first; see docs/adr/0004.
+
+    32 bits   seconds since 1970 at which the object was created
+    32 bits   number of the ledger, of which 16 + 12 + 4 bits stand around the version and the variant
+    48 bits   sequence of the log record that created the object
+    10 bits   0 for the object itself, n for the n-th entry that the record wrote
+
+So an id names its ledger before any database is asked, the record's sequence makes it unique without randomness, and
+sorting ids of a ledger as text sorts them by time.
+"""
+
+import re
+from typing import Final, NamedTuple
+
+LEDGER_NUMBER_MAX: Final = 2**32 - 1
+ORDINAL_BITS: Final = 10
+
+_UUID: Final = re.compile(r"([0-9a-f]{8})-([0-9a-f]{4})-8([0-9a-f]{3})-([89ab][0-9a-f]{3})-([0-9a-f]{12})", re.ASCII)
+
+
+class Id(NamedTuple):
+    """An id taken apart. `seconds` since 1970, UTC."""
+
+    seconds: int
+    ledger: int
+    sequence: int
+    ordinal: int
+
+    def __str__(self) -> str:
+        return format_id(self.seconds, self.ledger, self.sequence, self.ordinal)
+
+
+def format_id(seconds: int, ledger: int, sequence: int, ordinal: int = 0) -> str:
+    """Write an id as a lower-case UUID."""
+    low = 1 << 63 | (ledger & 0xF) << 58 | sequence << ORDINAL_BITS | ordinal
+    return f"{seconds:08x}-{ledger >> 16:04x}-8{ledger >> 4 & 0xFFF:03x}-{low >> 48:04x}-{low & 0xFFFFFFFFFFFF:012x}"
+
+
+def parse_id(text: str) -> Id | None:
+    """Take an id apart; None when `text` is no id of ours, whatever its letters' case."""
+    match = _UUID.fullmatch(text if text.islower() else text.lower())
+    if match is None:
+        return None
+    seconds, ledger_high, ledger_middle, low_high, low_low = (int(group, 16) for group in match.groups())
+    low = low_high << 48 | low_low
+    return Id(
+        seconds,
+        ledger_high << 16 | ledger_middle << 4 | low >> 58 & 0xF,
+        low >> ORDINAL_BITS & (1 << 48) - 1,
+        low & (1 << ORDINAL_BITS) - 1,
+    )

@@ -1,0 +1,81 @@
+"""Money: whole numbers of a currency's smallest unit, and how people read them."""
+
+import re
+from typing import Final, NamedTuple
+
+from doppia.accounting.currencies import ISO_4217_EXPONENTS
+from doppia.accounting.errors import InvalidCurrency
+
+AMOUNT_MAX: Final = 10**36
+EXPONENT_MAX: Final = 30
+
+_CUSTOM_CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}", re.ASCII)
+
+
+class Currency(NamedTuple):
+    """A unit of account. Two units with one code and different exponents are different units.
+
+    Attributes:
+        code: of ISO 4217, or a custom one.
+        exponent: digits after the point; one whole unit is 10**exponent minor units.
+    """
+
+    code: str
+    exponent: int
+
+
+def currency(code: str, exponent: int | None) -> Currency:
+    """Return the currency that a caller means by `code`, with the exponent of ISO 4217 where it gives one.
+
+    Raises:
+        InvalidCurrency: the code is malformed; an ISO code comes in lower case or with another exponent than the
+            standard's; a custom code comes without an exponent, or with one outside 0 to 30.
+    """
+    if _CUSTOM_CODE.fullmatch(code) is None:
+        raise InvalidCurrency(
+            currency=code,
+            reason="a code is 1 to 32 letters, digits, '_', '-' or '.', and starts with a letter or a digit",
+        )
+    standard = ISO_4217_EXPONENTS.get(code.upper())
+    if standard is not None:
+        if code != code.upper():
+            raise InvalidCurrency(currency=code, reason=f"the ISO 4217 code is written {code.upper()!r}")
+        if exponent not in (None, standard):
+            raise InvalidCurrency(
+                currency=code,
+                reason=f"ISO 4217 gives it the exponent {standard}, not {exponent}; leave currency_exponent out, "
+                "or name a custom unit by another code",
+            )
+        return Currency(code, standard)
+    if exponent is None:
+        raise InvalidCurrency(
+            currency=code, reason="it is not a code of ISO 4217, and a custom unit needs a currency_exponent"
+        )
+    if not 0 <= exponent <= EXPONENT_MAX:
+        raise InvalidCurrency(
+            currency=code, reason=f"currency_exponent is {exponent}; it goes from 0 to {EXPONENT_MAX}"
+        )
+    return Currency(code, exponent)
+
+
+def format_amount(amount: int, exponent: int) -> str:
+    """Write minor units as a person reads them: 123456 at exponent 2 is "1,234.56", -5 at exponent 2 is "-0.05"."""
+    digits = str(abs(amount)).rjust(exponent + 1, "0")
+    whole, fraction = digits[: len(digits) - exponent], digits[len(digits) - exponent :]
+    grouped = f"{int(whole):,}"
+    return ("-" if amount < 0 else "") + (f"{grouped}.{fraction}" if exponent else grouped)
+
+
+def parse_amount(text: str, exponent: int) -> int:
+    """Read what `format_amount` writes; fewer decimals than the exponent are filled up, more are refused.
+
+    Raises:
+        ValueError: not a decimal number, or finer than the smallest unit.
+    """
+    match = re.fullmatch(r"(-?)(\d[\d,]*)(?:\.(\d+))?", text, re.ASCII)
+    if match is None:
+        raise ValueError(f"{text!r} is not a decimal number such as 1,234.56")
+    sign, whole, fraction = match.group(1), match.group(2).replace(",", ""), match.group(3) or ""
+    if len(fraction) > exponent:
+        raise ValueError(f"{text!r} has {len(fraction)} decimals; this unit has {exponent}")
+    return int(sign + whole + fraction.ljust(exponent, "0"))

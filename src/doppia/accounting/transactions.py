@@ -1,0 +1,502 @@
+"""What a transaction does to its accounts, or why it is refused. START READING HERE.
+
+`decide` is the rule of double entry, and all of it: no I/O, no clock, no randomness. `create`, `revise` and `reverse`
+say what may happen to a transaction in its life and ask `decide` about its entries:
+
+    pending ──> posted      both final; a posted one is corrected by a reversal
+       └──────> archived    counts in no balance
+
+Entries are append-only. Changing the status, entries or time of a pending transaction discards its entries and writes
+new ones. An account's `lock_version` grows by one for each entry written on it, and for each entry discarded on it that
+no new entry of the same change succeeds; a discarded entry's successor is the next new one on the same account.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Final, Literal, NamedTuple
+
+from doppia.accounting.accounts import Account
+from doppia.accounting.balances import BalanceName, Direction, Sums, balance
+from doppia.accounting.errors import (
+    AccountDiscarded,
+    AlreadyReversed,
+    AmountOutOfRange,
+    BalanceLockFailed,
+    LockVersionMismatch,
+    NotReversible,
+    ObjectNotFound,
+    OneSided,
+    ParameterInvalid,
+    TooFewEntries,
+    TooManyEntries,
+    TransactionFinal,
+    Unbalanced,
+)
+from doppia.accounting.money import AMOUNT_MAX, Currency
+
+ENTRIES_MAX: Final = 1000
+
+Status = Literal["pending", "posted", "archived"]
+Comparison = Literal["gt", "gte", "eq", "not_eq", "lte", "lt"]
+
+
+class Guard(NamedTuple):
+    """A balance lock: the balance of this name, after the whole transaction, must compare so with the bound."""
+
+    balance: BalanceName
+    comparison: Comparison
+    bound: int
+
+
+class Leg(NamedTuple):
+    """An entry asked for.
+
+    Attributes:
+        account: its sequence.
+        account_id: as the caller wrote it, for the answer when there is no such account.
+        amount: minor units, 0 to 10^36.
+        lock_version: what the account's must be before the transaction; None asks nothing.
+        effective_at: None takes the transaction's.
+    """
+
+    account: int
+    account_id: str
+    direction: Direction
+    amount: int
+    lock_version: int | None = None
+    guards: tuple[Guard, ...] = ()
+    effective_at: datetime | None = None
+    metadata: Mapping[str, str] | None = None
+
+
+class Entry(NamedTuple):
+    """An entry as it was written; it never changes.
+
+    Attributes:
+        sequence: of the log record that wrote it.
+        ordinal: its place among the entries of that record, from 1.
+        account: the account as it stands with this entry; `lock_version` and `sums` are those after it. Of an entry
+            written as archived, they are the account's as it was, for such an entry changes nothing.
+        status: of the transaction when the entry was written.
+    """
+
+    sequence: int
+    ordinal: int
+    account: Account
+    direction: Direction
+    amount: int
+    status: Status
+    effective_at: datetime
+    metadata: Mapping[str, str]
+
+
+class Discard(NamedTuple):
+    """The end of a pending entry.
+
+    Attributes:
+        account: the account as it stands with the discard, where no new entry succeeds the discarded one; else as it
+            stands with the successor, which takes the discard into its sums.
+        has_successor: whether a new entry of the same change took its place.
+    """
+
+    entry: Entry
+    account: Account
+    has_successor: bool
+
+
+class Posting(NamedTuple):
+    """What a change does.
+
+    Attributes:
+        accounts: those that change, by sequence, as they stand afterwards.
+        steps: for each leg in order, its account as it stands with that entry.
+        discards: for each discarded entry in order.
+    """
+
+    accounts: dict[int, Account]
+    steps: list[Account]
+    discards: list[Discard]
+
+
+@dataclass(slots=True, frozen=True)
+class Draft:
+    """A transaction asked for. `effective_at` None means the time it is recorded."""
+
+    legs: Sequence[Leg]
+    status: Status = "pending"
+    description: str | None = None
+    external_id: str | None = None
+    effective_at: datetime | None = None
+    ledgerable_type: str | None = None
+    ledgerable_id: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True, frozen=True)
+class Transaction:
+    """A transaction at one of its versions.
+
+    Attributes:
+        id: as the wire shows it.
+        sequence: of the log record that created it; unique in its ledger.
+        version: counts its changes, from 0.
+        entries: those in force; of an archived transaction, those it had last.
+        reverses, reversed_by: sequences of transactions; `reversed_by` is the reversal that is not archived.
+    """
+
+    id: str
+    sequence: int
+    version: int
+    status: Status
+    entries: tuple[Entry, ...]
+    description: str | None
+    external_id: str | None
+    effective_at: datetime
+    posted_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    metadata: Mapping[str, str]
+    ledgerable_type: str | None = None
+    ledgerable_id: str | None = None
+    archived_reason: str | None = None
+    reverses: tuple[int, str] | None = None
+    reversed_by: tuple[int, str] | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class Change:
+    """An accepted change: the transaction as it now is, and what it did to accounts.
+
+    Attributes:
+        wrote_entries: whether this change wrote the transaction's entries, rather than keeping those it had.
+    """
+
+    transaction: Transaction
+    accounts: Mapping[int, Account]
+    discards: Sequence[Discard]
+    wrote_entries: bool
+
+
+def decide(
+    status: Status, legs: Sequence[Leg], accounts: Mapping[int, Account], discarded: Sequence[Entry] = ()
+) -> Posting:
+    """Say what `legs` in this status do to `accounts`, in place of the pending entries `discarded`.
+
+    Guards are tested on the balances after the whole change, against all time; a leg's lock_version on the account
+    before it. Entries written as archived change no account.
+
+    Args:
+        status: that the entries will have.
+        legs: the entries asked for, in order.
+        accounts: every account named, by sequence; a missing one does not exist.
+        discarded: pending entries in force that the change ends, in order.
+
+    Raises, the first that holds, in this order:
+        TooFewEntries, TooManyEntries, AmountOutOfRange, OneSided, ObjectNotFound, AccountDiscarded, Unbalanced,
+        LockVersionMismatch, BalanceLockFailed.
+    """
+    _check_shape(legs)
+    _check_accounts(legs, accounts)
+    _check_balanced(legs, accounts)
+    for leg in legs:
+        account = accounts[leg.account]
+        if leg.lock_version is not None and leg.lock_version != account.lock_version:
+            raise LockVersionMismatch(
+                ledger_account_id=account.id,
+                lock_version=account.lock_version,
+                lock_version_expected=leg.lock_version,
+            )
+    if status == "archived":
+        return Posting({}, [accounts[leg.account] for leg in legs], _end(discarded, accounts).discards)
+    posting = _apply(status, legs, accounts, discarded)
+    _check_guards(legs, posting.accounts)
+    return posting
+
+
+def _check_shape(legs: Sequence[Leg]) -> None:
+    if not legs:
+        raise TooFewEntries(parameter="ledger_entries")
+    if len(legs) > ENTRIES_MAX:
+        raise TooManyEntries(count=len(legs), count_max=ENTRIES_MAX)
+    sides = set()
+    for position, leg in enumerate(legs):
+        if not 0 <= leg.amount <= AMOUNT_MAX:
+            raise AmountOutOfRange(parameter=f"ledger_entries[{position}].amount", amount=leg.amount)
+        sides.add(leg.direction)
+    if len(sides) == 1:
+        raise OneSided(missing="debit" if "credit" in sides else "credit")
+
+
+def _check_accounts(legs: Sequence[Leg], accounts: Mapping[int, Account]) -> None:
+    for position, leg in enumerate(legs):
+        account = accounts.get(leg.account)
+        where = f"ledger_entries[{position}].ledger_account_id"
+        if account is None or account.id != leg.account_id:
+            raise ObjectNotFound(object="ledger_account", id=leg.account_id, parameter=where)
+        if not account.is_open:
+            raise AccountDiscarded(ledger_account_id=account.id, parameter=where)
+
+
+def _check_balanced(legs: Sequence[Leg], accounts: Mapping[int, Account]) -> None:
+    totals: dict[Currency, list[int]] = {}
+    for leg in legs:
+        total = totals.setdefault(accounts[leg.account].currency, [0, 0])
+        total[leg.direction == "credit"] += leg.amount
+    for unit, (debits, credits_) in totals.items():
+        if debits != credits_:
+            raise Unbalanced(currency=unit.code, currency_exponent=unit.exponent, debits=debits, credits=credits_)
+
+
+def _apply(status: Status, legs: Sequence[Leg], accounts: Mapping[int, Account], discarded: Sequence[Entry]) -> Posting:
+    ending: defaultdict[int, list[Entry]] = defaultdict(list)
+    for entry in discarded:
+        ending[entry.account.sequence].append(entry)
+    after: dict[int, Account] = {}
+    steps = []
+    discards: dict[int, Discard] = {}
+    for leg in legs:
+        before = after.get(leg.account) or accounts[leg.account]
+        sums = before.sums
+        successor_of = ending[leg.account].pop(0) if ending.get(leg.account) else None
+        if successor_of is not None:
+            sums = _without(sums, successor_of)
+        step = before._replace(lock_version=before.lock_version + 1, sums=_with(sums, status, leg))
+        after[leg.account] = step
+        steps.append(step)
+        if successor_of is not None:
+            discards[successor_of.ordinal] = Discard(successor_of, step, has_successor=True)
+    rest = _end([entry for entries in ending.values() for entry in entries], {**accounts, **after})
+    discards |= {discard.entry.ordinal: discard for discard in rest.discards}
+    return Posting(after | rest.accounts, steps, [discards[entry.ordinal] for entry in discarded])
+
+
+def _end(discarded: Sequence[Entry], accounts: Mapping[int, Account]) -> Posting:
+    """End pending entries that nothing succeeds: each is a step of its account."""
+    after: dict[int, Account] = {}
+    discards = []
+    for entry in discarded:
+        before = after.get(entry.account.sequence) or accounts[entry.account.sequence]
+        step = before._replace(lock_version=before.lock_version + 1, sums=_without(before.sums, entry))
+        after[step.sequence] = step
+        discards.append(Discard(entry, step, has_successor=False))
+    return Posting(after, [], discards)
+
+
+def _with(sums: Sums, status: Status, leg: Leg) -> Sums:
+    posted_credits, posted_debits, pending_credits, pending_debits = sums
+    if status == "posted":
+        if leg.direction == "credit":
+            posted_credits += leg.amount
+        else:
+            posted_debits += leg.amount
+    elif leg.direction == "credit":
+        pending_credits += leg.amount
+    else:
+        pending_debits += leg.amount
+    return Sums(posted_credits, posted_debits, pending_credits, pending_debits)
+
+
+def _without(sums: Sums, pending: Entry) -> Sums:
+    if pending.direction == "credit":
+        return sums._replace(pending_credits=sums.pending_credits - pending.amount)
+    return sums._replace(pending_debits=sums.pending_debits - pending.amount)
+
+
+def _check_guards(legs: Sequence[Leg], accounts: Mapping[int, Account]) -> None:
+    for position, leg in enumerate(legs):
+        for guard in leg.guards:
+            account = accounts[leg.account]
+            amount = balance(guard.balance, account.sums, account.normal_balance).amount
+            if not holds(amount, guard.comparison, guard.bound):
+                raise BalanceLockFailed(
+                    parameter=f"ledger_entries[{position}].{guard.balance}_balance_amount",
+                    ledger_account_id=account.id,
+                    balance=guard.balance,
+                    amount=amount,
+                    comparison=guard.comparison,
+                    bound=guard.bound,
+                )
+
+
+def holds(amount: int, comparison: Comparison, bound: int) -> bool:
+    """Say whether `amount` compares so with `bound`."""
+    match comparison:
+        case "gt":
+            return amount > bound
+        case "gte":
+            return amount >= bound
+        case "eq":
+            return amount == bound
+        case "not_eq":
+            return amount != bound
+        case "lte":
+            return amount <= bound
+        case "lt":
+            return amount < bound
+
+
+def create(
+    draft: Draft,
+    accounts: Mapping[int, Account],
+    *,
+    id_: str,
+    sequence: int,
+    recorded_at: datetime,
+    reverses: Transaction | None = None,
+) -> Change:
+    """Make a transaction of `draft`, as record `sequence` of the log.
+
+    Raises:
+        What `decide` raises.
+    """
+    posting = decide(draft.status, draft.legs, accounts)
+    effective_at = draft.effective_at or recorded_at
+    transaction = Transaction(
+        id=id_,
+        sequence=sequence,
+        version=0,
+        status=draft.status,
+        entries=_entries(draft.legs, posting.steps, draft.status, sequence, effective_at),
+        description=draft.description,
+        external_id=draft.external_id,
+        effective_at=effective_at,
+        posted_at=recorded_at if draft.status == "posted" else None,
+        created_at=recorded_at,
+        updated_at=recorded_at,
+        metadata=draft.metadata,
+        ledgerable_type=draft.ledgerable_type,
+        ledgerable_id=draft.ledgerable_id,
+        reverses=(reverses.sequence, reverses.id) if reverses else None,
+    )
+    return Change(transaction, posting.accounts, posting.discards, wrote_entries=True)
+
+
+def _entries(
+    legs: Sequence[Leg], steps: Sequence[Account], status: Status, sequence: int, effective_at: datetime
+) -> tuple[Entry, ...]:
+    return tuple(
+        Entry(
+            sequence,
+            ordinal,
+            step,
+            leg.direction,
+            leg.amount,
+            status,
+            leg.effective_at or effective_at,
+            leg.metadata or {},
+        )
+        for ordinal, (leg, step) in enumerate(zip(legs, steps, strict=True), 1)
+    )
+
+
+def revise(
+    transaction: Transaction,
+    changes: Mapping[str, Any],
+    accounts: Mapping[int, Account],
+    *,
+    sequence: int,
+    recorded_at: datetime,
+) -> Change:
+    """Change a transaction, as record `sequence` of the log.
+
+    Args:
+        transaction: as it stands, with its entries in force.
+        changes: new values by field name: `description`, `external_id`, `effective_at`, `status`, `legs`,
+            `ledgerable_type`, `ledgerable_id`, `metadata` (merged in; a key of value None or "" is removed). A field
+            that is absent keeps its value.
+        accounts: those of the entries in force and of the new legs, by sequence.
+        sequence: of the record.
+        recorded_at: its time.
+
+    Raises, the first that holds, in this order:
+        TransactionFinal: it is posted, and more than metadata and external_id is to change, or archived, and more than
+            metadata is.
+        ParameterInvalid: it is to be archived and given new entries at once.
+        What `decide` raises.
+    """
+    changeable = {"pending": list(changes), "posted": ["metadata", "external_id"], "archived": ["metadata"]}[
+        transaction.status
+    ]
+    if not changes.keys() <= set(changeable):
+        raise TransactionFinal(status=transaction.status, changeable=changeable)
+    status: Status = changes.get("status") or transaction.status
+    plain = {name: changes[name] for name in _PLAIN_FIELDS if name in changes}
+    changed = replace(
+        transaction,
+        version=transaction.version + 1,
+        updated_at=recorded_at,
+        metadata=merge_metadata(transaction.metadata, changes.get("metadata") or {}),
+        **plain,
+    )
+    if changes.keys().isdisjoint({"status", "legs", "effective_at"}):
+        return Change(changed, {}, (), wrote_entries=False)
+    effective_at = changes.get("effective_at") or transaction.effective_at
+    if status == "archived":
+        if changes.get("legs") is not None:
+            raise ParameterInvalid(
+                parameter="ledger_entries", reason="can't be replaced in the change that archives the transaction"
+            )
+        ended = _end(transaction.entries, accounts)
+        archived = replace(changed, status=status, effective_at=effective_at)
+        return Change(archived, ended.accounts, ended.discards, wrote_entries=False)
+    legs = changes.get("legs")
+    if legs is None:
+        legs = [_again(entry, transaction, effective_at) for entry in transaction.entries]
+    posting = decide(status, legs, accounts, transaction.entries)
+    rewritten = replace(
+        changed,
+        status=status,
+        effective_at=effective_at,
+        posted_at=recorded_at if status == "posted" else None,
+        entries=_entries(legs, posting.steps, status, sequence, effective_at),
+    )
+    return Change(rewritten, posting.accounts, posting.discards, wrote_entries=True)
+
+
+_PLAIN_FIELDS: Final = ("description", "external_id", "ledgerable_type", "ledgerable_id")
+
+
+def _again(entry: Entry, transaction: Transaction, effective_at: datetime) -> Leg:
+    """Ask for an entry in force anew; one that had the transaction's effective_at follows it."""
+    follows = entry.effective_at == transaction.effective_at
+    return Leg(
+        entry.account.sequence,
+        entry.account.id,
+        entry.direction,
+        entry.amount,
+        effective_at=effective_at if follows else entry.effective_at,
+        metadata=entry.metadata,
+    )
+
+
+def merge_metadata(metadata: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
+    """Return `metadata` with `changes` merged in; a key whose new value is None or "" is removed."""
+    merged = {**metadata, **changes}
+    return {key: value for key, value in merged.items() if value}
+
+
+_OPPOSITE: Final[Mapping[Direction, Direction]] = {"credit": "debit", "debit": "credit"}
+
+
+def reversal(transaction: Transaction, draft: Draft) -> Draft:
+    """Return the draft that undoes `transaction`: its entries with the sides exchanged, the rest from `draft`.
+
+    Args:
+        transaction: the one to reverse, with its entries in force.
+        draft: without legs; its effective_at None takes that of `transaction`.
+
+    Raises, the first that holds, in this order:
+        NotReversible: it is not posted.
+        AlreadyReversed: it has a reversal that is not archived.
+    """
+    if transaction.status != "posted":
+        raise NotReversible(status=transaction.status)
+    if transaction.reversed_by is not None:
+        raise AlreadyReversed(reversed_by=transaction.reversed_by[1])
+    legs = [
+        Leg(entry.account.sequence, entry.account.id, _OPPOSITE[entry.direction], entry.amount)
+        for entry in transaction.entries
+    ]
+    return replace(draft, legs=legs, effective_at=draft.effective_at or transaction.effective_at)

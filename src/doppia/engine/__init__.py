@@ -1,0 +1,1 @@
+"""What the service can do: each function is one database transaction that locks, decides and records."""

@@ -1,0 +1,1 @@
+"""The recorded form of history: canonical bytes of the log, pure."""

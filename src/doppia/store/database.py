@@ -1,0 +1,178 @@
+"""The database: its connections, the named queries, and its faults in our words. The only importer of the driver."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from importlib.resources import files
+import re
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+
+from doppia.accounting.errors import LedgerError, OutcomeUnknown, Unavailable
+
+CONNECTIONS_MAX: Final = 12
+CONNECT_TIMEOUT_SECONDS: Final = 5
+STATEMENT_TIMEOUT_SECONDS: Final = 60
+
+Connection = asyncpg.pool.PoolConnectionProxy | asyncpg.Connection
+
+_AWAY: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.DiskFullError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.QueryCanceledError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.LockNotAvailableError,
+)
+
+
+class ConstraintViolatedError(Exception):
+    """A constraint of the schema refused a write: a race that another process won, or a bug of ours.
+
+    Attributes:
+        constraint: its name, without the shard suffix that Citus adds.
+    """
+
+    def __init__(self, constraint: str, message: str) -> None:
+        super().__init__(f"{constraint}: {message}")
+        self.constraint = constraint
+
+
+def load_queries(module: str) -> dict[str, str]:
+    """Return the named queries of `store/<module>.sql`.
+
+    Each begins with a line `-- name: NAME`; comments up to the query belong to it and travel with it, so that the
+    server's own statistics show the name.
+    """
+    text = files("doppia.store").joinpath(f"{module}.sql").read_text(encoding="utf-8")
+    parts = re.split(r"^-- name: (\w+)$", text, flags=re.MULTILINE)[1:]
+    return {name: f"-- {name}{body.rstrip().rstrip(';')}" for name, body in zip(parts[::2], parts[1::2], strict=True)}
+
+
+class Database:
+    """The connections of one process. Open it before use."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._pool: asyncpg.Pool | None = None
+
+    async def open(self) -> None:
+        """Connect.
+
+        Raises:
+            Unavailable: the database can't be reached.
+        """
+        with faults():
+            self._pool = await asyncpg.create_pool(
+                self._url,
+                min_size=2,
+                max_size=CONNECTIONS_MAX,
+                timeout=CONNECT_TIMEOUT_SECONDS,
+                init=_prepare_connection,
+                server_settings=session_settings(),
+            )
+
+    async def close(self) -> None:
+        """Let the connections finish and go; those that take longer than ten seconds are cut."""
+        if self._pool is None:
+            return
+        try:
+            await asyncio.wait_for(self._pool.close(), 10)
+        except TimeoutError:
+            self._pool.terminate()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Lend a connection for reads.
+
+        Raises:
+            Unavailable: the database can't be reached.
+        """
+        assert self._pool is not None, "the database is opened before it is used"
+        with faults():
+            async with self._pool.acquire(timeout=CONNECT_TIMEOUT_SECONDS) as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def tx(self) -> AsyncIterator[Connection]:
+        """Lend a connection for one database transaction, committed at the end unless an exception passes through.
+
+        Raises:
+            Unavailable: the database can't be reached, or was lost before the commit: nothing happened.
+            OutcomeUnknown: it was lost while committing.
+            ConstraintViolatedError: nothing happened.
+        """
+        async with self.connection() as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                yield connection
+            except BaseException:
+                if not connection.is_closed():
+                    await transaction.rollback()
+                raise
+            try:
+                await transaction.commit()
+            except (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError) as error:
+                raise OutcomeUnknown from error
+
+
+def session_settings() -> dict[str, str]:
+    """Return the settings that every session of ours runs under."""
+    return {
+        "application_name": "doppia",
+        "search_path": "doppia",
+        "timezone": "UTC",
+        "jit": "off",
+        "statement_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s",
+        "idle_in_transaction_session_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s",
+        # Every query of ours is meant for an index. A table that was empty when its statistics were taken must not
+        # talk the planner out of it, a minute and a hundred thousand rows later.
+        "enable_seqscan": "off",
+        # Unknown to plain PostgreSQL, which ignores it; on Citus it makes the driver's type look-ups fast.
+        "citus.override_table_visibility": "off",
+    }
+
+
+async def _prepare_connection(connection: asyncpg.Connection) -> None:
+    # As text a numeric is an exact int both ways; the driver's Decimal rounds in arithmetic and prints exponents.
+    await connection.set_type_codec("numeric", schema="pg_catalog", encoder=str, decoder=int, format="text")
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        encoder=lambda value: msgspec.json.encode(value).decode(),
+        decoder=msgspec.json.decode,
+        format="text",
+    )
+
+
+@contextmanager
+def faults() -> Iterator[None]:
+    """Turn the driver's errors into ours, by class and constraint name, never by text.
+
+    Raises:
+        Unavailable: the database is away, shutting down, out of space, read-only, or gave up waiting for a lock.
+        ConstraintViolatedError: a constraint refused the statement.
+    """
+    try:
+        yield
+    except (LedgerError, ConstraintViolatedError):
+        raise
+    except asyncpg.IntegrityConstraintViolationError as error:
+        # A worker of Citus leaves the name out of its field; there it stands quoted in the message.
+        name = error.constraint_name or (re.findall(r'"(\w+)"', str(error)) or ["unknown"])[-1]
+        raise ConstraintViolatedError(re.sub(r"_\d{6,}$", "", name), str(error)) from error
+    except _AWAY as error:
+        raise Unavailable from error
+
+

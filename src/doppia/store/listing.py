@@ -1,0 +1,96 @@
+"""Pages of a list: composes a named query from filters that stand beside it, an order and a place to go on from.
+
+A list may span ledgers, so each query takes the newest rows of every ledger by an index and merges them. The rows of a
+ledger stand in the order of their sequence, which is that of their time; across ledgers time decides, then the ledger.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+Fragments = Mapping[str, str]
+
+
+class Place(NamedTuple):
+    """A row's place in the order: its time, its ledger, and its key in the ledger."""
+
+    time: datetime
+    ledger: int
+    key: int
+
+
+class Order(NamedTuple):
+    """How a list is sorted.
+
+    Attributes:
+        time: column of the time that sorts; `created_at`, or another that has an index with the key.
+        key: column that makes rows of a ledger distinct.
+        key_shift: how many bits the key has below the sequence of the log record that created the row.
+        direction: of both.
+    """
+
+    time: str
+    key: str
+    key_shift: int
+    direction: Literal["asc", "desc"]
+
+
+def compose(
+    query: str,
+    fragments: Fragments,
+    filters: Sequence[tuple[str, Any]],
+    *,
+    ledgers: Sequence[int],
+    order: Order,
+    after: Place | None,
+    limit: int,
+) -> tuple[str, list[Any]]:
+    """Return the text of a page's query and its arguments.
+
+    Args:
+        query: with the marks /* where */ and /* order */ inside its part for one ledger and /* merge */ at its end;
+            $1 takes the ledgers, $2 the limit.
+        fragments: conditions by filter name, each with ? where its value goes.
+        filters: name and value of each filter.
+        ledgers: to list from.
+        order: of the rows.
+        after: the place of the last row of the page before.
+        limit: rows at most.
+    """
+    arguments: list[Any] = [list(ledgers), limit]
+    conditions = []
+
+    def place(value: Any) -> str:
+        arguments.append(value)
+        return f"${len(arguments)}"
+
+    for name, value in filters:
+        parts = fragments[name].split("?")
+        mark = place(value)
+        conditions.append(mark.join(parts))
+    if after is not None:
+        conditions += _beyond(order, [place(part) for part in after], single=len(ledgers) == 1)
+    where = "".join(f" and ({condition})" for condition in conditions)
+    by_time = [] if order.time == "created_at" else [order.time]
+    inner = ", ".join(f"{column} {order.direction}" for column in [*by_time, order.key])
+    outer = ", ".join(f"{column} {order.direction}" for column in [order.time, "ledger_id", order.key])
+    text = query.replace("/* where */", where).replace("/* order */", inner).replace("/* merge */", outer)
+    return text, arguments
+
+
+def _beyond(order: Order, marks: Sequence[str], *, single: bool) -> list[str]:
+    time, ledger, key = (f"{mark}::{kind}" for mark, kind in zip(marks, ("timestamptz", "bigint", "bigint"), strict=True))
+    sign = "<" if order.direction == "desc" else ">"
+    if order.time != "created_at":
+        row = f"({order.time}, ledger_id, {order.key}) {sign} ({time}, {ledger}, {key})"
+        # Said again by the index's own columns, which lets it start at the place.
+        near = f"{order.time} {sign}= {time}"
+        return [f"({order.time}, {order.key}) {sign} ({time}, {key}) and {ledger} > 0" if single else f"{near} and {row}"]
+    if single:
+        return [f"{order.key} {sign} {key} and {time} is not null and {ledger} > 0"]
+    row = f"(created_at, ledger_id, {order.key}) {sign} ({time}, {ledger}, {key})"
+    if order.direction == "desc":
+        bound = f"log_position(g.ledger_id, {time}) + 1"
+        return [f"{order.key} < ({bound}) << {order.key_shift}", row]
+    bound = f"log_position(g.ledger_id, {time} - interval '1 microsecond')"
+    return [f"{order.key} >= ({bound}) << {order.key_shift}", row]

@@ -1,0 +1,429 @@
+-- The core: organizations and their keys, ledgers with their logs, accounts, transactions and entries.
+--
+-- One schema for plain PostgreSQL and Citus: every table of a ledger begins its primary key with ledger_id, and every
+-- constraint stays within one ledger. Ids are numbers here, (ledger_id, sequence of the record that created the
+-- object); accounting/ids.py turns them into the UUIDs of the wire. Each invariant of ARCHITECTURE.md that a constraint
+-- can hold is held here: by CHECK, UNIQUE and FOREIGN KEY where one row decides, and by a trigger per statement where
+-- several rows do, so that a whole group of transactions is checked at once.
+
+create type key_role as enum ('read', 'write', 'admin');
+create type direction as enum ('debit', 'credit');
+create type transaction_status as enum ('pending', 'posted', 'archived');
+
+create domain minor_units as numeric check (value >= 0 and scale(value) = 0);
+comment on domain minor_units is 'A whole number >= 0 of a currency''s smallest unit; sums may pass 10^36.';
+
+create table organizations (
+    id uuid primary key,
+    name text not null,
+    created_at timestamptz not null
+);
+
+create table api_keys (
+    id uuid primary key,
+    organization_id uuid not null references organizations,
+    name text not null,
+    role key_role not null,
+    digest bytea not null unique,
+    created_at timestamptz not null,
+    revoked_at timestamptz
+);
+comment on column api_keys.digest is 'SHA-256 of the key, which is 256 random bits; the key itself is nowhere.';
+
+create table organization_log (
+    organization_id uuid not null references organizations,
+    sequence bigint not null,
+    recorded_at timestamptz not null,
+    actor uuid,
+    kind text not null,
+    payload jsonb not null,
+    primary key (organization_id, sequence)
+);
+comment on table organization_log is 'What happened to an organization itself: keys, and ledgers created and purged.';
+
+create table ledgers (
+    ledger_id bigint primary key check (ledger_id between 1 and 4294967295),
+    organization_id uuid not null references organizations,
+    name text not null,
+    description text,
+    metadata jsonb not null default '{}',
+    created_at timestamptz not null,
+    updated_at timestamptz not null
+);
+create index ledgers_organization_id_idx on ledgers (organization_id, created_at, ledger_id);
+create index ledgers_metadata_idx on ledgers using gin (metadata jsonb_path_ops);
+
+create table ledger_heads (
+    ledger_id bigint primary key references ledgers,
+    sequence bigint not null check (sequence >= 1),
+    recorded_at timestamptz not null,
+    discarded_at timestamptz
+) with (fillfactor = 20);
+comment on table ledger_heads is 'Where each log ends. Whoever writes to a ledger locks its row here first.';
+
+create table log (
+    ledger_id bigint not null,
+    sequence bigint not null,
+    object_sequence bigint not null,
+    recorded_at timestamptz not null,
+    payload bytea not null,
+    primary key (ledger_id, sequence)
+);
+comment on column log.object_sequence is 'Of the record that created the object this record is about; 1 is the ledger.';
+comment on column log.payload is 'Canonical bytes of the record: proof/records.py.';
+create index log_changes_idx on log (ledger_id, object_sequence, sequence) where object_sequence <> sequence;
+
+create table accounts (
+    ledger_id bigint not null references ledgers,
+    account_sequence bigint not null,
+    name text not null,
+    description text,
+    currency text not null,
+    currency_exponent smallint not null check (currency_exponent between 0 and 30),
+    normal_balance direction not null,
+    external_id text,
+    ledgerable_type text,
+    ledgerable_id text,
+    metadata jsonb not null default '{}',
+    created_at timestamptz not null,
+    updated_at timestamptz not null,
+    discarded_at timestamptz,
+    primary key (ledger_id, account_sequence)
+);
+create unique index accounts_external_id_key on accounts (ledger_id, external_id)
+    where external_id is not null and discarded_at is null;
+create index accounts_name_idx on accounts (ledger_id, name);
+create index accounts_updated_at_idx on accounts (ledger_id, updated_at);
+create index accounts_metadata_idx on accounts using gin (metadata jsonb_path_ops) where metadata <> '{}';
+
+create table balances (
+    ledger_id bigint not null,
+    account_sequence bigint not null,
+    lock_version bigint not null check (lock_version >= 0),
+    posted_credits minor_units not null,
+    posted_debits minor_units not null,
+    pending_credits minor_units not null,
+    pending_debits minor_units not null,
+    primary key (ledger_id, account_sequence),
+    foreign key (ledger_id, account_sequence) references accounts
+) with (fillfactor = 50);
+comment on table balances is 'The four sums of each account, apart from its other fields so that posting writes short rows.';
+
+create table transactions (
+    ledger_id bigint not null,
+    transaction_sequence bigint not null,
+    entries_sequence bigint not null,
+    created_at timestamptz not null,
+    updated_at timestamptz not null,
+    effective_at timestamptz not null,
+    posted_at timestamptz,
+    reverses_sequence bigint,
+    status transaction_status not null,
+    version integer not null check (version >= 0),
+    description text,
+    external_id text,
+    ledgerable_type text,
+    ledgerable_id text,
+    archived_reason text,
+    metadata jsonb not null default '{}',
+    primary key (ledger_id, transaction_sequence),
+    check ((status = 'posted') = (posted_at is not null)),
+    foreign key (ledger_id, reverses_sequence) references transactions (ledger_id, transaction_sequence)
+);
+comment on column transactions.entries_sequence is 'Of the log record that wrote the entries in force.';
+create unique index transactions_external_id_key on transactions (ledger_id, external_id)
+    where external_id is not null and status <> 'archived';
+create index transactions_archived_external_id_idx on transactions (ledger_id, external_id)
+    where external_id is not null and status = 'archived';
+create unique index transactions_reverses_key on transactions (ledger_id, reverses_sequence)
+    where reverses_sequence is not null and status <> 'archived';
+create index transactions_effective_at_idx on transactions (ledger_id, effective_at, transaction_sequence);
+create index transactions_metadata_idx on transactions using gin (metadata jsonb_path_ops) where metadata <> '{}';
+
+create table entries (
+    ledger_id bigint not null,
+    entry bigint not null,
+    transaction_sequence bigint not null,
+    account_sequence bigint not null,
+    lock_version bigint,
+    created_at timestamptz not null,
+    effective_at timestamptz not null,
+    direction direction not null,
+    status transaction_status not null,
+    amount minor_units not null check (amount <= 1e36),
+    posted_credits minor_units,
+    posted_debits minor_units,
+    pending_credits minor_units,
+    pending_debits minor_units,
+    primary key (ledger_id, entry),
+    check ((status = 'archived') = (lock_version is null)),
+    check ((posted_credits is null) = (lock_version is null))
+);
+comment on column entries.entry is 'Sequence of the log record that wrote it * 1024 + its ordinal in that record.';
+comment on column entries.lock_version is 'Of the account with this entry; null for one written as archived, as are the four sums after it.';
+create unique index entries_account_key on entries (ledger_id, account_sequence, lock_version);
+
+create table discards (
+    ledger_id bigint not null,
+    entry bigint not null,
+    sequence bigint not null,
+    discarded_at timestamptz not null,
+    account_sequence bigint not null,
+    lock_version bigint not null,
+    posted_credits minor_units,
+    posted_debits minor_units,
+    pending_credits minor_units,
+    pending_debits minor_units,
+    primary key (ledger_id, entry),
+    foreign key (ledger_id, entry) references entries
+);
+comment on table discards is 'The end of a pending entry, by the log record of this sequence.';
+comment on column discards.posted_credits is 'The four sums after it, where the discard is a step of its own; null where a successor entry has the same lock_version.';
+create index discards_account_idx on discards (ledger_id, account_sequence, lock_version);
+create index discards_sequence_idx on discards (ledger_id, sequence);
+
+create table entry_metadata (
+    ledger_id bigint not null,
+    entry bigint not null,
+    updated_at timestamptz not null,
+    metadata jsonb not null,
+    primary key (ledger_id, entry),
+    foreign key (ledger_id, entry) references entries
+);
+comment on table entry_metadata is 'The metadata of entries that have any or once had.';
+create index entry_metadata_metadata_idx on entry_metadata using gin (metadata jsonb_path_ops);
+
+create table idempotency_keys (
+    ledger_id bigint not null,
+    digest bytea not null,
+    request_digest bytea not null,
+    sequence bigint,
+    status smallint not null,
+    answer bytea,
+    primary key (ledger_id, digest)
+);
+comment on table idempotency_keys is 'Keys that accepted writes consumed; ledger_id 0 holds those of no ledger.';
+comment on column idempotency_keys.digest is 'Of organization, route and key.';
+comment on column idempotency_keys.request_digest is 'Of the path''s parameters and the body.';
+comment on column idempotency_keys.answer is 'The first answer''s body; null where the log record of this sequence yields the same bytes.';
+
+-- I1, I14: the entries of a record balance in each unit, belong to a transaction that points at them and to accounts of
+-- the same ledger; I2: none is ahead of its account's balance, and the newest says what the balance says.
+create function check_entries() returns trigger language plpgsql as $$
+declare
+    wrong record;
+begin
+    select n.ledger_id, n.entry >> 10 as sequence, a.currency,
+           sum(case n.direction when 'debit' then n.amount else -n.amount end) as difference
+      into wrong
+      from written n
+      left join accounts a on a.ledger_id = n.ledger_id and a.account_sequence = n.account_sequence
+      left join transactions t on t.ledger_id = n.ledger_id and t.transaction_sequence = n.transaction_sequence
+           and t.entries_sequence = n.entry >> 10 and t.status = n.status
+     group by n.ledger_id, n.entry >> 10, a.currency, a.currency_exponent
+    having sum(case n.direction when 'debit' then n.amount else -n.amount end) <> 0
+        or count(a.account_sequence) <> count(*) or count(t.transaction_sequence) <> count(*)
+     limit 1;
+    if found then
+        raise exception 'entries of record % of ledger % do not balance in %, or their account or transaction is missing',
+            wrong.sequence, wrong.ledger_id, wrong.currency
+            using errcode = 'check_violation', constraint = 'entries_balance', table = 'entries';
+    end if;
+    select n.ledger_id, n.entry into wrong
+      from written n
+      left join balances b on b.ledger_id = n.ledger_id and b.account_sequence = n.account_sequence
+     where n.lock_version is not null
+       and ((n.lock_version < b.lock_version) is not true
+            and (n.lock_version = b.lock_version
+                 and (n.posted_credits, n.posted_debits, n.pending_credits, n.pending_debits)
+                   = (b.posted_credits, b.posted_debits, b.pending_credits, b.pending_debits)) is not true)
+     limit 1;
+    if found then
+        raise exception 'entry % of ledger % disagrees with the balance of its account', wrong.entry, wrong.ledger_id
+            using errcode = 'check_violation', constraint = 'entries_reach_balance', table = 'entries';
+    end if;
+    return null;
+end $$;
+create trigger check_entries after insert on entries
+    referencing new table as written for each statement execute function check_entries();
+
+-- I7: only a pending entry ends, and its account has taken note.
+create function check_discards() returns trigger language plpgsql as $$
+declare
+    wrong record;
+begin
+    select d.ledger_id, d.entry into wrong
+      from written d
+      join entries e on e.ledger_id = d.ledger_id and e.entry = d.entry
+      left join balances b on b.ledger_id = d.ledger_id and b.account_sequence = d.account_sequence
+     where e.status <> 'pending' or e.account_sequence <> d.account_sequence
+        or (d.lock_version <= b.lock_version) is not true
+     limit 1;
+    if found then
+        raise exception 'entry % of ledger % can not be discarded', wrong.entry, wrong.ledger_id
+            using errcode = 'check_violation', constraint = 'discards_pending', table = 'discards';
+    end if;
+    return null;
+end $$;
+create trigger check_discards after insert on discards
+    referencing new table as written for each statement execute function check_discards();
+
+-- I2, I3: a balance changes only by the entries and discards between its two lock versions, one step each.
+create function check_balances() returns trigger language plpgsql as $$
+declare
+    wrong record;
+begin
+    select a.ledger_id, a.account_sequence into wrong
+      from after a
+      join before b on b.ledger_id = a.ledger_id and b.account_sequence = a.account_sequence
+     cross join lateral (
+           select count(*) as steps,
+                  coalesce(sum(e.amount) filter (where e.status = 'posted' and e.direction = 'credit'), 0) as posted_credits,
+                  coalesce(sum(e.amount) filter (where e.status = 'posted' and e.direction = 'debit'), 0) as posted_debits,
+                  coalesce(sum(e.amount) filter (where e.status = 'pending' and e.direction = 'credit'), 0) as pending_credits,
+                  coalesce(sum(e.amount) filter (where e.status = 'pending' and e.direction = 'debit'), 0) as pending_debits
+             from entries e
+            where e.ledger_id = a.ledger_id and e.account_sequence = a.account_sequence
+              and e.lock_version > b.lock_version and e.lock_version <= a.lock_version) w
+     cross join lateral (
+           select count(*) filter (where d.posted_credits is not null) as steps,
+                  coalesce(sum(e.amount) filter (where e.direction = 'credit'), 0) as pending_credits,
+                  coalesce(sum(e.amount) filter (where e.direction = 'debit'), 0) as pending_debits
+             from discards d
+             join entries e on e.ledger_id = d.ledger_id and e.entry = d.entry
+            where d.ledger_id = a.ledger_id and d.account_sequence = a.account_sequence
+              and d.lock_version > b.lock_version and d.lock_version <= a.lock_version) g
+     where a.lock_version <> b.lock_version + w.steps + g.steps
+        or a.posted_credits <> b.posted_credits + w.posted_credits
+        or a.posted_debits <> b.posted_debits + w.posted_debits
+        or a.pending_credits <> b.pending_credits + w.pending_credits - g.pending_credits
+        or a.pending_debits <> b.pending_debits + w.pending_debits - g.pending_debits
+     limit 1;
+    if found then
+        raise exception 'the balance of account % of ledger % does not follow from its entries',
+            wrong.account_sequence, wrong.ledger_id
+            using errcode = 'check_violation', constraint = 'balances_follow_entries', table = 'balances';
+    end if;
+    return null;
+end $$;
+create trigger check_balances after update on balances
+    referencing old table as before new table as after for each statement execute function check_balances();
+
+-- An account begins at nothing.
+create function check_opening() returns trigger language plpgsql as $$
+begin
+    if exists (select from written
+                where lock_version <> 0 or posted_credits + posted_debits + pending_credits + pending_debits <> 0) then
+        raise exception 'an account is opened with a balance'
+            using errcode = 'check_violation', constraint = 'balances_open_at_zero', table = 'balances';
+    end if;
+    return null;
+end $$;
+create trigger check_opening after insert on balances
+    referencing new table as written for each statement execute function check_opening();
+
+-- I3: the log has no gaps, and ends where its head says.
+create function check_log() returns trigger language plpgsql as $$
+declare
+    wrong record;
+begin
+    select n.ledger_id into wrong
+      from (select ledger_id, min(sequence) as first, max(sequence) as last, count(*) as records
+              from written group by ledger_id) n
+      left join ledger_heads h on h.ledger_id = n.ledger_id
+     where h.sequence is distinct from n.last or n.records <> n.last - n.first + 1
+        or (n.first > 1 and not exists (
+               select from log l where l.ledger_id = n.ledger_id and l.sequence = n.first - 1))
+     limit 1;
+    if found then
+        raise exception 'the log of ledger % has a gap, or does not end at its head', wrong.ledger_id
+            using errcode = 'check_violation', constraint = 'log_without_gaps', table = 'log';
+    end if;
+    return null;
+end $$;
+create trigger check_log after insert on log
+    referencing new table as written for each statement execute function check_log();
+
+create function check_head() returns trigger language plpgsql as $$
+begin
+    if exists (select from after h
+                where not exists (select from log l where l.ledger_id = h.ledger_id and l.sequence = h.sequence)) then
+        raise exception 'a head moved without a record'
+            using errcode = 'check_violation', constraint = 'heads_follow_log', table = 'ledger_heads';
+    end if;
+    return null;
+end $$;
+create trigger check_head after update on ledger_heads
+    referencing new table as after for each statement execute function check_head();
+
+-- Recorded history is never changed. Only the purge of a whole ledger, which says so in its own database transaction,
+-- removes it.
+create function refuse_change() returns trigger language plpgsql as $$
+begin
+    if tg_op = 'DELETE' and current_setting('doppia.purged_ledger', true) = old.ledger_id::text then
+        return old;
+    end if;
+    raise exception '% is recorded history: it is never changed', tg_table_name
+        using errcode = 'restrict_violation', constraint = 'history_is_final', table = tg_table_name;
+end $$;
+create function refuse_truncate() returns trigger language plpgsql as $$
+begin
+    raise exception '% is recorded history: it is never removed', tg_table_name
+        using errcode = 'restrict_violation', constraint = 'history_is_final', table = tg_table_name;
+end $$;
+create trigger refuse_change before update or delete on log for each row execute function refuse_change();
+create trigger refuse_change before update or delete on entries for each row execute function refuse_change();
+create trigger refuse_change before update or delete on discards for each row execute function refuse_change();
+create trigger refuse_change before update or delete on idempotency_keys for each row execute function refuse_change();
+
+-- I7: posted and archived are final. What stays open to change is how the transaction is found, never what it did.
+create function check_final() returns trigger language plpgsql as $$
+begin
+    if (new.status, new.entries_sequence, new.effective_at, new.posted_at, new.created_at, new.reverses_sequence)
+       is distinct from
+       (old.status, old.entries_sequence, old.effective_at, old.posted_at, old.created_at, old.reverses_sequence) then
+        raise exception 'transaction % of ledger % is %, which is final',
+            old.transaction_sequence, old.ledger_id, old.status
+            using errcode = 'restrict_violation', constraint = 'transactions_final', table = 'transactions';
+    end if;
+    return new;
+end $$;
+create trigger check_final before update on transactions for each row
+    when (old.status <> 'pending') execute function check_final();
+create function refuse_delete() returns trigger language plpgsql as $$
+begin
+    if current_setting('doppia.purged_ledger', true) = old.ledger_id::text then
+        return old;
+    end if;
+    raise exception '% are never deleted', tg_table_name
+        using errcode = 'restrict_violation', constraint = 'history_is_final', table = tg_table_name;
+end $$;
+create trigger refuse_delete before delete on transactions for each row execute function refuse_delete();
+create trigger refuse_delete before delete on accounts for each row execute function refuse_delete();
+create trigger refuse_delete before delete on balances for each row execute function refuse_delete();
+create trigger refuse_delete before delete on ledger_heads for each row execute function refuse_delete();
+create trigger refuse_truncate before truncate on log execute function refuse_truncate();
+create trigger refuse_truncate before truncate on entries execute function refuse_truncate();
+create trigger refuse_truncate before truncate on discards execute function refuse_truncate();
+create trigger refuse_truncate before truncate on idempotency_keys execute function refuse_truncate();
+create trigger refuse_truncate before truncate on transactions execute function refuse_truncate();
+create trigger refuse_truncate before truncate on balances execute function refuse_truncate();
+
+-- The newest record of a ledger at a time, 0 before the first. Times never decrease along a log, so the search halves.
+create function log_position(of_ledger bigint, at timestamptz) returns bigint language plpgsql stable as $$
+declare
+    low bigint := 0;
+    high bigint;
+    middle bigint;
+begin
+    select sequence + 1 into high from ledger_heads where ledger_id = of_ledger;
+    while high - low > 1 loop
+        middle := (low + high) / 2;
+        if (select recorded_at <= at from log where ledger_id = of_ledger and sequence = middle) then
+            low := middle;
+        else
+            high := middle;
+        end if;
+    end loop;
+    return low;
+end $$;
