@@ -1,4 +1,4 @@
-"""Every refusal, as a tree, in order of precedence: a request is answered with the first that holds.
+"""Every refusal, as a tree, its branches in order of precedence; `decide` says the exact order of its own.
 
     LedgerError
     ├── Unreadable              the request can't be understood

@@ -1,6 +1,6 @@
 """What a transaction does to its accounts, or why it is refused. START READING HERE.
 
-`decide` is the rule of double entry, and all of it: no I/O, no clock, no randomness. `create`, `revise` and `reverse`
+`decide` is the rule of double entry, and all of it: no I/O, no clock, no randomness. `create`, `revise` and `reversal`
 say what may happen to a transaction in its life and ask `decide` about its entries:
 
     pending ──> posted      both final; a posted one is corrected by a reversal
@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, assert_never
 
 from doppia.accounting.accounts import Account
 from doppia.accounting.balances import BalanceName, Direction, Sums, balance
@@ -80,6 +80,7 @@ class Entry(NamedTuple):
         account: the account as it stands with this entry; `lock_version` and `sums` are those after it. Of an entry
             written as archived, they are the account's as it was, for such an entry changes nothing.
         status: of the transaction when the entry was written.
+        updated_at: when its metadata was last replaced or it was discarded.
     """
 
     sequence: int
@@ -90,6 +91,9 @@ class Entry(NamedTuple):
     status: Status
     effective_at: datetime
     metadata: Mapping[str, str]
+    created_at: datetime
+    updated_at: datetime
+    discarded_at: datetime | None = None
 
 
 class Discard(NamedTuple):
@@ -232,11 +236,13 @@ def _check_shape(legs: Sequence[Leg]) -> None:
 def _check_accounts(legs: Sequence[Leg], accounts: Mapping[int, Account]) -> None:
     for position, leg in enumerate(legs):
         account = accounts.get(leg.account)
-        where = f"ledger_entries[{position}].ledger_account_id"
         if account is None or account.id != leg.account_id:
+            where = f"ledger_entries[{position}].ledger_account_id"
             raise ObjectNotFound(object="ledger_account", id=leg.account_id, parameter=where)
-        if not account.is_open:
-            raise AccountDiscarded(ledger_account_id=account.id, parameter=where)
+    for position, leg in enumerate(legs):
+        if not accounts[leg.account].is_open:
+            where = f"ledger_entries[{position}].ledger_account_id"
+            raise AccountDiscarded(ledger_account_id=leg.account_id, parameter=where)
 
 
 def _check_balanced(legs: Sequence[Leg], accounts: Mapping[int, Account]) -> None:
@@ -335,6 +341,8 @@ def holds(amount: int, comparison: Comparison, bound: int) -> bool:
             return amount <= bound
         case "lt":
             return amount < bound
+        case _:
+            assert_never(comparison)
 
 
 def create(
@@ -358,7 +366,7 @@ def create(
         sequence=sequence,
         version=0,
         status=draft.status,
-        entries=_entries(draft.legs, posting.steps, draft.status, sequence, effective_at),
+        entries=_entries(draft.legs, posting.steps, draft.status, effective_at, sequence, recorded_at),
         description=draft.description,
         external_id=draft.external_id,
         effective_at=effective_at,
@@ -374,7 +382,12 @@ def create(
 
 
 def _entries(
-    legs: Sequence[Leg], steps: Sequence[Account], status: Status, sequence: int, effective_at: datetime
+    legs: Sequence[Leg],
+    steps: Sequence[Account],
+    status: Status,
+    effective_at: datetime,
+    sequence: int,
+    recorded_at: datetime,
 ) -> tuple[Entry, ...]:
     return tuple(
         Entry(
@@ -386,6 +399,8 @@ def _entries(
             status,
             leg.effective_at or effective_at,
             leg.metadata or {},
+            recorded_at,
+            recorded_at,
         )
         for ordinal, (leg, step) in enumerate(zip(legs, steps, strict=True), 1)
     )
@@ -439,7 +454,10 @@ def revise(
                 parameter="ledger_entries", reason="can't be replaced in the change that archives the transaction"
             )
         ended = _end(transaction.entries, accounts)
-        archived = replace(changed, status=status, effective_at=effective_at)
+        entries = tuple(
+            entry._replace(updated_at=recorded_at, discarded_at=recorded_at) for entry in transaction.entries
+        )
+        archived = replace(changed, status=status, effective_at=effective_at, entries=entries)
         return Change(archived, ended.accounts, ended.discards, wrote_entries=False)
     legs = changes.get("legs")
     if legs is None:
@@ -450,7 +468,7 @@ def revise(
         status=status,
         effective_at=effective_at,
         posted_at=recorded_at if status == "posted" else None,
-        entries=_entries(legs, posting.steps, status, sequence, effective_at),
+        entries=_entries(legs, posting.steps, status, effective_at, sequence, recorded_at),
     )
     return Change(rewritten, posting.accounts, posting.discards, wrote_entries=True)
 

@@ -1,11 +1,11 @@
 """The database: its connections, the named queries, and its faults in our words. The only importer of the driver."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from importlib.resources import files
-import re
-from typing import Any, Final
+from typing import Final, TypeAlias
 
 import asyncpg
 import msgspec
@@ -16,7 +16,7 @@ CONNECTIONS_MAX: Final = 12
 CONNECT_TIMEOUT_SECONDS: Final = 5
 STATEMENT_TIMEOUT_SECONDS: Final = 60
 
-Connection = asyncpg.pool.PoolConnectionProxy | asyncpg.Connection
+Connection: TypeAlias = asyncpg.pool.PoolConnectionProxy | asyncpg.Connection
 
 _AWAY: Final = (
     OSError,
@@ -54,9 +54,22 @@ def load_queries(module: str) -> dict[str, str]:
     Each begins with a line `-- name: NAME`; comments up to the query belong to it and travel with it, so that the
     server's own statistics show the name.
     """
+    return {name: f"-- {module}.{name}\n{text}" for name, text in _parts(module, "name")}
+
+
+def load_filters(module: str) -> dict[str, str]:
+    """Return the conditions of `store/<module>.sql` that begin with a line `-- filter: NAME`; see listing.py."""
+    return dict(_parts(module, "filter"))
+
+
+def _parts(module: str, wanted: str) -> list[tuple[str, str]]:
     text = files("doppia.store").joinpath(f"{module}.sql").read_text(encoding="utf-8")
-    parts = re.split(r"^-- name: (\w+)$", text, flags=re.MULTILINE)[1:]
-    return {name: f"-- {name}{body.rstrip().rstrip(';')}" for name, body in zip(parts[::2], parts[1::2], strict=True)}
+    parts = re.split(r"^-- (name|filter): (\w+)$", text, flags=re.MULTILINE)[1:]
+    return [
+        (name, body.strip().rstrip(";"))
+        for kind, name, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True)
+        if kind == wanted
+    ]
 
 
 class Database:
@@ -123,7 +136,12 @@ class Database:
                 raise
             try:
                 await transaction.commit()
-            except (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError) as error:
+            except (
+                OSError,
+                asyncpg.InterfaceError,
+                asyncpg.PostgresConnectionError,
+                asyncpg.OperatorInterventionError,
+            ) as error:
                 raise OutcomeUnknown from error
 
 
@@ -176,3 +194,10 @@ def faults() -> Iterator[None]:
         raise Unavailable from error
 
 
+async def durability(connection: Connection) -> tuple[bool, str, str]:
+    """Return the server's fsync, synchronous_commit and synchronous_standby_names."""
+    row = await connection.fetchrow(_SQL["durability"])
+    return row[0] == "on", row[1], row[2]
+
+
+_SQL: Final = load_queries("database")

@@ -1,12 +1,12 @@
--- Ledgers, and the organization-wide list of them.
+-- Ledgers, their heads, and what is appended to a log one record at a time.
 
 -- name: owner
--- The organization of ledger $1.
-select organization_id from ledgers where ledger_id = $1;
+-- The organization of ledger $1, and when the ledger was created.
+select organization_id, created_at from ledgers where ledger_id = $1;
 
 -- name: of_organization
--- The numbers of all ledgers of organization $1.
-select ledger_id from ledgers where organization_id = $1;
+-- The numbers of all ledgers of organization $1, and when each was created.
+select ledger_id, created_at from ledgers where organization_id = $1;
 
 -- name: get
 select l.ledger_id, l.name, l.description, l.metadata, l.created_at, l.updated_at, h.discarded_at
@@ -25,20 +25,30 @@ select p.*
  order by /* merge */
  limit $2;
 
+-- filter: id_exact
+concat(l.ledger_id, '.1.', floor(extract(epoch from l.created_at))::bigint, '.0') = any({value}::text[])
+-- filter: discarded
+(h.discarded_at is not null) = {value}::boolean
+-- filter: updated_at
+l.updated_at {is} {value}::timestamptz
+-- filter: metadata
+l.metadata @> {value}::jsonb
+
 -- name: create
 insert into ledgers (ledger_id, organization_id, name, description, metadata, created_at, updated_at)
-values ($1, $2, $3, $4, $5, $6, $6)
+select $1, $2, $3, $4, $5, $6, $6
+ where not exists (select from purged_ledgers where ledger_id = $1)
 on conflict (ledger_id) do nothing
 returning ledger_id;
 
 -- name: create_head
 insert into ledger_heads (ledger_id, sequence, recorded_at) values ($1, 1, $2);
 
--- name: move_head
--- The head is locked by `lock_head`.
-update ledger_heads set sequence = $2, recorded_at = $3 where ledger_id = $1;
-
 -- name: append
+-- Appends record $2 about object $3 to the log of ledger $1 at time $4; its head is locked.
+with head as (
+    update ledger_heads set sequence = $2, recorded_at = $4 where ledger_id = $1 and sequence < $2
+)
 insert into log (ledger_id, sequence, object_sequence, recorded_at, payload) values ($1, $2, $3, $4, $5);
 
 -- name: update
@@ -47,9 +57,55 @@ update ledgers set name = $2, description = $3, metadata = $4, updated_at = $5 w
 -- name: discard
 update ledger_heads set discarded_at = $2 where ledger_id = $1;
 
+-- name: touch
+update ledgers set updated_at = $2 where ledger_id = $1;
+
 -- name: discard_accounts
 update accounts set discarded_at = $2, updated_at = $2 where ledger_id = $1 and discarded_at is null;
 
--- name: record_key
+-- name: keys
+-- What the idempotency keys $2 (digests) of ledger $1 were consumed by.
+select digest, request_digest, sequence, status, answer
+  from idempotency_keys
+ where ledger_id = $1 and digest = any($2::bytea[]);
+
+-- name: consume_key
 insert into idempotency_keys (ledger_id, digest, request_digest, sequence, status, answer)
 values ($1, $2, $3, $4, $5, $6);
+
+-- name: lock_organization
+-- Locks organization $1 until the database transaction ends.
+select from organizations where id = $1 for update;
+
+-- name: append_organization
+insert into organization_log (organization_id, sequence, recorded_at, actor, kind, payload)
+select $1, coalesce(max(sequence), 0) + 1, $2, $3, $4, $5 from organization_log where organization_id = $1;
+
+-- name: announce_purge
+-- Lets the deletes of this database transaction through the triggers that guard history.
+select set_config('doppia.purged_ledger', $1::text, true);
+
+-- name: bury
+insert into purged_ledgers (ledger_id, organization_id, purged_at)
+select ledger_id, organization_id, $2 from ledgers where ledger_id = $1;
+
+-- name: purge_entry_metadata
+delete from entry_metadata where ledger_id = $1;
+-- name: purge_discards
+delete from discards where ledger_id = $1;
+-- name: purge_entries
+delete from entries where ledger_id = $1;
+-- name: purge_transactions
+delete from transactions where ledger_id = $1;
+-- name: purge_balances
+delete from balances where ledger_id = $1;
+-- name: purge_accounts
+delete from accounts where ledger_id = $1;
+-- name: purge_idempotency_keys
+delete from idempotency_keys where ledger_id = $1;
+-- name: purge_log
+delete from log where ledger_id = $1;
+-- name: purge_ledger_heads
+delete from ledger_heads where ledger_id = $1;
+-- name: purge_ledgers
+delete from ledgers where ledger_id = $1;

@@ -6,9 +6,19 @@ ledger stand in the order of their sequence, which is that of their time; across
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 Fragments = Mapping[str, str]
+
+_OPERATORS: Final = {"gt": ">", "gte": ">=", "eq": "=", "not_eq": "<>", "lte": "<=", "lt": "<"}
+
+
+class Filter(NamedTuple):
+    """A condition: the fragment of this name, with the comparison where it takes one, and the value."""
+
+    name: str
+    value: Any
+    comparison: str = "eq"
 
 
 class Place(NamedTuple):
@@ -38,7 +48,7 @@ class Order(NamedTuple):
 def compose(
     query: str,
     fragments: Fragments,
-    filters: Sequence[tuple[str, Any]],
+    filters: Sequence[Filter],
     *,
     ledgers: Sequence[int],
     order: Order,
@@ -50,8 +60,8 @@ def compose(
     Args:
         query: with the marks /* where */ and /* order */ inside its part for one ledger and /* merge */ at its end;
             $1 takes the ledgers, $2 the limit.
-        fragments: conditions by filter name, each with ? where its value goes.
-        filters: name and value of each filter.
+        fragments: conditions by filter name, each with {value} where its value goes, and {is} where its comparison.
+        filters: all of which hold for each row.
         ledgers: to list from.
         order: of the rows.
         after: the place of the last row of the page before.
@@ -64,10 +74,9 @@ def compose(
         arguments.append(value)
         return f"${len(arguments)}"
 
-    for name, value in filters:
-        parts = fragments[name].split("?")
-        mark = place(value)
-        conditions.append(mark.join(parts))
+    for name, value, comparison in filters:
+        condition = fragments[name].replace("{is}", _OPERATORS[comparison])
+        conditions.append(condition.replace("{value}", place(value)))
     if after is not None:
         conditions += _beyond(order, [place(part) for part in after], single=len(ledgers) == 1)
     where = "".join(f" and ({condition})" for condition in conditions)
@@ -79,13 +88,17 @@ def compose(
 
 
 def _beyond(order: Order, marks: Sequence[str], *, single: bool) -> list[str]:
-    time, ledger, key = (f"{mark}::{kind}" for mark, kind in zip(marks, ("timestamptz", "bigint", "bigint"), strict=True))
+    time, ledger, key = (
+        f"{mark}::{kind}" for mark, kind in zip(marks, ("timestamptz", "bigint", "bigint"), strict=True)
+    )
     sign = "<" if order.direction == "desc" else ">"
     if order.time != "created_at":
         row = f"({order.time}, ledger_id, {order.key}) {sign} ({time}, {ledger}, {key})"
         # Said again by the index's own columns, which lets it start at the place.
         near = f"{order.time} {sign}= {time}"
-        return [f"({order.time}, {order.key}) {sign} ({time}, {key}) and {ledger} > 0" if single else f"{near} and {row}"]
+        return [
+            f"({order.time}, {order.key}) {sign} ({time}, {key}) and {ledger} > 0" if single else f"{near} and {row}"
+        ]
     if single:
         return [f"{order.key} {sign} {key} and {time} is not null and {ledger} > 0"]
     row = f"(created_at, ledger_id, {order.key}) {sign} ({time}, {ledger}, {key})"

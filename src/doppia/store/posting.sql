@@ -105,9 +105,3 @@ update transactions t
        as n (sequence, entries_sequence, status, version, effective_at, posted_at, description, external_id,
              ledgerable_type, ledgerable_id, metadata)
  where t.ledger_id = $1 and t.transaction_sequence = n.sequence;
-
--- name: keys
--- What the idempotency keys $2 (digests) of ledger $1 were consumed by.
-select digest, request_digest, sequence, status, answer
-  from idempotency_keys
- where ledger_id = $1 and digest = any($2::bytea[]);

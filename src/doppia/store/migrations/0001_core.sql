@@ -53,6 +53,13 @@ create table ledgers (
 create index ledgers_organization_id_idx on ledgers (organization_id, created_at, ledger_id);
 create index ledgers_metadata_idx on ledgers using gin (metadata jsonb_path_ops);
 
+create table purged_ledgers (
+    ledger_id bigint primary key,
+    organization_id uuid not null references organizations,
+    purged_at timestamptz not null
+);
+comment on table purged_ledgers is 'Numbers that are never given to another ledger.';
+
 create table ledger_heads (
     ledger_id bigint primary key references ledgers,
     sequence bigint not null check (sequence >= 1),

@@ -1,0 +1,173 @@
+"""The HTTP application: from a request's bytes to a handler, and from its reply or refusal to bytes."""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import structlog
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from doppia.accounting.errors import BodyTooLarge, LedgerError, MethodNotAllowed, RouteNotFound
+from doppia.api import openapi, operations
+from doppia.api.auth import check_role
+from doppia.api.errors import ErrorBody, ErrorDetail, error_detail, error_headers
+from doppia.api.pagination import parse_list
+from doppia.api.request import BODY_BYTES_MAX, Reply, Request, Service, encode
+from doppia.api.routes import PREFIXES, ROUTES, ApiRoute
+
+_log = structlog.get_logger()
+
+_JSON: Final = (b"content-type", b"application/json")
+
+
+def create_app(service: Service) -> ASGIApp:
+    """Return the application that serves all routes."""
+    routes = [
+        Route(f"{prefix}{path}", _ByMethod(service, path), methods=sorted({r.method for r in ROUTES if r.path == path}))
+        for prefix in PREFIXES
+        for path in dict.fromkeys(route.path for route in ROUTES)
+    ]
+    for path, handler in (
+        ("/healthz", operations.healthz),
+        ("/readyz", operations.readyz),
+        ("/metrics", operations.metrics),
+        ("/openapi.json", openapi.document),
+        ("/docs", openapi.page),
+    ):
+        routes.append(Route(path, _Open(service, handler), methods=["GET"]))
+    return Starlette(routes=routes, exception_handlers={HTTPException: _no_route})  # type: ignore[dict-item] # an ASGI response is what Starlette sends
+
+
+class _ByMethod:
+    """One path of the API: authenticates, reads the body, calls the handler of the method, answers."""
+
+    def __init__(self, service: Service, path: str) -> None:
+        self._service = service
+        self._routes = {route.method: _Measured(route) for route in ROUTES if route.path == path}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method = scope["method"]
+        route = self._routes["GET" if method == "HEAD" else method]
+        started = time.perf_counter()
+        try:
+            reply = await self._handle(route.route, scope, receive)
+        except LedgerError as refusal:
+            reply = refused(refusal)
+        except Exception:  # noqa: BLE001 - whatever it is, the caller gets an answer and the log the rest
+            _log.exception("a request failed", route=route.route.path, method=method)
+            reply = broken()
+        route.note(reply.status, time.perf_counter() - started)
+        await send_reply(send, reply, with_body=method != "HEAD")
+
+    async def _handle(self, route: ApiRoute, scope: Scope, receive: Receive) -> Reply:
+        headers = dict(scope["headers"])
+        principal = await self._service.authenticator.principal(headers.get(b"authorization"))
+        check_role(principal, route.role)
+        if scope["query_string"] and not route.filters:
+            parse_list(scope["query_string"], route.path, {}, paged=False)
+        key = headers.get(b"idempotency-key") if route.role != "read" else None
+        request = Request(
+            self._service,
+            principal,
+            f"{route.method} {route.path}",
+            scope["path_params"],
+            scope["query_string"],
+            headers.get(b"content-type", b"").decode("latin-1"),
+            None if key is None else key.decode("latin-1"),
+            await _read_body(receive, headers.get(b"content-length")) if route.body is not None else b"",
+        )
+        return await route.handler(request)
+
+
+class _Measured:
+    """A route with its metrics, looked up once."""
+
+    def __init__(self, route: ApiRoute) -> None:
+        self.route = route
+        self._seconds = operations.REQUEST_SECONDS.labels(route.path, route.method)
+        self._counts: dict[int, Any] = {}
+
+    def note(self, status: int, seconds: float) -> None:
+        self._seconds.observe(seconds)
+        count = self._counts.get(status)
+        if count is None:
+            count = self._counts[status] = operations.REQUESTS.labels(self.route.path, self.route.method, status)
+        count.inc()
+
+
+class _Open:
+    """A route that asks for no key."""
+
+    def __init__(self, service: Service, handler: Callable[[Service], Awaitable[Reply]]) -> None:
+        self._service = service
+        self._handler = handler
+
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        await send_reply(send, await self._handler(self._service), with_body=scope["method"] != "HEAD")
+
+
+async def _read_body(receive: Receive, content_length: bytes | None) -> bytes:
+    """Read a body up to the limit.
+
+    Raises:
+        BodyTooLarge: it is longer.
+    """
+    if content_length is not None and content_length.isdigit() and int(content_length[:20]) > BODY_BYTES_MAX:
+        raise BodyTooLarge(size_bytes_max=BODY_BYTES_MAX)
+    body = b""
+    chunks = []
+    size = 0
+    more = True
+    while more:
+        message = await receive()
+        body = message.get("body", b"")
+        size += len(body)
+        if size > BODY_BYTES_MAX:
+            raise BodyTooLarge(size_bytes_max=BODY_BYTES_MAX)
+        chunks.append(body)
+        more = message.get("more_body", False)
+    return body if len(chunks) == 1 else b"".join(chunks)
+
+
+def refused(refusal: LedgerError) -> Reply:
+    """Return the reply that a refusal makes."""
+    status, detail = error_detail(refusal)
+    return Reply(status, encode(ErrorBody(detail)), error_headers(status))
+
+
+def broken() -> Reply:
+    """Return the reply to a request that met a fault of ours; what it was stands in the log."""
+    message = "The service failed to handle this request; its log says why. Whether a write happened, its key tells."
+    detail = ErrorDetail("internal_error", message, None, {"code": "internal_error", "retryable": False})
+    return Reply(500, encode(ErrorBody(detail)))
+
+
+async def send_reply(send: Send, reply: Reply, *, with_body: bool = True) -> None:
+    """Send a reply."""
+    headers = [(b"content-length", str(len(reply.body)).encode())]
+    if not any(name.lower() == "content-type" for name in reply.headers):
+        headers.append(_JSON)
+    headers += [(name.lower().encode(), value.encode()) for name, value in reply.headers.items()]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body if with_body else b""})
+
+
+class _Response:
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        await send_reply(send, self._reply, with_body=scope["method"] != "HEAD")
+
+
+async def _no_route(request: Any, error: HTTPException) -> _Response:
+    headers: Mapping[str, str] = error.headers or {}
+    if error.status_code == 405:  # noqa: PLR2004 - HTTP's own number
+        allowed = sorted(headers.get("Allow", "").replace(" ", "").split(","))
+        reply = refused(MethodNotAllowed(method=request.method, allowed=allowed))
+        reply.headers = {"Allow": ", ".join(allowed)}
+        return _Response(reply)
+    return _Response(refused(RouteNotFound(path=request.url.path[:200])))

@@ -1,0 +1,145 @@
+"""Ledger entries over HTTP: read, and annotate with metadata."""
+
+from typing import Any, Final
+
+from msgspec import Struct
+
+from doppia.accounting.errors import ObjectNotFound, ParameterInvalid
+from doppia.accounting.ids import ORDINAL_BITS
+from doppia.api.pagination import (
+    AMOUNT,
+    BOOLEAN,
+    DATE,
+    DIRECTION,
+    METADATA,
+    ORDER_BY,
+    STATUS,
+    TIME,
+    VERSION,
+    VERSIONS,
+    ListQuery,
+    id_filters,
+    id_kind,
+    named_ledgers,
+    order_of,
+    page_headers,
+    parse_list,
+)
+from doppia.api.request import BodyDecoder, Reply, Request, encode, reply
+from doppia.api.transactions import EntryObject, entry_object
+from doppia.api.wire import check_metadata
+from doppia.engine import entries as engine
+from doppia.store import entries as store
+from doppia.store.entries import EntryInTransaction
+from doppia.store.listing import Filter, Place
+
+
+class EntryUpdate(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """What to change of an entry: metadata is merged in, and a key set to null or "" is removed."""
+
+    metadata: dict[str, str | None] | None = None
+
+
+_UPDATE: Final = BodyDecoder(EntryUpdate)
+
+GET_FILTERS: Final = {"show_balances": BOOLEAN}
+FILTERS: Final = {
+    "id": id_kind("ledger_entry", many=True),
+    "ledger_account_id": id_kind("ledger_account"),
+    "ledger_transaction_id": id_kind("ledger_transaction"),
+    "direction": DIRECTION,
+    "status": STATUS,
+    "amount": AMOUNT,
+    "effective_at": TIME,
+    "effective_date": DATE,
+    "updated_at": TIME,
+    "as_of_lock_version": VERSION,
+    "ledger_account_lock_version": VERSIONS,
+    "show_balances": BOOLEAN,
+    "show_deleted": BOOLEAN,
+    "metadata": METADATA,
+    "order_by": ORDER_BY,
+}
+
+
+def _object(found: EntryInTransaction, *, shows_balances: bool) -> EntryObject:
+    return entry_object(found.entry, found.ledger, found.transaction_id, shows_balances=shows_balances)
+
+
+async def get(request: Request) -> Reply:
+    """Get an entry."""
+    service = request.service
+    query = parse_list(request.query, "ledger_entry", GET_FILTERS, paged=False)
+    id_ = await service.find(request.principal, request.path["id"], "ledger_entry")
+    async with service.database.connection() as connection:
+        found = await store.get(connection, id_)
+    if found is None:
+        raise ObjectNotFound(object="ledger_entry", id=request.path["id"])
+    return Reply(200, encode(_object(found, shows_balances=query.values.get("show_balances", False))))
+
+
+def _filters(query: ListQuery) -> list[Filter]:
+    """Return the conditions of an entry list.
+
+    Raises:
+        ParameterInvalid: as_of_lock_version without the account whose version it is.
+    """
+    values = query.values
+    filters = [
+        found._replace(name="lock_version") if found.name == "ledger_account_lock_version" else found
+        for found in query.filters
+        if found.name != "order_by"
+    ]
+    filters += id_filters(query)
+    for name in ("direction", "status", "metadata"):
+        if name in values:
+            filters.append(Filter(name, values[name]))
+    for name in ("ledger_account_id", "ledger_transaction_id"):
+        if name in values:
+            filters.append(Filter(name, values[name].sequence))
+    if "as_of_lock_version" in values:
+        if "ledger_account_id" not in values:
+            raise ParameterInvalid(parameter="as_of_lock_version", reason="needs ledger_account_id beside it")
+        filters.append(Filter("as_of_lock_version", values["as_of_lock_version"]))
+    elif not values.get("show_deleted", False):
+        filters.append(Filter("show_deleted", False))
+    return filters
+
+
+async def list_(request: Request) -> Reply:
+    """List entries, the newest first unless order_by says otherwise; discarded ones only with show_deleted=true."""
+    service = request.service
+    query = parse_list(request.query, "ledger_entries", FILTERS)
+    order = order_of(query, "entry", ORDINAL_BITS)
+    filters = _filters(query)
+    ledgers = await service.scope(request.principal, named_ledgers(query))
+    async with service.database.connection() as connection:
+        rows = await store.list_page(connection, ledgers, filters, order, query.after, query.per_page + 1)
+
+    def place(row: EntryInTransaction) -> Place:
+        entry = row.entry
+        time = entry.created_at if order.time == "created_at" else entry.effective_at
+        return Place(time, row.ledger, entry.sequence << ORDINAL_BITS | entry.ordinal)
+
+    page, headers = page_headers(query, rows, place)
+    shows = query.values.get("show_balances", False)
+    return Reply(200, encode([_object(row, shows_balances=shows) for row in page]), headers)
+
+
+async def update(request: Request) -> Reply:
+    """Update an entry's metadata."""
+    body = request.decode(_UPDATE)
+    service, principal = request.service, request.principal
+    id_ = await service.find(principal, request.path["id"], "ledger_entry")
+    metadata: dict[str, Any] = dict(check_metadata(body.metadata or {}))
+    return reply(
+        await engine.annotate(
+            service.database,
+            service.clock,
+            id_,
+            principal.key_id,
+            request.key(body),
+            lambda found: encode(_object(found, shows_balances=False)),
+            metadata,
+        )
+    )

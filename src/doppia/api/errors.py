@@ -1,0 +1,64 @@
+"""Refusals on the wire: the status of each, as one table, and the error object."""
+
+from typing import Any, Final
+
+import msgspec
+
+from doppia.accounting import errors
+from doppia.accounting.errors import LedgerError
+
+RETRY_AFTER_SECONDS: Final = 1
+
+# Status and the format's own coarse code, by refusal or by the branch of the tree it stands on. Locks and reused keys
+# are 422 and not 409: the official clients repeat a 409 by themselves.
+STATUS_AND_CODE: Final[dict[type[LedgerError], tuple[int, str]]] = {
+    errors.Unreadable: (400, "parameter_invalid"),
+    errors.WrongContentType: (415, "header_invalid"),
+    errors.BodyTooLarge: (413, "parameter_invalid"),
+    errors.MethodNotAllowed: (405, "not_found"),
+    errors.Unauthorized: (401, "invalid_key"),
+    errors.Forbidden: (403, "forbidden"),
+    errors.Invalid: (422, "parameter_invalid"),
+    errors.ParameterMissing: (422, "parameter_missing"),
+    errors.NotFound: (404, "resource_not_found"),
+    errors.RouteNotFound: (404, "not_found"),
+    errors.Conflict: (422, "conflict"),
+    errors.Refused: (422, "parameter_invalid"),
+    errors.TryAgain: (503, "too_many_requests"),
+}
+
+
+class ErrorDetail(msgspec.Struct):
+    """What was wrong: `code` is the format's coarse one, `refusal` our exact one with its typed fields."""
+
+    code: str
+    message: str
+    parameter: str | None
+    refusal: dict[str, Any]
+
+
+class ErrorBody(msgspec.Struct):
+    """The body of every answer that is no success."""
+
+    errors: ErrorDetail
+
+
+def status_and_code(kind: type[LedgerError]) -> tuple[int, str]:
+    """Return the status and the coarse code of a refusal."""
+    return next(STATUS_AND_CODE[branch] for branch in kind.__mro__ if branch in STATUS_AND_CODE)
+
+
+def error_detail(refusal: LedgerError) -> tuple[int, ErrorDetail]:
+    """Return the status of a refusal and what its error object says."""
+    status, code = status_and_code(type(refusal))
+    details = {"code": refusal.code, "retryable": refusal.retryable, **refusal.details()}
+    return status, ErrorDetail(code, str(refusal), refusal.parameter, details)
+
+
+def error_headers(status: int) -> dict[str, str]:
+    """Return what an error's status owes in headers."""
+    if status == 401:  # noqa: PLR2004 - HTTP's own number
+        return {"WWW-Authenticate": 'Basic realm="doppia", Bearer'}
+    if status == 503:  # noqa: PLR2004
+        return {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    return {}

@@ -1,0 +1,160 @@
+"""What all subjects share on the wire: texts, times, ids, amounts, metadata and balances, in and out."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+from msgspec import UNSET, Meta, Struct
+
+from doppia.accounting.accounts import Account
+from doppia.accounting.balances import BalanceName, balance
+from doppia.accounting.errors import InvalidText, MetadataTooLarge, ObjectNotFound, ParameterInvalid
+from doppia.accounting.ids import Id, parse_id
+from doppia.accounting.money import AMOUNT_MAX
+
+NAME_LENGTH_MAX: Final = 1000
+EXTERNAL_ID_LENGTH_MAX: Final = 180
+METADATA_PAIRS_MAX: Final = 100
+METADATA_KEY_LENGTH_MAX: Final = 100
+METADATA_VALUE_LENGTH_MAX: Final = 1000
+BOUND_MAX: Final = 10**45
+"""Bounds of balance locks and filters: sums may pass 10^36, but not by nine orders."""
+
+# A schema can hold bounds beyond 64 bits, a decoder's own check can't; the rules check amounts.
+Amount = Annotated[int, Meta(extra_json_schema={"minimum": 0, "maximum": AMOUNT_MAX})]
+SignedAmount = Annotated[int, Meta(extra_json_schema={"minimum": -BOUND_MAX, "maximum": BOUND_MAX})]
+Sum = Annotated[int, Meta(extra_json_schema={"minimum": 0})]
+UuidText = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
+TimeText = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH_MAX)]
+Description = Annotated[str, Meta(max_length=NAME_LENGTH_MAX)]
+ExternalId = Annotated[str, Meta(min_length=1, max_length=EXTERNAL_ID_LENGTH_MAX)]
+LedgerableText = Annotated[str, Meta(min_length=1, max_length=100)]
+
+_TIME: Final = re.compile(
+    r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?\s?([Zz]|[+-]\d{2}:?\d{2})?", re.ASCII
+)
+
+
+def parse_time(text: str, parameter: str) -> datetime:
+    """Read an ISO 8601 time, as of UTC where it names no zone; digits below the microsecond are cut off.
+
+    Raises:
+        ParameterInvalid: it is no such time.
+    """
+    match = _TIME.fullmatch(text)
+    try:
+        if match is None:
+            raise ValueError(text)
+        date, time, fraction, zone = match.groups()
+        fraction = (fraction or "0")[:6].ljust(6, "0")
+        zone = "+00:00" if zone in {None, "Z", "z"} else zone
+        return datetime.fromisoformat(f"{date}T{time}.{fraction}{zone}").astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ParameterInvalid(
+            parameter=parameter, reason="must be a time in ISO 8601, such as 2026-03-31T23:59:59.000000Z"
+        ) from None
+
+
+def parse_object_id(text: str, kind: str, parameter: str | None = None) -> Id:
+    """Take the id of an object apart, whatever its letters' case.
+
+    Raises:
+        ObjectNotFound: no object has such an id.
+    """
+    id_ = parse_id(text)
+    if id_ is None or (id_.ordinal == 0) != (kind != "ledger_entry") or id_.ledger == 0 or id_.sequence == 0:
+        raise ObjectNotFound(object=kind, id=text[:100], parameter=parameter)
+    return id_
+
+
+def check_text(text: str, parameter: str | None) -> str:
+    """Return the text, if a database can store it.
+
+    Raises:
+        InvalidText: it holds a NUL, or a surrogate that stands alone.
+    """
+    if "\x00" in text:
+        raise InvalidText(parameter=parameter, reason="holds a NUL character (U+0000), which can't be stored")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidText(parameter=parameter, reason="holds half of a surrogate pair, which is no character") from None
+    return text
+
+
+def check_metadata(metadata: Mapping[str, str | None], parameter: str = "metadata") -> Mapping[str, str | None]:
+    """Return the metadata, if it is within its limits.
+
+    Raises:
+        MetadataTooLarge: too many pairs, or a key or value too long.
+    """
+    if len(metadata) > METADATA_PAIRS_MAX:
+        raise MetadataTooLarge(parameter=parameter, reason=f"holds {len(metadata)} pairs")
+    for key, value in metadata.items():
+        if not key or len(key) > METADATA_KEY_LENGTH_MAX:
+            raise MetadataTooLarge(
+                parameter=parameter, reason=f"has a key of {len(key)} characters" if key else "has an empty key"
+            )
+        if value is not None and len(value) > METADATA_VALUE_LENGTH_MAX:
+            raise MetadataTooLarge(parameter=f"{parameter}.{key}", reason=f"has a value of {len(value)} characters")
+    return metadata
+
+
+def new_metadata(metadata: Mapping[str, str | None] | None, parameter: str = "metadata") -> dict[str, str]:
+    """Return the metadata of something new, without the pairs whose value is None or ""."""
+    return {key: value for key, value in check_metadata(metadata or {}, parameter).items() if value}
+
+
+class Object(Struct, kw_only=True):
+    """What every object has. `id` is a UUID; times are UTC."""
+
+    id: UuidText
+    object: str
+    live_mode: bool = True
+    created_at: datetime
+    updated_at: datetime
+
+
+class BalanceObject(Struct):
+    """One balance: what was credited and debited, and `amount`, positive on the normal side; each twice, for JSON
+    readers that round large integers.
+    """
+
+    credits: Sum
+    debits: Sum
+    amount: int
+    credits_string: str
+    debits_string: str
+    amount_string: str
+    currency: str
+    currency_exponent: int
+
+
+class BalancesObject(Struct):
+    """The three balances of an account."""
+
+    pending_balance: BalanceObject
+    posted_balance: BalanceObject
+    available_balance: BalanceObject
+    effective_at_lower_bound: datetime | None = None
+    effective_at_upper_bound: datetime | None = None
+
+
+def _balance(name: BalanceName, account: Account) -> BalanceObject:
+    credit_total, debit_total, amount = balance(name, account.sums, account.normal_balance)
+    unit = account.currency
+    return BalanceObject(
+        credit_total, debit_total, amount, str(credit_total), str(debit_total), str(amount), unit.code, unit.exponent
+    )
+
+
+def balances(account: Account) -> BalancesObject:
+    """Return an account's balances as the wire shows them."""
+    return BalancesObject(_balance("pending", account), _balance("posted", account), _balance("available", account))
+
+
+def given(body: Struct, *names: str) -> dict[str, Any]:
+    """Return those fields of an update that the caller sent, by name."""
+    return {name: value for name in names if (value := getattr(body, name)) is not UNSET}

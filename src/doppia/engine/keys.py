@@ -1,0 +1,61 @@
+"""Organizations and API keys: the first of each, then create and revoke."""
+
+import hashlib
+import secrets
+from uuid import UUID
+
+import uuid_utils.compat
+
+from doppia.engine.writing import Clock
+from doppia.store import ledgers, organizations
+from doppia.store.database import Database
+from doppia.store.organizations import KeyFields, Role
+
+
+def key_digest(api_key: str) -> bytes:
+    """Return what is stored of a key. It holds 256 random bits, so that a plain hash can't be guessed back."""
+    return hashlib.sha256(api_key.encode("utf-8", "surrogateescape")).digest()
+
+
+async def begin(database: Database, clock: Clock) -> tuple[KeyFields, str] | None:
+    """Create the organization of a new installation with an admin key; None when it has begun before.
+
+    Returns:
+        the key's fields, and the key, which is not kept.
+    """
+    async with database.tx() as connection:
+        await organizations.lock_bootstrap(connection)
+        if await organizations.first(connection) is not None:
+            return None
+        organization = uuid_utils.compat.uuid7()
+        await organizations.create(connection, organization, "first organization", clock())
+    return await create(database, clock, organization, name="admin", role="admin")
+
+
+async def create(
+    database: Database, clock: Clock, organization: UUID, *, name: str, role: Role
+) -> tuple[KeyFields, str]:
+    """Create an API key.
+
+    Returns:
+        its fields, and the key, which is not kept.
+    """
+    api_key = f"doppia_{secrets.token_urlsafe(32)}"
+    fields = KeyFields(uuid_utils.compat.uuid7(), organization, name, role, clock(), None)
+    async with database.tx() as connection:
+        await organizations.create_key(connection, fields, key_digest(api_key))
+        payload = {"key_id": str(fields.id), "name": name, "role": role}
+        await ledgers.append_organization(connection, organization, fields.created_at, None, "key_created", payload)
+    return fields, api_key
+
+
+async def revoke(database: Database, clock: Clock, organization: UUID, key_id: UUID) -> bool:
+    """Revoke a key at once, in every process. False when it is unknown or revoked already."""
+    now = clock()
+    async with database.tx() as connection:
+        revoked = await organizations.revoke_key(connection, organization, key_id, now)
+        if revoked:
+            await ledgers.append_organization(
+                connection, organization, now, None, "key_revoked", {"key_id": str(key_id)}
+            )
+        return revoked

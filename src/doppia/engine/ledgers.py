@@ -1,0 +1,146 @@
+"""Ledgers: create, update, discard, purge."""
+
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Any
+from uuid import UUID
+
+from doppia.accounting.errors import ObjectNotFound, PurgeNotConfirmed
+from doppia.accounting.ids import LEDGER_NUMBER_MAX, Id
+from doppia.accounting.transactions import merge_metadata
+from doppia.engine.writing import Answer, Clock, Key, replayed, writing
+from doppia.proof.records import LedgerWritten, canonical_bytes, microseconds
+from doppia.store import ledgers
+from doppia.store.database import Database
+from doppia.store.ledgers import NO_LEDGER, ConsumedKey, Ledger
+
+Render = Callable[[Ledger], bytes]
+
+
+async def create(
+    database: Database,
+    clock: Clock,
+    organization: UUID,
+    actor: UUID | None,
+    key: Key | None,
+    render: Render,
+    *,
+    name: str,
+    description: str | None,
+    metadata: Mapping[str, str],
+) -> Answer:
+    """Create a ledger with a number of its own, drawn at random among those that are free.
+
+    The organization's row is locked meanwhile, so that a key repeated at once finds the first answer.
+    """
+    async with database.tx() as connection:
+        now = clock()
+        await ledgers.lock_organization(connection, organization)
+        if (replay := await replayed(connection, NO_LEDGER, key)) is not None:
+            return replay
+        number = 0
+        while not number or not await ledgers.create(
+            connection, number, organization, name, description, metadata, now
+        ):
+            number = secrets.randbelow(LEDGER_NUMBER_MAX) + 1
+        ledger = await ledgers.get(connection, number)
+        assert ledger is not None, "it was created a statement ago"
+        await ledgers.append(connection, number, 1, 1, now, canonical_bytes(_record(ledger, 1, actor)))
+        payload = {"ledger_id": ledger.id, "name": name}
+        await ledgers.append_organization(connection, organization, now, actor, "ledger_created", payload)
+        body = render(ledger)
+        if key is not None:
+            await ledgers.consume_key(connection, NO_LEDGER, ConsumedKey(*key, None, 201, body))
+        return Answer(201, body)
+
+
+def _record(ledger: Ledger, sequence: int, actor: UUID | None) -> LedgerWritten:
+    return LedgerWritten(
+        sequence=sequence,
+        recorded_at=microseconds(ledger.updated_at),
+        actor=actor.bytes if actor else None,
+        ledger=ledger.number,
+        name=ledger.name,
+        description=ledger.description,
+        metadata=dict(ledger.metadata),
+        discarded=ledger.discarded_at is not None,
+    )
+
+
+async def update(
+    database: Database,
+    clock: Clock,
+    target: Id,
+    actor: UUID | None,
+    key: Key | None,
+    render: Render,
+    changes: Mapping[str, Any],
+) -> Answer:
+    """Change a ledger's name, description or metadata; metadata is merged in.
+
+    Raises:
+        ObjectNotFound, IdempotencyKeyReused, LedgerDiscarded.
+    """
+    async with writing(database, clock, target, key) as write:
+        if write.replay is not None:
+            return write.replay
+        ledger = await ledgers.get(write.connection, target.ledger)
+        if ledger is None or ledger.id != str(target):
+            raise ObjectNotFound(object="ledger", id=str(target))
+        ledger = ledger._replace(
+            name=changes.get("name", ledger.name),
+            description=changes.get("description", ledger.description),
+            metadata=merge_metadata(ledger.metadata, changes.get("metadata") or {}),
+            updated_at=write.now,
+        )
+        await ledgers.update(write.connection, ledger)
+        await write.append(_record(ledger, write.sequence, actor), 1)
+        return await write.answer(200, render(ledger))
+
+
+async def discard(
+    database: Database, clock: Clock, target: Id, actor: UUID | None, key: Key | None, render: Render
+) -> Answer:
+    """Discard a ledger with its accounts: nothing more is accepted, reads go on. Discarding it again changes nothing.
+
+    Raises:
+        ObjectNotFound, IdempotencyKeyReused.
+    """
+    async with writing(database, clock, target, key, discarded_too=True) as write:
+        if write.replay is not None:
+            return write.replay
+        ledger = await ledgers.get(write.connection, target.ledger)
+        if ledger is None or ledger.id != str(target):
+            raise ObjectNotFound(object="ledger", id=str(target))
+        if ledger.discarded_at is None:
+            ledger = ledger._replace(discarded_at=write.now, updated_at=write.now)
+            await ledgers.discard(write.connection, target.ledger, write.now)
+            await write.append(_record(ledger, write.sequence, actor), 1)
+        return await write.answer(200, render(ledger))
+
+
+async def purge(
+    database: Database,
+    clock: Clock,
+    target: Id,
+    organization: UUID,
+    actor: UUID | None,
+    render: Render,
+    confirmation: str | None,
+) -> Answer:
+    """Remove a ledger and all its data for good. What is left is a line in the organization's log.
+
+    Raises, the first that holds, in this order:
+        ObjectNotFound.
+        PurgeNotConfirmed: `confirmation` is not the ledger's id.
+    """
+    async with writing(database, clock, target, discarded_too=True) as write:
+        ledger = await ledgers.get(write.connection, target.ledger)
+        if ledger is None or ledger.id != str(target):
+            raise ObjectNotFound(object="ledger", id=str(target))
+        if confirmation is None or confirmation.lower() != ledger.id:
+            raise PurgeNotConfirmed(ledger_id=ledger.id)
+        payload = {"ledger_id": ledger.id, "name": ledger.name, "records": write.sequence - 1}
+        await ledgers.append_organization(write.connection, organization, write.now, actor, "ledger_purged", payload)
+        await ledgers.purge(write.connection, target.ledger, write.now)
+        return Answer(200, render(ledger._replace(discarded_at=ledger.discarded_at or write.now)))

@@ -1,0 +1,197 @@
+"""Where the parts are joined: the `doppia` program and the service it runs. Nothing imports this module."""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Final
+
+import structlog
+import uvicorn
+from cyclopts import App, Parameter
+
+from doppia import settings
+from doppia.accounting.errors import LedgerError
+from doppia.api.app import create_app
+from doppia.api.auth import Authenticator
+from doppia.api.request import Service
+from doppia.cli import keys
+from doppia.engine import keys as key_engine
+from doppia.engine.posting_group import PostingGroups
+from doppia.settings import Settings, SettingsError
+from doppia.store import organizations
+from doppia.store.database import Database
+from doppia.store.embedded import EmbeddedError, EmbeddedServer
+from doppia.store.migrate import SchemaError, migrate
+
+CONNECTIONS_MAX: Final = 2048
+"""Sockets that may wait to be accepted."""
+
+app = App(name="doppia", help="A programmable double-entry ledger behind an HTTP API.", version_flags=["--version"])
+app.command(keys.app)
+
+_log = structlog.get_logger()
+
+
+def main() -> None:
+    """Run the `doppia` program; what goes wrong is one sentence on standard error, and status 1."""
+    if not __debug__:
+        sys.exit("Doppia's assertions guard other people's money: run Python without -O and PYTHONOPTIMIZE.")
+    try:
+        app()
+    except (EmbeddedError, SchemaError, SettingsError, LedgerError, OSError) as error:
+        sys.exit(f"doppia: {error}")
+
+
+@app.command
+def serve(
+    *,
+    data: Annotated[str | None, Parameter(help="Data folder; also DOPPIA_DATA. Default: data.")] = None,
+    host: Annotated[str | None, Parameter(help="Address to listen at; also DOPPIA_HOST. Default: 127.0.0.1.")] = None,
+    port: Annotated[int | None, Parameter(help="Port to listen at; also DOPPIA_PORT. Default: 8420.")] = None,
+    database_url: Annotated[
+        str | None, Parameter(help="URL of your own PostgreSQL 15 or newer; also DOPPIA_DATABASE_URL.")
+    ] = None,
+) -> None:
+    """Run the service in the foreground until Ctrl-C or SIGTERM, by default on its embedded PostgreSQL."""
+    _configure_logs()
+    chosen = settings.load({"data": data, "host": host, "port": port, "database_url": database_url})
+    # A signal that comes before the server listens, or after it has stopped, still means: stop cleanly.
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+    if sys.platform == "win32":
+        runner = asyncio.Runner()
+    else:
+        import uvloop  # noqa: PLC0415 - there is none on Windows
+
+        runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    with runner, suppress(KeyboardInterrupt):
+        runner.run(_serve(chosen))
+
+
+def _configure_logs() -> None:
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+async def _serve(chosen: Settings) -> None:
+    chosen.data_folder.mkdir(parents=True, exist_ok=True)
+    listener = _listen(chosen.host, chosen.port)
+    base_url = f"http://{_shown_host(chosen.host)}:{listener.getsockname()[1]}"
+    async with _database_url(chosen) as url, _opened(url) as database:
+        await _begin(database, chosen.data_folder, base_url)
+        service = Service(database, PostingGroups(database, _now), _now, Authenticator(database))
+        listening = asyncio.create_task(organizations.listen_for_revocations(url, service.authenticator.forget))
+        server = uvicorn.Server(
+            uvicorn.Config(
+                create_app(service),
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                backlog=CONNECTIONS_MAX,
+                timeout_graceful_shutdown=chosen.stop_timeout_seconds,
+            )
+        )
+        _log.info("serving", base_url=base_url)
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            listening.cancel()
+            with suppress(asyncio.CancelledError):
+                await listening
+            await service.groups.close()
+            _log.info("stopped")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Take the port before anything else is started, so that a taken one is the first thing that is said."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise OSError(f"can't listen at {host}:{port}: {error.strerror}. Choose another with --port.") from None
+    return listener
+
+
+def _shown_host(host: str) -> str:
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+
+
+@asynccontextmanager
+async def _database_url(chosen: Settings) -> AsyncIterator[str]:
+    """Lend the URL of the database: the user's, or that of the embedded server, which runs meanwhile."""
+    if chosen.database_url is not None:
+        yield chosen.database_url
+        return
+    server = EmbeddedServer(chosen.data_folder, user=chosen.database_user)
+    await server.start()
+    watching = asyncio.create_task(server.watch())
+    try:
+        yield server.url
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+        await server.stop()
+
+
+@asynccontextmanager
+async def _opened(url: str) -> AsyncIterator[Database]:
+    await migrate(url)
+    database = Database(url)
+    await database.open()
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+async def _begin(database: Database, data: Path, base_url: str) -> None:
+    """At the first start, create the organization and its admin key, print them once, and keep them in a file."""
+    begun = await key_engine.begin(database, _now)
+    if begun is None:
+        return
+    fields, api_key = begun
+    credentials = {"organization_id": str(fields.organization), "api_key": api_key, "base_url": base_url}
+    path = data / "credentials.json"
+    _write_private(path, json.dumps(credentials, indent=2) + "\n")
+    print(
+        f"Doppia is ready for its first transaction.\n\n"
+        f"  base URL         {base_url}\n"
+        f"  organization_id  {fields.organization}\n"
+        f"  api_key          {api_key}\n\n"
+        f"The key is shown this once; it is kept in {path}.\n",
+        flush=True,
+    )
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner may read, from its first byte on."""
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)

@@ -1,0 +1,190 @@
+"""What a posting group reads under the ledger's lock, and the one statement that records all it accepted."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from doppia.accounting.accounts import Account
+from doppia.accounting.balances import Sums
+from doppia.accounting.ids import ORDINAL_BITS, format_id
+from doppia.accounting.money import Currency
+from doppia.accounting.transactions import Change, Transaction
+from doppia.store.database import Connection, load_queries
+from doppia.store.ledgers import ConsumedKey
+
+_SQL: Final = load_queries("posting")
+
+_encode_json: Final = msgspec.json.Encoder().encode
+
+
+@dataclass(slots=True)
+class Group:
+    """What a group accepted, in order.
+
+    Attributes:
+        records: per log record its sequence, the sequence of the object it is about, and its canonical bytes.
+        changes: each with the sequence of its record.
+        accounts: all that change, as they stand at the end.
+        keys: those consumed.
+    """
+
+    ledger: int
+    recorded_at: datetime
+    sequence: int
+    records: list[tuple[int, int, bytes]] = field(default_factory=list)
+    changes: list[tuple[int, Change]] = field(default_factory=list)
+    accounts: dict[int, Account] = field(default_factory=dict)
+    keys: list[ConsumedKey] = field(default_factory=list)
+
+
+async def accounts(connection: Connection, ledger: int, sequences: Iterable[int]) -> dict[int, Account]:
+    """Return those accounts of a ledger that exist, by sequence; with the head locked they can't change."""
+    rows = await connection.fetch(_SQL["accounts"], ledger, list(sequences))
+    return {
+        row[0]: Account(
+            format_id(int(row[1].timestamp()), ledger, row[0]),
+            row[0],
+            Currency(row[2], row[3]),
+            row[4],
+            row[5],
+            row[6],
+            Sums(row[7], row[8], row[9], row[10]),
+        )
+        for row in rows
+    }
+
+
+async def taken_external_ids(
+    connection: Connection, ledger: int, external_ids: Iterable[str]
+) -> dict[str, tuple[int, str]]:
+    """Return which external ids pending or posted transactions have, with sequence and id of each holder."""
+    rows = await connection.fetch(_SQL["taken_external_ids"], ledger, list(external_ids))
+    return {row[0]: (row[1], format_id(int(row[2].timestamp()), ledger, row[1])) for row in rows}
+
+
+async def record(connection: Connection, group: Group) -> None:
+    """Record what a group accepted; the ledger's head is locked."""
+    created = [change.transaction for _, change in group.changes if change.transaction.version == 0]
+    changed = {
+        change.transaction.sequence: change.transaction for _, change in group.changes if change.transaction.version > 0
+    }
+    if changed:
+        await connection.execute(
+            _SQL["record_changes"], group.ledger, group.recorded_at, *_change_columns(list(changed.values()))
+        )
+    columns = [
+        *_columns(group.records, 3),
+        *_transaction_columns(created),
+        *_entry_columns(group.changes),
+        *_balance_columns(group.accounts),
+        *_discard_columns(group.changes),
+        *_columns(group.keys, 5),
+    ]
+    await connection.execute(_SQL["record"], group.ledger, group.sequence, group.recorded_at, *columns)
+
+
+def _columns(rows: Iterable[Sequence[object]], width: int) -> list[list[object]]:
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    return columns or [[] for _ in range(width)]
+
+
+def _json(metadata: Mapping[str, str]) -> str:
+    return _encode_json(metadata).decode() if metadata else "{}"
+
+
+def _transaction_columns(transactions: Sequence[Transaction]) -> list[list[object]]:
+    rows = [
+        (
+            transaction.sequence,
+            transaction.status,
+            transaction.effective_at,
+            transaction.posted_at,
+            transaction.description,
+            transaction.external_id,
+            transaction.ledgerable_type,
+            transaction.ledgerable_id,
+            transaction.reverses and transaction.reverses[0],
+            _json(transaction.metadata),
+        )
+        for transaction in transactions
+    ]
+    return _columns(rows, 10)
+
+
+def _change_columns(transactions: Sequence[Transaction]) -> list[list[object]]:
+    rows = [
+        (
+            transaction.sequence,
+            transaction.entries[0].sequence,
+            transaction.status,
+            transaction.version,
+            transaction.effective_at,
+            transaction.posted_at,
+            transaction.description,
+            transaction.external_id,
+            transaction.ledgerable_type,
+            transaction.ledgerable_id,
+            _json(transaction.metadata),
+        )
+        for transaction in transactions
+    ]
+    return _columns(rows, 11)
+
+
+def _texts(sums: Sums) -> tuple[str, str, str, str]:
+    posted_credits, posted_debits, pending_credits, pending_debits = sums
+    return str(posted_credits), str(posted_debits), str(pending_credits), str(pending_debits)
+
+
+_NO_SUMS: Final = (None, None, None, None)
+
+
+def _entry_columns(changes: Sequence[tuple[int, Change]]) -> list[list[object]]:
+    rows = []
+    annotations = []
+    for sequence, change in changes:
+        if not change.wrote_entries:
+            continue
+        for entry in change.transaction.entries:
+            number = sequence << ORDINAL_BITS | entry.ordinal
+            account = entry.account
+            counts = entry.status != "archived"
+            rows.append(
+                (
+                    number,
+                    change.transaction.sequence,
+                    account.sequence,
+                    account.lock_version if counts else None,
+                    entry.effective_at,
+                    entry.direction,
+                    entry.status,
+                    str(entry.amount),
+                    *(_texts(account.sums) if counts else _NO_SUMS),
+                )
+            )
+            if entry.metadata:
+                annotations.append((number, _json(entry.metadata)))
+    return [*_columns(rows, 12), *_columns(annotations, 2)]
+
+
+def _balance_columns(changed: Mapping[int, Account]) -> list[list[object]]:
+    rows = [(account.sequence, account.lock_version, *_texts(account.sums)) for account in changed.values()]
+    return _columns(rows, 6)
+
+
+def _discard_columns(changes: Sequence[tuple[int, Change]]) -> list[list[object]]:
+    rows = [
+        (
+            discard.entry.sequence << ORDINAL_BITS | discard.entry.ordinal,
+            sequence,
+            discard.account.sequence,
+            discard.account.lock_version,
+            *(_NO_SUMS if discard.has_successor else _texts(discard.account.sums)),
+        )
+        for sequence, change in changes
+        for discard in change.discards
+    ]
+    return _columns(rows, 8)

@@ -1,0 +1,120 @@
+"""Transactions as they are read, with the entries in force."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from doppia.accounting.accounts import Account
+from doppia.accounting.balances import NOTHING, Sums
+from doppia.accounting.ids import ORDINAL_BITS, format_id
+from doppia.accounting.money import Currency
+from doppia.accounting.transactions import Entry, Transaction
+from doppia.proof.records import AnyRecord, read_record
+from doppia.store.database import Connection, load_filters, load_queries
+from doppia.store.listing import Filter, Order, Place, compose
+
+_SQL: Final = load_queries("transactions")
+_FILTERS: Final = load_filters("transactions")
+
+
+def entry_of(row: Any) -> Entry:
+    """Return the entry that a row of `entries` tells, in either query that reads them."""
+    ledger, lock_version, created_at = row["ledger_id"], row["lock_version"], row["created_at"]
+    sums = NOTHING
+    if lock_version is not None:
+        sums = Sums(row["posted_credits"], row["posted_debits"], row["pending_credits"], row["pending_debits"])
+    account = Account(
+        format_id(int(row["account_created_at"].timestamp()), ledger, row["account_sequence"]),
+        row["account_sequence"],
+        Currency(row["currency"], row["currency_exponent"]),
+        row["normal_balance"],
+        row["is_open"],
+        lock_version or 0,
+        sums,
+    )
+    changes = [time for time in (row["metadata_updated_at"], row["discarded_at"]) if time is not None]
+    return Entry(
+        row["entry"] >> ORDINAL_BITS,
+        row["entry"] & (1 << ORDINAL_BITS) - 1,
+        account,
+        row["direction"],
+        row["amount"],
+        row["status"],
+        row["effective_at"],
+        row["metadata"] or {},
+        created_at,
+        max(changes, default=created_at),
+        row["discarded_at"],
+    )
+
+
+def _linked(ledger: int, sequence: int | None, created_at: Any) -> tuple[int, str] | None:
+    return None if sequence is None else (sequence, format_id(int(created_at.timestamp()), ledger, sequence))
+
+
+def _transaction(row: Any, entries: tuple[Entry, ...]) -> Transaction:
+    ledger, sequence, created_at = row["ledger_id"], row["transaction_sequence"], row["created_at"]
+    return Transaction(
+        id=format_id(int(created_at.timestamp()), ledger, sequence),
+        sequence=sequence,
+        version=row["version"],
+        status=row["status"],
+        entries=entries,
+        description=row["description"],
+        external_id=row["external_id"],
+        effective_at=row["effective_at"],
+        posted_at=row["posted_at"],
+        created_at=created_at,
+        updated_at=row["updated_at"],
+        metadata=row["metadata"],
+        ledgerable_type=row["ledgerable_type"],
+        ledgerable_id=row["ledgerable_id"],
+        archived_reason=row["archived_reason"],
+        reverses=_linked(ledger, row["reverses_sequence"], row["reverses_created_at"]),
+        reversed_by=_linked(ledger, row["reversed_by_sequence"], row["reversed_by_created_at"]),
+    )
+
+
+async def written_entries(
+    connection: Connection, records: Sequence[tuple[int, int]]
+) -> dict[tuple[int, int], tuple[Entry, ...]]:
+    """Return the entries that log records wrote, in order, by ledger and sequence of the record."""
+    rows = await connection.fetch(_SQL["entries"], [ledger for ledger, _ in records], [seq for _, seq in records])
+    entries: dict[tuple[int, int], list[Entry]] = {record: [] for record in records}
+    for row in rows:
+        entries[row["ledger_id"], row["entry"] >> ORDINAL_BITS].append(entry_of(row))
+    return {record: tuple(written) for record, written in entries.items()}
+
+
+async def _with_entries(connection: Connection, rows: Sequence[Any]) -> list[Transaction]:
+    if not rows:
+        return []
+    records = [(row["ledger_id"], row["entries_sequence"]) for row in rows]
+    entries = await written_entries(connection, records)
+    return [_transaction(row, entries[record]) for row, record in zip(rows, records, strict=True)]
+
+
+async def get(connection: Connection, ledger: int, sequences: Iterable[int]) -> dict[int, Transaction]:
+    """Return those transactions of a ledger that exist, by sequence."""
+    rows = await connection.fetch(_SQL["get"], ledger, list(sequences))
+    return {found.sequence: found for found in await _with_entries(connection, rows)}
+
+
+async def list_page(
+    connection: Connection,
+    ledgers: Sequence[int],
+    filters: Sequence[Filter],
+    order: Order,
+    after: Place | None,
+    limit: int,
+) -> list[tuple[int, Transaction]]:
+    """Return a page of transactions, each with the number of its ledger."""
+    query, arguments = compose(_SQL["list"], _FILTERS, filters, ledgers=ledgers, order=order, after=after, limit=limit)
+    rows = await connection.fetch(query, *arguments)
+    found = await _with_entries(connection, rows)
+    return [(row["ledger_id"], transaction) for row, transaction in zip(rows, found, strict=True)]
+
+
+async def record(connection: Connection, ledger: int, sequence: int) -> AnyRecord | None:
+    """Return a record of a ledger's log."""
+    payload = await connection.fetchval(_SQL["record"], ledger, sequence)
+    return None if payload is None else read_record(payload)

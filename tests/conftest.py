@@ -1,0 +1,172 @@
+"""What tests share: a PostgreSQL server for each worker, a database of its own for each test, the service over it.
+
+The server is the embedded one. With DOPPIA_TEST_POSTGRES=DIR it is the one whose programs stand in DIR, such as
+/usr/lib/postgresql/15/bin, run as the same unprivileged user.
+"""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import httpx2
+import pytest
+
+from doppia.api.app import create_app
+from doppia.api.auth import Authenticator
+from doppia.api.request import Service
+from doppia.engine import keys
+from doppia.engine.posting_group import PostingGroups
+from doppia.store.database import Database
+from doppia.store.embedded import EmbeddedServer
+from doppia.store.migrate import migrate
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@dataclass
+class Server:
+    """A running PostgreSQL server; `url` names its database "doppia"."""
+
+    url: str
+
+    def of(self, database: str) -> str:
+        return self.url.replace("/doppia?", f"/{database}?")
+
+
+@asynccontextmanager
+async def embedded() -> AsyncIterator[Server]:
+    folder = Path(tempfile.mkdtemp(prefix="doppia-test-"))
+    folder.chmod(0o755)
+    server = EmbeddedServer(folder)
+    await server.start()
+    try:
+        yield Server(server.url)
+    finally:
+        await server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def system(programs: Path) -> Iterator[Server]:
+    folder = Path(tempfile.mkdtemp(prefix="dpg-"))
+    user = "nobody" if os.geteuid() == 0 else None
+    if user:
+        shutil.chown(folder, user)
+    cluster = folder / "cluster"
+    subprocess.run(
+        [programs / "initdb", "-D", cluster, "-U", "doppia", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
+        user=user, check=True, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    child = subprocess.Popen(
+        [programs / "postgres", "-D", cluster, "-k", folder, "-c", "listen_addresses="],
+        user=user, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 30
+        while subprocess.run(
+            [programs / "createdb", "-h", folder, "-U", "doppia", "doppia"], stderr=subprocess.DEVNULL, check=False
+        ).returncode:
+            assert time.monotonic() < deadline, "the system's PostgreSQL did not start"
+            time.sleep(0.1)
+        yield Server(f"postgresql://doppia@/doppia?host={folder}")
+    finally:
+        child.terminate()
+        child.wait(30)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A server for this worker, with a migrated database "template" to clone."""
+    programs = os.environ.get("DOPPIA_TEST_POSTGRES")
+    with asyncio.Runner() as runner:
+        if programs:
+            servers = system(Path(programs))
+            server = next(servers)
+        else:
+            manager = embedded()
+            server = runner.run(manager.__aenter__())
+        try:
+            runner.run(_make_template(server))
+            yield server
+        finally:
+            if programs:
+                next(servers, None)
+            else:
+                runner.run(manager.__aexit__(None, None, None))
+
+
+async def _make_template(server: Server) -> None:
+    connection = await asyncpg.connect(server.url)
+    await connection.execute("create database template_doppia")
+    await connection.close()
+    await migrate(server.of("template_doppia"))
+
+
+@pytest.fixture
+async def database_url(postgres: Server) -> AsyncIterator[str]:
+    """The URL of a migrated database of this test's own."""
+    name = f"t{uuid4().hex}"
+    connection = await asyncpg.connect(postgres.url)
+    await connection.execute(f"create database {name} template template_doppia")
+    yield postgres.of(name)
+    await connection.execute(f"drop database {name} with (force)")
+    await connection.close()
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """The opened database of this test."""
+    opened = Database(database_url)
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+@dataclass
+class Running:
+    """The service in this process, with the credentials of its first organization."""
+
+    service: Service
+    organization_id: str
+    api_key: str
+
+    def client(self, api_key: str | None = None, base_url: str = "http://doppia.test") -> httpx2.AsyncClient:
+        transport = httpx2.ASGITransport(app=create_app(self.service))
+        return httpx2.AsyncClient(
+            transport=transport, base_url=base_url, auth=(self.organization_id, api_key or self.api_key), timeout=60
+        )
+
+
+@pytest.fixture
+async def running(database: Database) -> AsyncIterator[Running]:
+    """The service over this test's database."""
+    begun = await keys.begin(database, now)
+    assert begun is not None
+    groups = PostingGroups(database, now)
+    service = Service(database, groups, now, Authenticator(database))
+    yield Running(service, str(begun[0].organization), begun[1])
+    await groups.close()
+
+
+@pytest.fixture
+async def client(running: Running) -> AsyncIterator[httpx2.AsyncClient]:
+    """An HTTP client of the service, in process, with the admin's key."""
+    async with running.client() as opened:
+        yield opened
