@@ -23,6 +23,7 @@ from doppia.api.app import create_app
 from doppia.api.auth import Authenticator
 from doppia.api.request import Service
 from doppia.cli import keys
+from doppia.cli.demo import demo
 from doppia.engine import keys as key_engine
 from doppia.engine.posting_group import PostingGroups
 from doppia.settings import Settings, SettingsError
@@ -36,6 +37,7 @@ CONNECTIONS_MAX: Final = 2048
 
 app = App(name="doppia", help="A programmable double-entry ledger behind an HTTP API.", version_flags=["--version"])
 app.command(keys.app)
+app.command(demo)
 
 _log = structlog.get_logger()
 
@@ -110,6 +112,7 @@ async def _serve(chosen: Settings) -> None:
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,
                 backlog=CONNECTIONS_MAX,
                 timeout_graceful_shutdown=chosen.stop_timeout_seconds,
             )

@@ -72,7 +72,7 @@ def parse_amount(text: str, exponent: int) -> int:
     Raises:
         ValueError: not a decimal number, or finer than the smallest unit.
     """
-    match = re.fullmatch(r"(-?)(\d[\d,]*)(?:\.(\d+))?", text, re.ASCII)
+    match = re.fullmatch(r"(-?)(\d{1,3}(?:,\d{3})+|\d+)(?:\.(\d+))?", text, re.ASCII)
     if match is None:
         raise ValueError(f"{text!r} is not a decimal number such as 1,234.56")
     sign, whole, fraction = match.group(1), match.group(2).replace(",", ""), match.group(3) or ""

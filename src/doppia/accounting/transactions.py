@@ -204,16 +204,18 @@ def decide(
     _check_shape(legs)
     _check_accounts(legs, accounts)
     _check_balanced(legs, accounts)
-    for leg in legs:
+    for position, leg in enumerate(legs):
         account = accounts[leg.account]
         if leg.lock_version is not None and leg.lock_version != account.lock_version:
             raise LockVersionMismatch(
+                parameter=f"ledger_entries[{position}].lock_version",
                 ledger_account_id=account.id,
                 lock_version=account.lock_version,
                 lock_version_expected=leg.lock_version,
             )
     if status == "archived":
-        return Posting({}, [accounts[leg.account] for leg in legs], _end(discarded, accounts).discards)
+        assert not discarded, "an archive ends entries without new ones"
+        return Posting({}, [accounts[leg.account] for leg in legs], [])
     posting = _apply(status, legs, accounts, discarded)
     _check_guards(legs, posting.accounts)
     return posting

@@ -1,6 +1,5 @@
 """Ledger accounts over HTTP."""
 
-from datetime import datetime
 from typing import Final, Literal
 
 from msgspec import UNSET, Struct, UnsetType
@@ -23,11 +22,16 @@ from doppia.api.pagination import (
 from doppia.api.request import BodyDecoder, Reply, Request, encode, reply
 from doppia.api.wire import (
     BalancesObject,
+    CurrencyCode,
+    CurrencyExponent,
     Description,
     ExternalId,
     LedgerableText,
+    LockVersion,
+    Metadata,
     Name,
     Object,
+    Time,
     UuidText,
     balances,
     check_metadata,
@@ -39,17 +43,15 @@ from doppia.store import accounts as store
 from doppia.store.accounts import AccountFields
 from doppia.store.listing import Filter, Place
 
-Metadata = dict[str, str | None]
-
 
 class AccountCreate(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """An account to open. A currency that is not of ISO 4217 is a custom unit and needs its exponent."""
 
     name: Name
     ledger_id: UuidText
-    currency: str
+    currency: CurrencyCode
     normal_balance: Literal["credit", "debit"]
-    currency_exponent: int | None = None
+    currency_exponent: CurrencyExponent | None = None
     description: Description | None = None
     external_id: ExternalId | None = None
     ledgerable_type: LedgerableText | None = None
@@ -74,13 +76,13 @@ class AccountObject(Object, kw_only=True):
     name: str
     description: str | None
     normal_balance: Literal["credit", "debit"]
-    lock_version: int
+    lock_version: LockVersion
     external_id: str | None
     ledgerable_type: str | None
     ledgerable_id: str | None
     balances: BalancesObject
     metadata: dict[str, str]
-    discarded_at: datetime | None
+    discarded_at: Time | None
 
 
 _CREATE: Final = BodyDecoder(AccountCreate)

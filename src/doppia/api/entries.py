@@ -27,7 +27,7 @@ from doppia.api.pagination import (
 )
 from doppia.api.request import BodyDecoder, Reply, Request, encode, reply
 from doppia.api.transactions import EntryObject, entry_object
-from doppia.api.wire import check_metadata
+from doppia.api.wire import Metadata, check_metadata
 from doppia.engine import entries as engine
 from doppia.store import entries as store
 from doppia.store.entries import EntryInTransaction
@@ -37,7 +37,7 @@ from doppia.store.listing import Filter, Place
 class EntryUpdate(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """What to change of an entry: metadata is merged in, and a key set to null or "" is removed."""
 
-    metadata: dict[str, str | None] | None = None
+    metadata: Metadata | None = None
 
 
 _UPDATE: Final = BodyDecoder(EntryUpdate)

@@ -43,6 +43,12 @@ class ErrorBody(msgspec.Struct):
     errors: ErrorDetail
 
 
+def refusals(root: type[LedgerError] = LedgerError) -> list[type[LedgerError]]:
+    """Return every refusal with a code of its own, in the order of the tree."""
+    leaves = [root] if "code" in vars(root) else []
+    return leaves + [leaf for branch in root.__subclasses__() for leaf in refusals(branch)]
+
+
 def status_and_code(kind: type[LedgerError]) -> tuple[int, str]:
     """Return the status and the coarse code of a refusal."""
     return next(STATUS_AND_CODE[branch] for branch in kind.__mro__ if branch in STATUS_AND_CODE)

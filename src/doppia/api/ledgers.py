@@ -1,6 +1,5 @@
 """Ledgers over HTTP."""
 
-from datetime import datetime
 from typing import Final, Literal
 
 from msgspec import UNSET, Struct, UnsetType
@@ -19,13 +18,11 @@ from doppia.api.pagination import (
     parse_list,
 )
 from doppia.api.request import BodyDecoder, Reply, Request, encode, reply
-from doppia.api.wire import Description, Name, Object, check_metadata, given, new_metadata
+from doppia.api.wire import Description, Metadata, Name, Object, Time, check_metadata, given, new_metadata
 from doppia.engine import ledgers as engine
 from doppia.store import ledgers as store
 from doppia.store.ledgers import Ledger
 from doppia.store.listing import Filter, Place
-
-Metadata = dict[str, str | None]
 
 
 class LedgerCreate(Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -51,7 +48,7 @@ class LedgerObject(Object, kw_only=True):
     name: str
     description: str | None
     metadata: dict[str, str]
-    discarded_at: datetime | None
+    discarded_at: Time | None
 
 
 _CREATE: Final = BodyDecoder(LedgerCreate)

@@ -17,6 +17,12 @@ class Ping(Struct):
     ping: str
 
 
+class Liveness(Struct):
+    """The answer of a process that runs."""
+
+    alive: bool
+
+
 class Readiness(Struct):
     """Whether the service can answer, and how durable what it acknowledges is."""
 
@@ -42,13 +48,13 @@ REQUEST_SECONDS: Final = Histogram(
 
 
 async def ping(_request: Request) -> Reply:
-    """Answer."""
+    """Check that the service and the key are there."""
     return Reply(200, encode(Ping("pong")))
 
 
 async def healthz(_service: Service) -> Reply:
     """Say that the process runs."""
-    return Reply(200, b'{"alive":true}')
+    return Reply(200, encode(Liveness(alive=True)))
 
 
 async def readyz(service: Service) -> Reply:
@@ -62,5 +68,5 @@ async def readyz(service: Service) -> Reply:
 
 
 async def metrics(_service: Service) -> Reply:
-    """Return the metrics in Prometheus's text form."""
+    """Get the metrics in Prometheus's text form."""
     return Reply(200, generate_latest(REGISTRY), {"Content-Type": CONTENT_TYPE_PLAIN_1_0_0})

@@ -17,7 +17,7 @@ import msgspec
 
 from doppia.accounting.errors import InvalidCursor, ObjectNotFound, ParameterInvalid, ParameterUnknown
 from doppia.accounting.ids import ORDINAL_BITS, Id
-from doppia.api.wire import BOUND_MAX, check_text, parse_object_id, parse_time
+from doppia.api.wire import BOUND_MAX, LOCK_VERSION_MAX, check_text, parse_object_id, parse_time
 from doppia.proof.records import microseconds, moment
 from doppia.store.listing import Filter, Order, Place
 
@@ -74,7 +74,7 @@ def _integer(text: str, parameter: str) -> int:
 
 def _version(text: str, parameter: str) -> int:
     number = _integer(text, parameter)
-    if not 0 <= number < 1 << 63:
+    if not 0 <= number <= LOCK_VERSION_MAX:
         raise ParameterInvalid(parameter=parameter, reason="must be a lock version, a whole number from 0")
     return number
 
@@ -149,13 +149,20 @@ _TIME_SCHEMA: Final = {"type": "string", "format": "date-time"}
 TEXT: Final = Kind(_text)
 TEXTS: Final = Kind(_text, many=True)
 BOOLEAN: Final = Kind(_boolean, schema={"type": "boolean"})
-AMOUNT: Final = Kind(_integer, comparisons=COMPARISONS, schema={"type": "integer"})
-VERSION: Final = Kind(_version, schema={"type": "integer", "minimum": 0})
-VERSIONS: Final = Kind(_version, comparisons=COMPARISONS, schema={"type": "integer", "minimum": 0})
+_VERSION_SCHEMA: Final = {"type": "integer", "minimum": 0, "maximum": LOCK_VERSION_MAX}
+AMOUNT: Final = Kind(
+    _integer, comparisons=COMPARISONS, schema={"type": "integer", "minimum": -BOUND_MAX, "maximum": BOUND_MAX}
+)
+VERSION: Final = Kind(_version, schema=_VERSION_SCHEMA)
+VERSIONS: Final = Kind(_version, comparisons=COMPARISONS, schema=_VERSION_SCHEMA)
 TIME: Final = Kind(parse_time, comparisons=COMPARISONS, schema=_TIME_SCHEMA)
 DATE: Final = Kind(_date, comparisons=COMPARISONS, schema={"type": "string", "format": "date"})
 METADATA: Final = Kind(_text)
-ORDER_BY: Final = Kind(one_of("asc", "desc"), comparisons=("created_at", "effective_at"))
+ORDER_BY: Final = Kind(
+    one_of("asc", "desc"),
+    comparisons=("created_at", "effective_at"),
+    schema={"type": "string", "enum": ["asc", "desc"]},
+)
 DIRECTION: Final = Kind(one_of("credit", "debit"), schema={"type": "string", "enum": ["credit", "debit"]})
 STATUS: Final = Kind(
     one_of("pending", "posted", "archived"),

@@ -3,13 +3,13 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from doppia.accounting.errors import MixedLedgers, ObjectNotFound, ParameterInvalid, ParameterMissing, TooFewEntries
 from doppia.accounting.ids import Id, format_id
-from doppia.accounting.transactions import Draft, Entry, Guard, Leg, Transaction
+from doppia.accounting.transactions import ENTRIES_MAX, Draft, Entry, Guard, Leg, Transaction
 from doppia.api.pagination import (
     AMOUNT,
     DATE,
@@ -28,13 +28,20 @@ from doppia.api.pagination import (
 from doppia.api.request import BodyDecoder, Reply, Request, encode, reply
 from doppia.api.wire import (
     BOUND_MAX,
+    LOCK_VERSION_MAX,
     Amount,
+    AmountText,
     BalancesObject,
+    CurrencyExponent,
+    DateText,
     Description,
     ExternalId,
     LedgerableText,
+    LockVersion,
+    Metadata,
     Object,
     SignedAmount,
+    Time,
     TimeText,
     UuidText,
     balances,
@@ -48,7 +55,6 @@ from doppia.engine.transactions import Create, Reverse, Revise
 from doppia.store import transactions as store
 from doppia.store.listing import Filter, Place
 
-Metadata = dict[str, str | None]
 StatusText = Literal["pending", "posted", "archived"]
 
 
@@ -69,8 +75,8 @@ class EntryCreate(Struct, forbid_unknown_fields=True, omit_defaults=True):
     ledger_account_id: UuidText
     direction: Literal["credit", "debit"]
     amount: Amount | None = None
-    amount_string: str | None = None
-    lock_version: int | None = None
+    amount_string: AmountText | None = None
+    lock_version: LockVersion | None = None
     pending_balance_amount: BalanceLock | None = None
     posted_balance_amount: BalanceLock | None = None
     available_balance_amount: BalanceLock | None = None
@@ -79,14 +85,17 @@ class EntryCreate(Struct, forbid_unknown_fields=True, omit_defaults=True):
     metadata: Metadata | None = None
 
 
+EntryList = Annotated[list[EntryCreate], Meta(extra_json_schema={"minItems": 1, "maxItems": ENTRIES_MAX})]
+
+
 class TransactionCreate(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """A transaction to create; pending unless `status` says otherwise."""
 
-    ledger_entries: list[EntryCreate]
+    ledger_entries: EntryList
     status: StatusText | None = None
     description: Description | None = None
     effective_at: TimeText | None = None
-    effective_date: str | None = None
+    effective_date: DateText | None = None
     external_id: ExternalId | None = None
     ledgerable_type: LedgerableText | None = None
     ledgerable_id: LedgerableText | None = None
@@ -103,7 +112,7 @@ class TransactionUpdate(Struct, forbid_unknown_fields=True, omit_defaults=True):
     description: Description | UnsetType | None = UNSET
     effective_at: TimeText | UnsetType = UNSET
     external_id: ExternalId | UnsetType | None = UNSET
-    ledger_entries: list[EntryCreate] | UnsetType = UNSET
+    ledger_entries: EntryList | UnsetType = UNSET
     ledgerable_type: LedgerableText | UnsetType | None = UNSET
     ledgerable_id: LedgerableText | UnsetType | None = UNSET
     metadata: Metadata | UnsetType | None = UNSET
@@ -127,17 +136,17 @@ class EntryObject(Object, kw_only=True):
     object: Literal["ledger_entry"] = "ledger_entry"
     ledger_account_id: UuidText
     ledger_account_currency: str
-    ledger_account_currency_exponent: int
-    ledger_account_lock_version: int | None
+    ledger_account_currency_exponent: CurrencyExponent
+    ledger_account_lock_version: LockVersion | None
     ledger_transaction_id: UuidText
     direction: Literal["credit", "debit"]
     amount: Amount
-    amount_string: str
+    amount_string: AmountText
     status: StatusText
-    effective_at: datetime
+    effective_at: Time
     resulting_ledger_account_balances: BalancesObject | None
     metadata: dict[str, str]
-    discarded_at: datetime | None
+    discarded_at: Time | None
 
 
 class TransactionObject(Object, kw_only=True):
@@ -148,9 +157,9 @@ class TransactionObject(Object, kw_only=True):
     status: StatusText
     description: str | None
     external_id: str | None
-    effective_at: datetime
+    effective_at: Time
     effective_date: date
-    posted_at: datetime | None
+    posted_at: Time | None
     archived_reason: str | None
     ledgerable_type: str | None
     ledgerable_id: str | None
@@ -298,7 +307,7 @@ def _amount(entry: EntryCreate, parameter: str) -> int:
 
 def _leg(entry: EntryCreate, parameter: str) -> tuple[Leg, Id]:
     id_ = parse_object_id(entry.ledger_account_id, "ledger_account", f"{parameter}.ledger_account_id")
-    if entry.lock_version is not None and abs(entry.lock_version) >= 1 << 63:
+    if entry.lock_version is not None and not 0 <= entry.lock_version <= LOCK_VERSION_MAX:
         raise ParameterInvalid(parameter=f"{parameter}.lock_version", reason="is no lock version")
     leg = Leg(
         id_.sequence,

@@ -11,7 +11,7 @@ from doppia.accounting.accounts import Account
 from doppia.accounting.balances import BalanceName, balance
 from doppia.accounting.errors import InvalidText, MetadataTooLarge, ObjectNotFound, ParameterInvalid
 from doppia.accounting.ids import Id, parse_id
-from doppia.accounting.money import AMOUNT_MAX
+from doppia.accounting.money import AMOUNT_MAX, EXPONENT_MAX
 
 NAME_LENGTH_MAX: Final = 1000
 EXTERNAL_ID_LENGTH_MAX: Final = 180
@@ -21,16 +21,64 @@ METADATA_VALUE_LENGTH_MAX: Final = 1000
 BOUND_MAX: Final = 10**45
 """Bounds of balance locks and filters: sums may pass 10^36, but not by nine orders."""
 
+LOCK_VERSION_MAX: Final = 2**63 - 1
+
 # A schema can hold bounds beyond 64 bits, a decoder's own check can't; the rules check amounts.
-Amount = Annotated[int, Meta(extra_json_schema={"minimum": 0, "maximum": AMOUNT_MAX})]
-SignedAmount = Annotated[int, Meta(extra_json_schema={"minimum": -BOUND_MAX, "maximum": BOUND_MAX})]
-Sum = Annotated[int, Meta(extra_json_schema={"minimum": 0})]
+Amount = Annotated[int, Meta(description="In minor units.", extra_json_schema={"minimum": 0, "maximum": AMOUNT_MAX})]
+AmountText = Annotated[
+    str,
+    Meta(description="The amount in minor units, as text.", extra_json_schema={"pattern": "^(0|[1-9][0-9]{0,39})$"}),
+]
+SignedAmount = Annotated[
+    int, Meta(description="In minor units.", extra_json_schema={"minimum": -BOUND_MAX, "maximum": BOUND_MAX})
+]
+Sum = Annotated[int, Meta(description="In minor units.", extra_json_schema={"minimum": 0})]
+CurrencyCode = Annotated[
+    str,
+    Meta(
+        description="A code of ISO 4217, or that of a custom unit.",
+        extra_json_schema={"pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$"},
+    ),
+]
+CurrencyExponent = Annotated[
+    int,
+    Meta(
+        description="Digits after the point: one whole unit is 10^exponent minor units.",
+        extra_json_schema={"minimum": 0, "maximum": EXPONENT_MAX},
+    ),
+]
+LockVersion = Annotated[
+    int,
+    Meta(
+        description="Grows with each change of the account's balances.",
+        extra_json_schema={"minimum": 0, "maximum": LOCK_VERSION_MAX},
+    ),
+]
 UuidText = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
-TimeText = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+TimeText = Annotated[
+    str, Meta(description="ISO 8601; in UTC where it names no zone.", extra_json_schema={"format": "date-time"})
+]
+DateText = Annotated[str, Meta(description="A day in UTC.", extra_json_schema={"format": "date"})]
+Time = Annotated[datetime, Meta(tz=True)]
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH_MAX)]
 Description = Annotated[str, Meta(max_length=NAME_LENGTH_MAX)]
-ExternalId = Annotated[str, Meta(min_length=1, max_length=EXTERNAL_ID_LENGTH_MAX)]
-LedgerableText = Annotated[str, Meta(min_length=1, max_length=100)]
+ExternalId = Annotated[
+    str, Meta(min_length=1, max_length=EXTERNAL_ID_LENGTH_MAX, description="An id of yours, unique in its ledger.")
+]
+LedgerableText = Annotated[
+    str, Meta(min_length=1, max_length=100, description="Type or id of what this stands for in your system.")
+]
+MetadataValue = Annotated[str, Meta(extra_json_schema={"maxLength": METADATA_VALUE_LENGTH_MAX})]
+Metadata = Annotated[
+    dict[str, MetadataValue | None],
+    Meta(
+        description="Pairs of yours.",
+        extra_json_schema={
+            "maxProperties": METADATA_PAIRS_MAX,
+            "propertyNames": {"minLength": 1, "maxLength": METADATA_KEY_LENGTH_MAX},
+        },
+    ),
+]
 
 _TIME: Final = re.compile(
     r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?\s?([Zz]|[+-]\d{2}:?\d{2})?", re.ASCII
@@ -113,8 +161,8 @@ class Object(Struct, kw_only=True):
     id: UuidText
     object: str
     live_mode: bool = True
-    created_at: datetime
-    updated_at: datetime
+    created_at: Time
+    updated_at: Time
 
 
 class BalanceObject(Struct):
@@ -129,7 +177,7 @@ class BalanceObject(Struct):
     debits_string: str
     amount_string: str
     currency: str
-    currency_exponent: int
+    currency_exponent: CurrencyExponent
 
 
 class BalancesObject(Struct):
@@ -138,8 +186,8 @@ class BalancesObject(Struct):
     pending_balance: BalanceObject
     posted_balance: BalanceObject
     available_balance: BalanceObject
-    effective_at_lower_bound: datetime | None = None
-    effective_at_upper_bound: datetime | None = None
+    effective_at_lower_bound: Time | None = None
+    effective_at_upper_bound: Time | None = None
 
 
 def _balance(name: BalanceName, account: Account) -> BalanceObject:

@@ -174,7 +174,8 @@ class HttpRunner:
         headers = {"Idempotency-Key": f"{self._ledger}-{event.key}"}
         answer = await self._client.request(method, path, json=body, headers=headers)
         if not answer.is_success:
-            return _refusal(answer)
+            refusal = _refusal(answer)
+            return refusal._replace(sentence=self._named(refusal.sentence))
         if self._answers.setdefault(event.key, answer.content) is not answer.content:
             same = self._answers[event.key] == answer.content
             return Outcome("replayed" if same else "replayed with another answer")
@@ -192,6 +193,12 @@ class HttpRunner:
             name: Balance(*(told[f"{name}_balance"][part] for part in ("credits", "debits", "amount")))
             for name in BALANCES
         }
+
+    def _named(self, sentence: str) -> str:
+        """Call accounts by the names that the story gives them."""
+        for name, id_ in self._accounts.items():
+            sentence = sentence.replace(id_, name)
+        return sentence
 
     async def _write(self, path: str, body: Mapping[str, Any]) -> Any:
         answer = await self._client.post(path, json=body)

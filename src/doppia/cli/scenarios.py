@@ -121,6 +121,7 @@ _COMPARISONS: Final[Mapping[str, Comparison]] = {
     "<=": "lte",
     "<": "lt",
 }
+_OUTCOME: Final = re.compile(r"posted|pending|archived|replayed|refused [a-z_]+")
 _SIDES: Final[Mapping[str, Direction]] = {"Dr": "debit", "Cr": "credit"}
 _CREATED_AS: Final[Mapping[str, Status]] = {"post": "posted", "hold": "pending"}
 _REVISED_TO: Final[Mapping[str, Status]] = {"amend": "pending", "capture": "posted", "release": "archived"}
@@ -138,8 +139,8 @@ def parse(name: str, text: str) -> Story:
     for line, words in _sentences(name, text):
         try:
             reader.read(line, words)
-        except (ValueError, IndexError, LedgerError) as error:
-            raise StoryError(f"{name}, line {line}: {error}") from error
+        except (ValueError, LedgerError) as error:
+            raise StoryError(f"{name}, line {line}: {str(error).rstrip('.')}.") from error
     return Story(name, title, tuple(reader.events))
 
 
@@ -152,7 +153,7 @@ def _sentences(name: str, text: str) -> Iterator[tuple[int, list[str]]]:
         while place < len(row):
             token = _TOKEN.match(row, place)
             if token is None:
-                raise StoryError(f"{name}, line {number}: a quote or bracket from column {place + 1} on is not closed")
+                raise StoryError(f"{name}, line {number}: a quote or bracket from column {place + 1} on is not closed.")
             if token["word"]:
                 found.append(token["word"])
             place = token.end()
@@ -182,14 +183,14 @@ class _Reader:
         verb, name, *rest = words
         place = {"line": line, "text": " ".join(words)}
         if verb == "unit":
-            self._units[name] = currency(name, int(rest[0]))
+            self._declare(name, rest)
         elif verb == "account":
             self.events.append(self._open(place, name, rest))
         elif verb == "balance":
             self.events.append(self._check(place, name, rest))
         elif verb in _ACTS:
-            if expected is None:
-                raise ValueError("what must come of it is missing, such as '-> posted'")
+            if expected is None or not _OUTCOME.fullmatch(expected):
+                raise ValueError("what must come of it is missing, such as '-> posted' or '-> refused unbalanced'")
             act = self._act(verb, {**place, "handle": name, "expected": expected}, rest)
             self.events.append(act)
             if expected in ("posted", "pending", "archived"):
@@ -197,12 +198,17 @@ class _Reader:
         else:
             raise ValueError(f"{verb!r} is not what an event begins with")
 
+    def _declare(self, code: str, rest: list[str]) -> None:
+        if len(rest) != 1 or not rest[0].isdecimal():
+            raise ValueError("a unit is written 'unit CODE DECIMALS'")
+        self._units[code] = currency(code, int(rest[0]))
+
     def _open(self, place: dict[str, Any], name: str, rest: list[str]) -> Open:
         if name in self._accounts:
-            raise ValueError(f"the account {name} is there already")
+            raise ValueError(f"there is another account called {name}")
+        if len(rest) not in (2, 3) or rest[1] not in ("debit", "credit"):
+            raise ValueError("an account is written 'account NAME UNIT debit', or 'credit', with a quoted description")
         code, side, *description = rest
-        if side not in ("debit", "credit"):
-            raise ValueError(f"the normal side is 'debit' or 'credit', not {side!r}")
         unit = self._units.get(code) or currency(code, None)
         normal_balance: Direction = "debit" if side == "debit" else "credit"
         account = Account(name, len(self._accounts) + 1, unit, normal_balance, True, 0, NOTHING)
@@ -211,12 +217,12 @@ class _Reader:
 
     def _check(self, place: dict[str, Any], name: str, rest: list[str]) -> Check:
         account = self._account(name)
-        amounts: dict[BalanceName, int] = {}
-        for balance_name, amount in zip(rest[::2], rest[1::2], strict=True):
-            if balance_name not in BALANCES:
-                raise ValueError(f"a balance is 'posted', 'pending' or 'available', not {balance_name!r}")
-            amounts[balance_name] = parse_amount(amount, account.currency.exponent)
-        return Check(**place, account=account, amounts=amounts)
+        names, amounts = rest[::2], rest[1::2]
+        if not rest or len(names) != len(amounts) or not set(names) <= set(BALANCES):
+            raise ValueError("balances are written 'posted AMOUNT', 'pending AMOUNT', 'available AMOUNT'")
+        exponent = account.currency.exponent
+        told: Any = {name: parse_amount(amount, exponent) for name, amount in zip(names, amounts, strict=True)}
+        return Check(**place, account=account, amounts=told)
 
     def _act(self, verb: str, fields: dict[str, Any], rest: list[str]) -> AnyAct:
         handle = fields["handle"]

@@ -154,9 +154,12 @@ def session_settings() -> dict[str, str]:
         "jit": "off",
         "statement_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s",
         "idle_in_transaction_session_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s",
-        # Every query of ours is meant for an index. A table that was empty when its statistics were taken must not
-        # talk the planner out of it, a minute and a hundred thousand rows later.
+        # Every query of ours is meant for nested loops over indexes. A plan made while a table was empty must not hold
+        # on to reading all of it, a minute and a hundred thousand rows later.
         "enable_seqscan": "off",
+        "enable_hashjoin": "off",
+        "enable_mergejoin": "off",
+        "enable_material": "off",
         # Unknown to plain PostgreSQL, which ignores it; on Citus it makes the driver's type look-ups fast.
         "citus.override_table_visibility": "off",
     }

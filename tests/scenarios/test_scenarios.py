@@ -1,0 +1,158 @@
+"""Every story of this folder, three ways: on the rules alone, on the engine and its database, and over HTTP."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from doppia.accounting.accounts import Account
+from doppia.accounting.balances import balance
+from doppia.accounting.errors import LedgerError
+from doppia.accounting.ids import Id, parse_id
+from doppia.accounting.transactions import Draft, Leg, Transaction
+from doppia.cli.scenario_runners import Balances, HttpRunner, Outcome, PureRunner, Runner, play
+from doppia.cli.scenarios import BALANCES, AnyAct, Create, Reverse, Revise, Story, parse
+from doppia.engine import accounts, keys, ledgers, transactions
+from doppia.engine.posting_group import PostingGroups
+from doppia.engine.writing import Key
+from doppia.store import accounts as stored_accounts
+from doppia.store.database import Database
+
+STORIES = [parse(file.stem, file.read_text(encoding="utf-8")) for file in sorted(Path(__file__).parent.glob("*.txt"))]
+
+every_story = pytest.mark.parametrize("story", STORIES, ids=[story.name for story in STORIES])
+
+
+async def goes_as_told(story: Story, runner: Runner) -> None:
+    played = [event async for event, _ in play(story, runner)]
+    assert played == list(story.events)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def own(id_: str) -> Id:
+    parsed = parse_id(id_)
+    assert parsed is not None, f"{id_} is no id of ours"
+    return parsed
+
+
+class EngineRunner:
+    """A ledger in the database, reached by the engine's functions."""
+
+    def __init__(self, database: Database, groups: PostingGroups, ledger: Id) -> None:
+        self._database = database
+        self._groups = groups
+        self._ledger = ledger
+        self._accounts: dict[str, Id] = {}
+        self._transactions: dict[str, Id] = {}
+        self._answers: dict[str, bytes] = {}
+
+    async def open(self, account: Account, description: str | None) -> None:
+        answer = await accounts.open_(
+            self._database,
+            now,
+            self._ledger,
+            None,
+            None,
+            lambda fields: fields.account.id.encode(),
+            name=account.id,
+            currency=account.currency,
+            normal_balance=account.normal_balance,
+            description=description,
+        )
+        self._accounts[account.id] = own(answer.body.decode())
+
+    async def act(self, event: AnyAct) -> Outcome:
+        try:
+            answer = await self._groups.submit(self._command(event))
+        except LedgerError as refusal:
+            return Outcome(f"refused {refusal.code}", str(refusal))
+        if self._answers.setdefault(event.key, answer.body) is not answer.body:
+            return Outcome("replayed" if self._answers[event.key] == answer.body else "replayed with another answer")
+        told = json.loads(answer.body)
+        self._transactions[event.handle] = own(told["id"])
+        return Outcome(told["status"])
+
+    async def balances(self, account: Account) -> Balances:
+        async with self._database.connection() as connection:
+            id_ = self._accounts[account.id]
+            fields = await stored_accounts.get(connection, id_.ledger, id_.sequence)
+        assert fields is not None
+        now_ = fields.account
+        return {name: balance(name, now_.sums, now_.normal_balance) for name in BALANCES}
+
+    def _command(self, event: AnyAct) -> transactions.Command:
+        common: dict[str, Any] = {"ledger": self._ledger, "actor": None, "status": 200, "render": _told}
+        match event:
+            case Create(draft=draft):
+                request = self._draft(draft)
+                return transactions.Create(**common, key=_key(event, request), draft=request)
+            case Reverse(draft=draft):
+                target = self._transactions[event.original]
+                return transactions.Reverse(**common, key=_key(event, draft), target=target, draft=draft)
+            case Revise():
+                changes = self._changes(event.changes)
+                target = self._transactions[event.handle]
+                return transactions.Revise(**common, key=_key(event, changes), target=target, changes=changes)
+
+    def _draft(self, draft: Draft) -> Draft:
+        return Draft(self._legs(draft.legs), draft.status, draft.description, metadata=draft.metadata)
+
+    def _changes(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: self._legs(value) if name == "legs" else value for name, value in changes.items()}
+
+    def _legs(self, legs: Any) -> list[Leg]:
+        ids = [self._accounts[leg.account_id] for leg in legs]
+        return [leg._replace(account=id_.sequence, account_id=str(id_)) for leg, id_ in zip(legs, ids, strict=True)]
+
+
+def _told(transaction: Transaction) -> bytes:
+    return json.dumps({"id": transaction.id, "status": transaction.status, "version": transaction.version}).encode()
+
+
+def _key(event: AnyAct, request: object) -> Key:
+    return Key(hashlib.sha256(event.key.encode()).digest(), hashlib.sha256(repr(request).encode()).digest())
+
+
+@every_story
+def test_a_story_goes_as_told_on_the_rules_alone(story: Story) -> None:
+    asyncio.run(goes_as_told(story, PureRunner()))
+
+
+@every_story
+@pytest.mark.anyio
+async def test_a_story_goes_as_told_on_the_engine(story: Story, database: Database) -> None:
+    begun = await keys.begin(database, now)
+    assert begun is not None
+    answer = await ledgers.create(
+        database,
+        now,
+        begun[0].organization,
+        None,
+        None,
+        lambda ledger: ledger.id.encode(),
+        name=story.name,
+        description=story.title,
+        metadata={},
+    )
+    groups = PostingGroups(database, now)
+    try:
+        await goes_as_told(story, EngineRunner(database, groups, own(answer.body.decode())))
+    finally:
+        await groups.close()
+
+
+@every_story
+@pytest.mark.anyio
+async def test_a_story_goes_as_told_over_http(story: Story, client: httpx2.AsyncClient) -> None:
+    runner = HttpRunner(client)
+    await runner.begin(story)
+    await goes_as_told(story, runner)

@@ -1,0 +1,149 @@
+"""What must hold in every snapshot of a whole database, I1 to I8 and I14: by plain SQL, and the log read against it."""
+
+import itertools
+import json
+import re
+from collections import defaultdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from doppia.proof.records import (
+    AccountWritten,
+    EntryAnnotated,
+    LedgerWritten,
+    TransactionWritten,
+    canonical_bytes,
+    moment,
+    read_record,
+)
+from doppia.store.database import Connection
+
+_SQL = Path(__file__).with_suffix(".sql").read_text()
+_RULES = re.findall(r"^-- rule: (.+)\n(.*?;)$", _SQL, flags=re.MULTILINE | re.DOTALL)
+_READS = dict(re.findall(r"^-- read: (.+)\n(.*?;)$", _SQL, flags=re.MULTILINE | re.DOTALL))
+
+
+async def assert_invariants(url: str) -> None:
+    """Assert all of them on the database at `url`, in one snapshot."""
+    connection = await asyncpg.connect(url, server_settings={"search_path": "doppia", "timezone": "UTC"})
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            broken = await violations(connection)
+    finally:
+        await connection.close()
+    assert not broken, "\n".join(broken)
+
+
+async def violations(connection: Connection) -> list[str]:
+    """Return a line for each row that breaks a rule."""
+    assert len(_RULES) == 15
+    broken = []
+    for rule, query in _RULES:
+        broken += [f"{rule}: {dict(row)}" for row in await connection.fetch(query)]
+    return broken + [f"the log agrees with the tables: {fault}" for fault in await _log_faults(connection)]
+
+
+async def _log_faults(connection: Connection) -> list[str]:
+    faults = []
+    newest: dict[tuple[int, type, int], Any] = {}
+    written: dict[tuple[int, int], tuple[Any, ...]] = {}
+    metadata: dict[tuple[int, int], dict[str, str]] = {}
+    lives: defaultdict[tuple[int, int], list[str]] = defaultdict(list)
+    for ledger, sequence, object_sequence, recorded_at, payload in await connection.fetch(_READS["log"]):
+        record = read_record(payload)
+        about = _object(record)
+        if (record.sequence, about, moment(record.recorded_at)) != (sequence, object_sequence, recorded_at):
+            faults.append(f"record {sequence} of ledger {ledger} names another place, object or time: {record}")
+        if canonical_bytes(record) != payload:
+            faults.append(f"record {sequence} of ledger {ledger} is not in its canonical bytes")
+        if isinstance(record, EntryAnnotated):
+            metadata[ledger, record.entry_sequence << 10 | record.entry_ordinal] = record.metadata
+            continue
+        newest[ledger, type(record), about] = record
+        if isinstance(record, TransactionWritten):
+            lives[ledger, about].append(record.status)
+            for ordinal, entry in enumerate(record.entries or (), 1):
+                number = sequence << 10 | ordinal
+                effective_at = record.effective_at if entry.effective_at is None else entry.effective_at
+                side = "credit" if entry.direction else "debit"
+                written[ledger, number] = (
+                    about, entry.account, entry.lock_version, recorded_at, moment(effective_at), side, record.status,
+                    entry.amount,
+                )  # fmt: skip
+                if entry.metadata:
+                    metadata[ledger, number] = entry.metadata
+    faults += [
+        f"transaction {key} changed after it was final: {statuses}"
+        for key, statuses in lives.items()
+        if any(status not in ("pending", after) for status, after in itertools.pairwise(statuses))
+    ]
+    tables = await _tables(connection)
+    told = {(ledger, kind.__name__, about): _told(record) for (ledger, kind, about), record in newest.items()}
+    faults += _differences("object", told, tables)
+    faults += _differences("entry", written, await _entries(connection))
+    kept = await connection.fetch(_READS["entry_metadata"])
+    faults += _differences("metadata of entry", metadata, {(row[0], row[1]): json.loads(row[2]) for row in kept})
+    return faults
+
+
+def _differences(what: str, told: dict[Any, Any], stored: dict[Any, Any]) -> list[str]:
+    return [
+        f"{what} {key}: the log says {told.get(key)}, the table {stored.get(key)}"
+        for key in told.keys() | stored.keys()
+        if told.get(key) != stored.get(key)
+    ]
+
+
+def _object(record: Any) -> int:
+    match record:
+        case LedgerWritten():
+            return 1
+        case (
+            AccountWritten(account=about) | TransactionWritten(transaction=about) | EntryAnnotated(entry_sequence=about)
+        ):
+            return int(about)
+        case _:
+            raise AssertionError(record)
+
+
+def _time(microseconds: int | None) -> datetime | None:
+    return None if microseconds is None else moment(microseconds)
+
+
+def _told(record: Any) -> tuple[Any, ...]:
+    match record:
+        case LedgerWritten(name=name, description=description, metadata=metadata, discarded=discarded):
+            return name, description, metadata, discarded
+        case AccountWritten() as a:
+            return (
+                a.name, a.description, a.currency, a.currency_exponent, a.normal_balance, a.external_id,
+                a.ledgerable_type, a.ledgerable_id, a.metadata, a.discarded,
+            )  # fmt: skip
+        case TransactionWritten() as t:
+            return (
+                t.version, t.status, _time(t.effective_at), _time(t.posted_at), t.description, t.external_id,
+                t.ledgerable_type, t.ledgerable_id, t.archived_reason, t.reverses, t.metadata,
+            )  # fmt: skip
+    raise AssertionError(record)
+
+
+async def _tables(connection: Connection) -> dict[tuple[int, str, int], tuple[Any, ...]]:
+    stored: dict[tuple[int, str, int], tuple[Any, ...]] = {}
+    ledgers = await connection.fetch(_READS["ledgers"])
+    for ledger, name, description, metadata, discarded in ledgers:
+        stored[ledger, "LedgerWritten", 1] = (name, description, json.loads(metadata), discarded)
+    accounts = await connection.fetch(_READS["accounts"])
+    for ledger, account, *fields, metadata, discarded in accounts:
+        stored[ledger, "AccountWritten", account] = (*fields, json.loads(metadata), discarded)
+    transactions = await connection.fetch(_READS["transactions"])
+    for ledger, transaction, *fields, metadata in transactions:
+        stored[ledger, "TransactionWritten", transaction] = (*fields, json.loads(metadata))
+    return stored
+
+
+async def _entries(connection: Connection) -> dict[tuple[int, int], tuple[Any, ...]]:
+    rows = await connection.fetch(_READS["entries"])
+    return {(row[0], row[1]): tuple(row)[2:] for row in rows}

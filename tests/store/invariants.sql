@@ -1,0 +1,205 @@
+-- What must hold in every snapshot of a whole database. Each `rule` returns the rows that break it; what
+-- each `read` returns is compared with the log.
+
+-- rule: I1, in each ledger, unit and status the debits in force equal the credits
+select e.ledger_id, a.currency, a.currency_exponent, e.status,
+       sum(case e.direction when 'debit' then e.amount else -e.amount end) as difference
+  from entries e
+  join accounts a using (ledger_id, account_sequence)
+  left join discards d using (ledger_id, entry)
+ where d.entry is null
+ group by e.ledger_id, a.currency, a.currency_exponent, e.status
+having sum(case e.direction when 'debit' then e.amount else -e.amount end) <> 0;
+
+-- rule: I2, a stored balance is the fold of the entries that are not discarded
+select b.*, f.*
+  from balances b
+ cross join lateral (
+       select coalesce(sum(e.amount) filter (where e.status = 'posted' and e.direction = 'credit'), 0) as folded_pc,
+              coalesce(sum(e.amount) filter (where e.status = 'posted' and e.direction = 'debit'), 0) as folded_pd,
+              coalesce(sum(e.amount) filter (where e.status = 'pending' and e.direction = 'credit'), 0) as folded_nc,
+              coalesce(sum(e.amount) filter (where e.status = 'pending' and e.direction = 'debit'), 0) as folded_nd
+         from entries e
+         left join discards d using (ledger_id, entry)
+        where e.ledger_id = b.ledger_id and e.account_sequence = b.account_sequence and d.entry is null) f
+ where (b.posted_credits, b.posted_debits, b.pending_credits, b.pending_debits)
+    <> (f.folded_pc, f.folded_pd, f.folded_nc, f.folded_nd);
+
+-- rule: I2, a stored balance is what the account's last step says
+with steps as (
+    select ledger_id, account_sequence, lock_version, posted_credits, posted_debits, pending_credits, pending_debits
+      from entries
+     where lock_version is not null
+    union all
+    select ledger_id, account_sequence, lock_version, posted_credits, posted_debits, pending_credits, pending_debits
+      from discards
+     where posted_credits is not null)
+select b.*, s.*
+  from balances b
+  left join lateral (
+       select * from steps
+        where steps.ledger_id = b.ledger_id and steps.account_sequence = b.account_sequence
+        order by steps.lock_version desc
+        limit 1) s on true
+ where (b.lock_version, b.posted_credits, b.posted_debits, b.pending_credits, b.pending_debits)
+    <> (coalesce(s.lock_version, 0), coalesce(s.posted_credits, 0), coalesce(s.posted_debits, 0),
+        coalesce(s.pending_credits, 0), coalesce(s.pending_debits, 0));
+
+-- rule: I3, lock versions and running sums of an account go step by step from nothing to its balance
+with steps as (
+    select e.ledger_id, e.account_sequence, e.lock_version,
+           e.posted_credits, e.posted_debits, e.pending_credits, e.pending_debits,
+           case when e.status = 'posted' and e.direction = 'credit' then e.amount else 0 end as by_pc,
+           case when e.status = 'posted' and e.direction = 'debit' then e.amount else 0 end as by_pd,
+           case when e.status = 'pending' and e.direction = 'credit' then e.amount else 0 end - o.credits as by_nc,
+           case when e.status = 'pending' and e.direction = 'debit' then e.amount else 0 end - o.debits as by_nd,
+           o.ended
+      from entries e
+     cross join lateral (
+           select count(*) as ended,
+                  coalesce(sum(old.amount) filter (where old.direction = 'credit'), 0) as credits,
+                  coalesce(sum(old.amount) filter (where old.direction = 'debit'), 0) as debits
+             from discards d
+             join entries old using (ledger_id, entry)
+            where d.ledger_id = e.ledger_id and d.account_sequence = e.account_sequence
+              and d.lock_version = e.lock_version and d.posted_credits is null) o
+     where e.lock_version is not null
+    union all
+    select d.ledger_id, d.account_sequence, d.lock_version,
+           d.posted_credits, d.posted_debits, d.pending_credits, d.pending_debits, 0, 0,
+           case when e.direction = 'credit' then -e.amount else 0 end,
+           case when e.direction = 'debit' then -e.amount else 0 end, 1
+      from discards d
+      join entries e using (ledger_id, entry)
+     where d.posted_credits is not null
+), walked as (
+    select steps.*,
+           row_number() over account as place,
+           lag(posted_credits, 1, 0) over account + by_pc as expected_pc,
+           lag(posted_debits, 1, 0) over account + by_pd as expected_pd,
+           lag(pending_credits, 1, 0) over account + by_nc as expected_nc,
+           lag(pending_debits, 1, 0) over account + by_nd as expected_nd
+      from steps
+    window account as (partition by ledger_id, account_sequence order by lock_version))
+select *
+  from walked
+ where place <> lock_version or ended > 1
+    or (posted_credits, posted_debits, pending_credits, pending_debits)
+    <> (expected_pc, expected_pd, expected_nc, expected_nd);
+
+-- rule: I3, a discard without sums of its own is taken in by its successor
+select d.*
+  from discards d
+ where d.posted_credits is null
+   and not exists (
+       select from entries e
+        where e.ledger_id = d.ledger_id and e.account_sequence = d.account_sequence
+          and e.lock_version = d.lock_version and e.entry >> 10 = d.sequence);
+
+-- rule: I3, a ledger's log has no gaps and ends where its head says
+select l.ledger_id, l.first, l.last, l.records, h.sequence as head, l.newest, h.recorded_at
+  from (select ledger_id, min(sequence) as first, max(sequence) as last, count(*) as records,
+               max(recorded_at) as newest
+          from log group by ledger_id) l
+  full join ledger_heads h using (ledger_id)
+ where (l.first = 1 and l.last = l.records and l.last = h.sequence and l.newest = h.recorded_at) is not true;
+
+-- rule: I3, time never goes back along a log
+select *
+  from (select ledger_id, sequence, recorded_at,
+               lag(recorded_at) over (partition by ledger_id order by sequence) as before
+          from log) l
+ where recorded_at < before;
+
+-- rule: I5, idempotency keys of one ledger were consumed by different records, which are in the log
+select k.ledger_id, k.sequence, count(*)
+  from idempotency_keys k
+  left join log l using (ledger_id, sequence)
+ where k.sequence is not null
+ group by k.ledger_id, k.sequence
+having count(*) > 1 or count(l.sequence) = 0;
+
+-- rule: I6, no external_id is there twice among pending and posted
+select ledger_id, external_id, count(*)
+  from transactions
+ where external_id is not null and status <> 'archived'
+ group by ledger_id, external_id
+having count(*) > 1;
+
+-- rule: I7, the entries not discarded are those that their transaction points at, in its status
+select e.*
+  from entries e
+  left join discards d using (ledger_id, entry)
+  left join transactions t using (ledger_id, transaction_sequence)
+ where d.entry is null and (t.entries_sequence = e.entry >> 10 and t.status = e.status) is not true;
+
+-- rule: I7, every transaction has the entries that it points at, and those of an archived one count nowhere
+select t.ledger_id, t.transaction_sequence, t.status, t.entries_sequence
+  from transactions t
+ cross join lateral (
+       select count(*) as written, count(d.entry) + count(*) filter (where e.status = 'archived') as ended
+         from entries e
+         left join discards d using (ledger_id, entry)
+        where e.ledger_id = t.ledger_id and e.transaction_sequence = t.transaction_sequence
+          and e.entry >> 10 = t.entries_sequence) w
+ where w.written = 0 or w.ended <> case t.status when 'archived' then w.written else 0 end;
+
+-- rule: I7, only pending entries are discarded, by a later record of their own transaction
+select d.*
+  from discards d
+  join entries e using (ledger_id, entry)
+  left join log l on l.ledger_id = d.ledger_id and l.sequence = d.sequence
+ where (e.status = 'pending' and d.sequence > e.entry >> 10 and d.account_sequence = e.account_sequence
+        and l.object_sequence = e.transaction_sequence and l.recorded_at = d.discarded_at) is not true;
+
+-- rule: I8, a transaction has at most one reversal that is not archived
+select ledger_id, reverses_sequence, count(*)
+  from transactions
+ where reverses_sequence is not null and status <> 'archived'
+ group by ledger_id, reverses_sequence
+having count(*) > 1;
+
+-- rule: I8, only posted transactions are reversed
+select r.*
+  from transactions r
+  left join transactions t on t.ledger_id = r.ledger_id and t.transaction_sequence = r.reverses_sequence
+ where r.reverses_sequence is not null and t.status is distinct from 'posted';
+
+-- rule: I14, no entry names another ledger's account
+select e.*
+  from entries e
+  left join accounts a using (ledger_id, account_sequence)
+  left join balances b using (ledger_id, account_sequence)
+ where a.account_sequence is null or b.account_sequence is null;
+
+-- read: log
+select ledger_id, sequence, object_sequence, recorded_at, payload
+  from log
+ order by ledger_id, sequence;
+
+-- read: ledgers
+select ledger_id, name, description, metadata::text, discarded_at is not null
+  from ledgers
+  join ledger_heads using (ledger_id);
+
+-- read: accounts
+-- Those of a discarded ledger are discarded with it, by the ledger's record and not by their own.
+select a.ledger_id, account_sequence, name, description, currency, currency_exponent, normal_balance::text,
+       external_id, ledgerable_type, ledgerable_id, metadata::text,
+       a.discarded_at is not null and a.discarded_at is distinct from h.discarded_at
+  from accounts a
+  join ledger_heads h using (ledger_id);
+
+-- read: transactions
+select ledger_id, transaction_sequence, version, status::text, effective_at, posted_at, description,
+       external_id, ledgerable_type, ledgerable_id, archived_reason, reverses_sequence, metadata::text
+  from transactions;
+
+-- read: entries
+select ledger_id, entry, transaction_sequence, account_sequence, lock_version, created_at, effective_at,
+       direction::text, status::text, amount::text
+  from entries;
+
+-- read: entry_metadata
+select ledger_id, entry, metadata::text
+  from entry_metadata;
