@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 UV_VERSION := 0.13.8
 
-.PHONY: run test check fix bench lock clean
+.PHONY: run test test-oldest check fix bench lock clean
 
 run: .venv/runtime
 	$(BIN)/doppia serve
@@ -20,13 +20,23 @@ check: .venv/dev
 	$(BIN)/coverage run -m pytest -q tests/accounting tests/proof
 	$(BIN)/coverage report
 	$(MAKE) test
+	$(MAKE) test-oldest
+
+# The same tests on the oldest PostgreSQL we support, where the machine has it or can get it.
+test-oldest: .venv/dev
+	@programs=$$(scripts/system_postgres.sh); \
+	if [ -n "$$programs" ]; then \
+	    echo "On PostgreSQL 15:"; DOPPIA_TEST_POSTGRES=$$programs $(BIN)/python -m pytest -q -n 2 --dist loadfile tests/store tests/engine tests/api tests/client tests/scenarios; \
+	else \
+	    echo "No PostgreSQL 15 on this machine: the tests ran on the embedded one alone."; \
+	fi
 
 fix: .venv/dev
 	$(BIN)/ruff check --fix src tests benchmarks scripts
 	$(BIN)/ruff format src tests benchmarks scripts
 
 bench: .venv/dev
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/posting.py
 
 # What is installed is what the lock names, by hash; the stamps say which lock that was.
 .venv/uv:

@@ -134,20 +134,21 @@ async def delete(request: Request) -> Reply:
     """Discard a ledger with its accounts; with purge=true and confirm={id}, remove it and all its data for good."""
     parameters = parse_list(request.query, "ledger", DELETE_PARAMETERS, paged=False).values
     service, principal = request.service, request.principal
-    purge = parameters.get("purge", False)
-    if purge:
-        check_role(principal, "admin")
+    key = request.key(parameters)
+    if not parameters.get("purge", False):
+        id_ = await service.find(principal, request.path["id"], "ledger")
+        return reply(await engine.discard(service.database, service.clock, id_, principal.key_id, key, _render))
+    check_role(principal, "admin")
+    if (replay := await engine.replay_of_none(service.database, key)) is not None:
+        return reply(replay)
     id_ = await service.find(principal, request.path["id"], "ledger")
-    if not purge:
-        return reply(
-            await engine.discard(service.database, service.clock, id_, principal.key_id, request.key(), _render)
-        )
     answer = await engine.purge(
         service.database,
         service.clock,
         id_,
         principal.organization,
         principal.key_id,
+        key,
         _render,
         parameters.get("confirm"),
     )

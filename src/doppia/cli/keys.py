@@ -82,12 +82,13 @@ def list_(*, data: Data = None, database_url: Url = None) -> None:
             async with database.connection() as connection:
                 return await organizations.keys(connection, organization)
 
-    table = Table("id", "name", "role", "created", "revoked")
+    table = Table(box=None)
+    table.add_column("id", no_wrap=True)
+    for heading in ("name", "role", "created", "revoked"):
+        table.add_column(heading)
     for fields in asyncio.run(run()):
-        revoked = fields.revoked_at.isoformat(timespec="seconds") if fields.revoked_at else ""
-        table.add_row(
-            str(fields.id), fields.name, fields.role, fields.created_at.isoformat(timespec="seconds"), revoked
-        )
+        revoked = fields.revoked_at.date().isoformat() if fields.revoked_at else ""
+        table.add_row(str(fields.id), fields.name, fields.role, fields.created_at.date().isoformat(), revoked)
     Console().print(table)
 
 

@@ -125,6 +125,7 @@ async def purge(
     target: Id,
     organization: UUID,
     actor: UUID | None,
+    key: Key | None,
     render: Render,
     confirmation: str | None,
 ) -> Answer:
@@ -143,4 +144,19 @@ async def purge(
         payload = {"ledger_id": ledger.id, "name": ledger.name, "records": write.sequence - 1}
         await ledgers.append_organization(write.connection, organization, write.now, actor, "ledger_purged", payload)
         await ledgers.purge(write.connection, target.ledger, write.now)
-        return Answer(200, render(ledger._replace(discarded_at=ledger.discarded_at or write.now)))
+        body = render(ledger._replace(discarded_at=ledger.discarded_at or write.now))
+        if key is not None:
+            await ledgers.consume_key(write.connection, NO_LEDGER, ConsumedKey(*key, None, 200, body))
+        return Answer(200, body)
+
+
+async def replay_of_none(database: Database, key: Key | None) -> Answer | None:
+    """Return the answer of a repeated key whose request was about no ledger, or about one that it purged.
+
+    Raises:
+        IdempotencyKeyReused.
+    """
+    if key is None:
+        return None
+    async with database.connection() as connection:
+        return await replayed(connection, NO_LEDGER, key)

@@ -151,6 +151,8 @@ def session_settings() -> dict[str, str]:
         "application_name": "doppia",
         "search_path": "doppia",
         "timezone": "UTC",
+        # Whoever has waited for a ledger's head must see what the one before him wrote, whatever the server's default.
+        "default_transaction_isolation": "read committed",
         "jit": "off",
         "statement_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s",
         "idle_in_transaction_session_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s",

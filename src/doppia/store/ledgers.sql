@@ -82,8 +82,8 @@ insert into organization_log (organization_id, sequence, recorded_at, actor, kin
 select $1, coalesce(max(sequence), 0) + 1, $2, $3, $4, $5 from organization_log where organization_id = $1;
 
 -- name: announce_purge
--- Lets the deletes of this database transaction through the triggers that guard history.
-select set_config('doppia.purged_ledger', $1::text, true);
+-- Lets the deletes of this database transaction through the triggers that guard history, and gives them time.
+select set_config('doppia.purged_ledger', $1::text, true), set_config('statement_timeout', '0', true);
 
 -- name: bury
 insert into purged_ledgers (ledger_id, organization_id, purged_at)
