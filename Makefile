@@ -14,7 +14,9 @@ test: .venv/dev
 check: .venv/dev
 	$(BIN)/ruff format --check src tests benchmarks scripts
 	$(BIN)/ruff check src tests benchmarks scripts
-	$(BIN)/mypy
+	$(BIN)/mypy src/doppia scripts benchmarks
+	$(BIN)/mypy tests --exclude tests/api/conftest.py
+	$(BIN)/mypy tests/api
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/lint_migrations.py
 	$(BIN)/coverage run -m pytest -q tests/accounting tests/proof

@@ -6,12 +6,7 @@ The server is the embedded one. With DOPPIA_TEST_POSTGRES=DIR it is the one whos
 
 import asyncio
 import os
-import shutil
-import subprocess
-import tempfile
-import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,8 +22,8 @@ from doppia.api.request import Service
 from doppia.engine import keys
 from doppia.engine.posting_group import PostingGroups
 from doppia.store.database import Database
-from doppia.store.embedded import EmbeddedServer
 from doppia.store.migrate import migrate
+from servers import Server, embedded, system
 
 
 def now() -> datetime:
@@ -38,57 +33,6 @@ def now() -> datetime:
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@dataclass
-class Server:
-    """A running PostgreSQL server; `url` names its database "doppia"."""
-
-    url: str
-
-    def of(self, database: str) -> str:
-        return self.url.replace("/doppia?", f"/{database}?")
-
-
-@asynccontextmanager
-async def embedded() -> AsyncIterator[Server]:
-    folder = Path(tempfile.mkdtemp(prefix="doppia-test-"))
-    folder.chmod(0o755)
-    server = EmbeddedServer(folder)
-    await server.start()
-    try:
-        yield Server(server.url)
-    finally:
-        await server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def system(programs: Path) -> Iterator[Server]:
-    folder = Path(tempfile.mkdtemp(prefix="dpg-"))
-    user = "nobody" if os.geteuid() == 0 else None
-    if user:
-        shutil.chown(folder, user)
-    cluster = folder / "cluster"
-    subprocess.run(
-        [programs / "initdb", "-D", cluster, "-U", "doppia", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
-        user=user, check=True, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-    child = subprocess.Popen(
-        [programs / "postgres", "-D", cluster, "-k", folder, "-c", "listen_addresses="],
-        user=user, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        deadline = time.monotonic() + 30
-        while subprocess.run(
-            [programs / "createdb", "-h", folder, "-U", "doppia", "doppia"], stderr=subprocess.DEVNULL, check=False
-        ).returncode:
-            assert time.monotonic() < deadline, "the system's PostgreSQL did not start"
-            time.sleep(0.1)
-        yield Server(f"postgresql://doppia@/doppia?host={folder}")
-    finally:
-        child.terminate()
-        child.wait(30)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ from doppia.engine import keys as key_engine
 from doppia.engine.posting_group import PostingGroups
 from doppia.settings import Settings, SettingsError
 from doppia.store import organizations
-from doppia.store.database import Database
+from doppia.store.database import Database, DatabaseUrlError
 from doppia.store.embedded import EmbeddedError, EmbeddedServer
 from doppia.store.migrate import SchemaError, migrate
 
@@ -46,9 +46,10 @@ def main() -> None:
     """Run the `doppia` program; what goes wrong is one sentence on standard error, and status 1."""
     if not __debug__:
         sys.exit("Doppia's assertions guard other people's money: run Python without -O and PYTHONOPTIMIZE.")
+    _configure_logs()
     try:
         app()
-    except (EmbeddedError, SchemaError, SettingsError, LedgerError, OSError) as error:
+    except (EmbeddedError, SchemaError, SettingsError, DatabaseUrlError, LedgerError, OSError) as error:
         sys.exit(f"doppia: {error}")
 
 
@@ -63,7 +64,6 @@ def serve(
     ] = None,
 ) -> None:
     """Run the service in the foreground until Ctrl-C or SIGTERM, by default on its embedded PostgreSQL."""
-    _configure_logs()
     chosen = settings.load({"data": data, "host": host, "port": port, "database_url": database_url})
     # A signal that comes before the server listens, or after it has stopped, still means: stop cleanly.
     signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
@@ -78,17 +78,29 @@ def serve(
 
 
 def _configure_logs() -> None:
+    """Send our own lines and those of the libraries to standard error, one JSON object each."""
+    shared: list[structlog.types.Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
     structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
+        processors=[*shared, structlog.processors.JSONRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
 
 
 def _now() -> datetime:

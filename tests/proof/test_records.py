@@ -65,6 +65,7 @@ TRANSACTION = TransactionWritten(
     ledgerable_id=None,
     archived_reason=None,
     reverses=None,
+    partially_posts=None,
     metadata={"order": "9"},
     entries=[
         EntryRecord(2, 1, str(10**36), 1, None, None),
@@ -85,7 +86,7 @@ ACCOUNT_BYTES = (
     "a6637265646974a36d2d31c0c080c2"
 )
 TRANSACTION_BYTES = (
-    "dc00110303cf00064c073b155601c00300a6706f73746564cf00064c073b155600cf00064c073b155601c0c0c0c0c0c081"
+    "dc00120303cf00064c073b155601c00300a6706f73746564cf00064c073b155600cf00064c073b155601c0c0c0c0c0c0c081"
     f"a56f72646572a13992960201{AMOUNT}01c0c0960400{AMOUNT}05cf00064c073b1555fc81a46c696e65a132"
 )
 PINNED: list[tuple[AnyRecord, str]] = [

@@ -16,14 +16,15 @@ from doppia.proof.records import (
     LedgerWritten,
     TransactionWritten,
     canonical_bytes,
+    kind_of,
     moment,
     read_record,
 )
 from doppia.store.database import Connection
 
 _SQL = Path(__file__).with_suffix(".sql").read_text()
-_RULES = re.findall(r"^-- rule: (.+)\n(.*?;)$", _SQL, flags=re.MULTILINE | re.DOTALL)
-_READS = dict(re.findall(r"^-- read: (.+)\n(.*?;)$", _SQL, flags=re.MULTILINE | re.DOTALL))
+_RULES = re.findall(r"^-- rule: ([^\n]+)\n(.*?;)$", _SQL, flags=re.MULTILINE | re.DOTALL)
+_READS = dict(re.findall(r"^-- read: (\w+)\n(.*?;)$", _SQL, flags=re.MULTILINE | re.DOTALL))
 
 
 async def assert_invariants(url: str) -> None:
@@ -52,11 +53,12 @@ async def _log_faults(connection: Connection) -> list[str]:
     written: dict[tuple[int, int], tuple[Any, ...]] = {}
     metadata: dict[tuple[int, int], dict[str, str]] = {}
     lives: defaultdict[tuple[int, int], list[str]] = defaultdict(list)
-    for ledger, sequence, object_sequence, recorded_at, payload in await connection.fetch(_READS["log"]):
+    for ledger, sequence, object_sequence, recorded_at, kind, payload in await connection.fetch(_READS["log"]):
         record = read_record(payload)
         about = _object(record)
-        if (record.sequence, about, moment(record.recorded_at)) != (sequence, object_sequence, recorded_at):
-            faults.append(f"record {sequence} of ledger {ledger} names another place, object or time: {record}")
+        says = (record.sequence, about, moment(record.recorded_at), kind_of(record))
+        if says != (sequence, object_sequence, recorded_at, kind):
+            faults.append(f"record {sequence} of ledger {ledger} has another place, object, time or kind: {record}")
         if canonical_bytes(record) != payload:
             faults.append(f"record {sequence} of ledger {ledger} is not in its canonical bytes")
         if isinstance(record, EntryAnnotated):
@@ -125,7 +127,7 @@ def _told(record: Any) -> tuple[Any, ...]:
         case TransactionWritten() as t:
             return (
                 t.version, t.status, _time(t.effective_at), _time(t.posted_at), t.description, t.external_id,
-                t.ledgerable_type, t.ledgerable_id, t.archived_reason, t.reverses, t.metadata,
+                t.ledgerable_type, t.ledgerable_id, t.archived_reason, t.reverses, t.partially_posts, t.metadata,
             )  # fmt: skip
     raise AssertionError(record)
 

@@ -173,7 +173,7 @@ select e.*
  where a.account_sequence is null or b.account_sequence is null;
 
 -- read: log
-select ledger_id, sequence, object_sequence, recorded_at, payload
+select ledger_id, sequence, object_sequence, recorded_at, kind, payload
   from log
  order by ledger_id, sequence;
 
@@ -192,7 +192,8 @@ select a.ledger_id, account_sequence, name, description, currency, currency_expo
 
 -- read: transactions
 select ledger_id, transaction_sequence, version, status::text, effective_at, posted_at, description,
-       external_id, ledgerable_type, ledgerable_id, archived_reason, reverses_sequence, metadata::text
+       external_id, ledgerable_type, ledgerable_id, archived_reason, reverses_sequence,
+       partially_posts_sequence, metadata::text
   from transactions;
 
 -- read: entries

@@ -275,7 +275,8 @@ def _apply(status: Status, legs: Sequence[Leg], accounts: Mapping[int, Account],
         steps.append(step)
         if successor_of is not None:
             discards[successor_of.ordinal] = Discard(successor_of, step, has_successor=True)
-    rest = _end([entry for entries in ending.values() for entry in entries], {**accounts, **after})
+    unsucceeded = [entry for entries in ending.values() for entry in entries]
+    rest = _end(unsucceeded, {**accounts, **after}) if unsucceeded else Posting({}, [], [])
     discards |= {discard.entry.ordinal: discard for discard in rest.discards}
     return Posting(after | rest.accounts, steps, [discards[entry.ordinal] for entry in discarded])
 
@@ -494,7 +495,7 @@ def _again(entry: Entry, transaction: Transaction, effective_at: datetime) -> Le
 def merge_metadata(metadata: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
     """Return `metadata` with `changes` merged in; a key whose new value is None or "" is removed."""
     merged = {**metadata, **changes}
-    return {key: value for key, value in merged.items() if value}
+    return {key: value for key, value in sorted(merged.items()) if value}
 
 
 _OPPOSITE: Final[Mapping[Direction, Direction]] = {"credit": "debit", "debit": "credit"}
@@ -516,7 +517,13 @@ def reversal(transaction: Transaction, draft: Draft) -> Draft:
     if transaction.reversed_by is not None:
         raise AlreadyReversed(reversed_by=transaction.reversed_by[1])
     legs = [
-        Leg(entry.account.sequence, entry.account.id, _OPPOSITE[entry.direction], entry.amount)
+        Leg(
+            entry.account.sequence,
+            entry.account.id,
+            _OPPOSITE[entry.direction],
+            entry.amount,
+            effective_at=entry.effective_at if draft.effective_at is None else None,
+        )
         for entry in transaction.entries
     ]
     return replace(draft, legs=legs, effective_at=draft.effective_at or transaction.effective_at)

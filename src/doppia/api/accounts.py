@@ -36,6 +36,7 @@ from doppia.api.wire import (
     balances,
     check_metadata,
     given,
+    in_order,
     new_metadata,
 )
 from doppia.engine import accounts as engine
@@ -116,7 +117,7 @@ def to_object(fields: AccountFields, ledger_id: str) -> AccountObject:
         ledgerable_type=fields.ledgerable_type,
         ledgerable_id=fields.ledgerable_id,
         balances=balances(account),
-        metadata=dict(fields.metadata),
+        metadata=in_order(fields.metadata),
         created_at=fields.created_at,
         updated_at=fields.updated_at,
         discarded_at=fields.discarded_at,

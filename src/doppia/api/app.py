@@ -64,6 +64,8 @@ class _ByMethod:
             reply = await self._handle(route.route, scope, receive)
         except LedgerError as refusal:
             reply = refused(refusal)
+        except _CallerLeftError:
+            return
         except Exception:  # noqa: BLE001 - whatever it is, the caller gets an answer and the log the rest
             _log.exception("a request failed", path=scope["path"], method=method)
             reply = broken()
@@ -123,11 +125,16 @@ class _Open:
         await send_reply(send, reply, with_body=method != "HEAD")
 
 
+class _CallerLeftError(Exception):
+    """Nobody waits for an answer any more, and the request is not whole."""
+
+
 async def _read_body(receive: Receive, content_length: bytes | None) -> bytes:
     """Read a body up to the limit.
 
     Raises:
         BodyTooLarge: it is longer.
+        _CallerLeftError: the caller was gone before all of it had come; half a request is none.
     """
     if content_length is not None and content_length.isdigit() and int(content_length[:20]) > BODY_BYTES_MAX:
         raise BodyTooLarge(size_bytes_max=BODY_BYTES_MAX)
@@ -137,6 +144,8 @@ async def _read_body(receive: Receive, content_length: bytes | None) -> bytes:
     more = True
     while more:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _CallerLeftError
         body = message.get("body", b"")
         size += len(body)
         if size > BODY_BYTES_MAX:

@@ -1,7 +1,6 @@
 """Who asks: API keys by HTTP Basic (organization_id:api_key, or the key alone as user name) or Bearer."""
 
 import base64
-import binascii
 import time
 from typing import Final
 from uuid import UUID
@@ -32,7 +31,7 @@ class Authenticator:
 
     def forget(self, hears_revocations: bool) -> None:
         """Ask the database anew about everyone, and remember its answers only if revocations are heard from now on."""
-        self._known.clear()
+        self._known = {}
         self._hears_revocations = hears_revocations
 
     async def principal(self, header: bytes | None) -> Principal:
@@ -48,14 +47,16 @@ class Authenticator:
         if known is not None and known[1] > time.monotonic():
             return known[0]
         organization, api_key = _credentials(header)
+        remembered = self._known
         async with self._database.connection() as connection:
             principal = await organizations.find_key(connection, key_digest(api_key))
         if principal is None or (organization is not None and organization != str(principal.organization)):
             raise KeyInvalid
         if self._hears_revocations:
-            if len(self._known) >= CACHE_ENTRIES_MAX:
-                self._known.clear()
-            self._known[header] = (principal, time.monotonic() + CACHE_SECONDS)
+            if len(remembered) >= CACHE_ENTRIES_MAX:
+                remembered.clear()
+            # Into the dictionary of before the question: if a revocation came meanwhile, that one is forgotten already.
+            remembered[header] = (principal, time.monotonic() + CACHE_SECONDS)
         return principal
 
 
@@ -79,7 +80,7 @@ def _credentials(header: bytes) -> tuple[str | None, str]:
         raise KeyMissing
     try:
         user, _, password = base64.b64decode(value, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # of base64, or of UTF-8
         raise KeyMissing from None
     if not user:
         raise KeyMissing

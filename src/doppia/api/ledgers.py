@@ -18,7 +18,7 @@ from doppia.api.pagination import (
     parse_list,
 )
 from doppia.api.request import BodyDecoder, Reply, Request, encode, reply
-from doppia.api.wire import Description, Metadata, Name, Object, Time, check_metadata, given, new_metadata
+from doppia.api.wire import Description, Metadata, Name, Object, Time, check_metadata, given, in_order, new_metadata
 from doppia.engine import ledgers as engine
 from doppia.store import ledgers as store
 from doppia.store.ledgers import Ledger
@@ -64,7 +64,7 @@ def to_object(ledger: Ledger) -> LedgerObject:
         id=ledger.id,
         name=ledger.name,
         description=ledger.description,
-        metadata=dict(ledger.metadata),
+        metadata=in_order(ledger.metadata),
         created_at=ledger.created_at,
         updated_at=ledger.updated_at,
         discarded_at=ledger.discarded_at,
@@ -142,15 +142,15 @@ async def delete(request: Request) -> Reply:
     if (replay := await engine.replay_of_none(service.database, key)) is not None:
         return reply(replay)
     id_ = await service.find(principal, request.path["id"], "ledger")
-    answer = await engine.purge(
-        service.database,
-        service.clock,
-        id_,
-        principal.organization,
-        principal.key_id,
-        key,
-        _render,
-        parameters.get("confirm"),
+    return reply(
+        await engine.purge(
+            service.database,
+            service.clock,
+            id_,
+            principal.organization,
+            principal.key_id,
+            key,
+            _render,
+            parameters.get("confirm"),
+        )
     )
-    service.owners.pop(id_.ledger, None)
-    return reply(answer)

@@ -255,9 +255,12 @@ def _filter_parameters(name: str, kind: Kind) -> list[Schema]:
     if kind.many:
         several = {"type": "array", "items": kind.schema}
         return [
-            {"name": form, "in": "query", "style": "form", "explode": True, "schema": several}
+            {
+                "name": form, "in": "query", "style": "form", "explode": True, "schema": several,
+                "description": "Any of these; repeated for each.",
+            }
             for form in (f"{name}[]", name)
-        ]
+        ]  # fmt: skip
     return [{"name": name, "in": "query", "schema": kind.schema}]
 
 

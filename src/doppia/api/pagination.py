@@ -17,7 +17,7 @@ import msgspec
 
 from doppia.accounting.errors import InvalidCursor, ObjectNotFound, ParameterInvalid, ParameterUnknown
 from doppia.accounting.ids import ORDINAL_BITS, Id
-from doppia.api.wire import BOUND_MAX, LOCK_VERSION_MAX, check_text, parse_object_id, parse_time
+from doppia.api.wire import BOUND_MAX, LOCK_VERSION_MAX, check_text, parse_date, parse_object_id, parse_time
 from doppia.proof.records import microseconds, moment
 from doppia.store.listing import Filter, Order, Place
 
@@ -85,13 +85,12 @@ def _boolean(text: str, parameter: str) -> bool:
     return text == "true"
 
 
-def _date(text: str, parameter: str) -> date:
+def _day(text: str, parameter: str) -> date:
+    """Read a day. Clients that take dates and times alike send a time, which stands for its day in UTC."""
     try:
-        if len(text) != len("2026-03-31"):
-            raise ValueError(text)
-        return date.fromisoformat(text)
-    except ValueError:
-        raise ParameterInvalid(parameter=parameter, reason="must be a date such as 2026-03-31") from None
+        return parse_time(text, parameter).date()
+    except ParameterInvalid:
+        return parse_date(text, parameter)
 
 
 def one_of(*allowed: str) -> Callable[[str, str], str]:
@@ -156,7 +155,7 @@ AMOUNT: Final = Kind(
 VERSION: Final = Kind(_version, schema=_VERSION_SCHEMA)
 VERSIONS: Final = Kind(_version, comparisons=COMPARISONS, schema=_VERSION_SCHEMA)
 TIME: Final = Kind(parse_time, comparisons=COMPARISONS, schema=_TIME_SCHEMA)
-DATE: Final = Kind(_date, comparisons=COMPARISONS, schema={"type": "string", "format": "date"})
+DATE: Final = Kind(_day, comparisons=COMPARISONS, schema={"type": "string", "format": "date"})
 METADATA: Final = Kind(_text)
 ORDER_BY: Final = Kind(
     one_of("asc", "desc"),
@@ -224,15 +223,15 @@ def parse_list(query_string: bytes, route: str, kinds: Mapping[str, Kind], *, pa
         argument = rest.removesuffix("]") if rest.endswith("]") else None
         if kind is None or (rest and argument is None):
             raise _unknown(name, [*kinds, *(_PAGING if paged else ())])
-        if kind is METADATA and argument:
-            metadata[check_text(argument, "metadata")] = check_text(text, name)
+        if kind is METADATA:
+            metadata[_metadata_key(argument, name)] = check_text(text, name)
         elif kind.comparisons:
             if argument not in kind.comparisons:
                 raise _badly_compared(name, base, kind)
             compared.append(Filter(base, kind.read(text, name), argument))
         elif kind.many and not argument:
             values.setdefault(base, []).append(kind.read(text, name))
-        elif not rest and kind is not METADATA:
+        elif not rest:
             if base in values:
                 raise ParameterInvalid(parameter=name, reason="is given twice")
             values[base] = kind.read(text, name)
@@ -244,6 +243,12 @@ def parse_list(query_string: bytes, route: str, kinds: Mapping[str, Kind], *, pa
     after = _read_cursor(cursor, digest) if cursor is not None else None
     filters = [part for found in compared for part in _on_times(found)]
     return ListQuery(filters, values, after, per_page, digest)
+
+
+def _metadata_key(argument: str | None, name: str) -> str:
+    if not argument:
+        raise ParameterInvalid(parameter=name[:100], reason="is written metadata[KEY]=VALUE")
+    return check_text(argument, "metadata")
 
 
 def _on_times(found: Filter) -> list[Filter]:

@@ -92,7 +92,7 @@ def _contents(groups: Mapping[str, list[_Operation]]) -> str:
         )
         parts.append(f"<h2>{_text(name)}</h2><ul>{links}</ul>")
     parts.append(
-        '<h2>Shared</h2><ul><li><a class="plain" href="#refusals">Refusals</a></li>'
+        '<h2>Shared</h2><ul><li><a class="plain" href="#Refusal">Refusals</a></li>'
         '<li><a class="plain" href="#objects">Objects</a></li></ul>'
     )
     return "\n".join(parts)
@@ -274,7 +274,7 @@ def _answer(document: Schema, status: str, response: Schema) -> str:
     ((media_type, media),) = response["content"].items()
     schema = media["schema"]
     if media_type != "application/json":
-        return f"<h4>{status} <code>{_text(media_type)}</code></h4>"
+        return f'<p class="answer">{status} <code>{_text(media_type)}</code></p>'
     headers = "".join(
         _row(f'<code>{_text(name)}</code> <span class="pill">header</span>', header["schema"], header["description"])
         for name, header in (

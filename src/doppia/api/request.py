@@ -51,15 +51,16 @@ class Service:
 
     async def owns(self, organization: UUID, ledger: int) -> bool:
         """Say whether the ledger of this number is the organization's. An answer is remembered: it never changes."""
-        owner = self.owners.get(ledger)
+        owner = self.owners.pop(ledger, None)
         if owner is None:
             async with self.database.connection() as connection:
                 owner = await ledgers.owner(connection, ledger)
             if owner is None:
                 return False
-            if len(self.owners) >= OWNERS_REMEMBERED_MAX:
-                self.owners.clear()
-            self.owners[ledger] = owner
+            while len(self.owners) >= OWNERS_REMEMBERED_MAX:
+                del self.owners[next(iter(self.owners))]
+        # Last in the dictionary is last to be forgotten, and what a request has just asked for it may rely on.
+        self.owners[ledger] = owner
         return owner.organization == organization
 
     def ledger_id(self, ledger: int) -> str:
@@ -73,7 +74,8 @@ class Service:
             ObjectNotFound: it can't be an id, or its ledger is missing or another organization's.
         """
         id_ = parse_object_id(text, kind, parameter)
-        if not await self.owns(principal.organization, id_.ledger):
+        owned = await self.owns(principal.organization, id_.ledger)
+        if not owned or (kind == "ledger" and self.ledger_id(id_.ledger) != str(id_)):
             raise ObjectNotFound(object=kind, id=text, parameter=parameter)
         return id_
 

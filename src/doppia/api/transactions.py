@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -47,7 +47,9 @@ from doppia.api.wire import (
     balances,
     check_metadata,
     given,
+    in_order,
     new_metadata,
+    parse_date,
     parse_object_id,
     parse_time,
 )
@@ -213,7 +215,7 @@ def entry_object(entry: Entry, ledger: int, transaction_id: str, *, shows_balanc
         status=entry.status,
         effective_at=entry.effective_at,
         resulting_ledger_account_balances=balances(account) if shows_balances and counts else None,
-        metadata=dict(entry.metadata),
+        metadata=in_order(entry.metadata),
         discarded_at=entry.discarded_at,
     )
 
@@ -242,7 +244,7 @@ def to_object(transaction: Transaction, ledger: int, ledger_id: str, shows: Sequ
         ledgerable_id=transaction.ledgerable_id,
         reverses_ledger_transaction_id=transaction.reverses and transaction.reverses[1],
         reversed_by_ledger_transaction_id=transaction.reversed_by and transaction.reversed_by[1],
-        metadata=dict(transaction.metadata),
+        metadata=in_order(transaction.metadata),
         created_at=transaction.created_at,
         updated_at=transaction.updated_at,
         ledger_entries=[
@@ -348,11 +350,7 @@ def _effective_at(time: str | None, date_: str | None = None) -> datetime | None
     if time is not None:
         return parse_time(time, "effective_at")
     if date_ is not None:
-        try:
-            day = date.fromisoformat(date_)
-        except ValueError:
-            raise ParameterInvalid(parameter="effective_date", reason="must be a date such as 2026-03-31") from None
-        return datetime(day.year, day.month, day.day, tzinfo=UTC)
+        return parse_time(f"{parse_date(date_, 'effective_date')}T00:00:00Z", "effective_date")
     return None
 
 

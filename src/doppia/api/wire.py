@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Final
 
 from msgspec import UNSET, Meta, Struct
@@ -36,16 +36,14 @@ Sum = Annotated[int, Meta(description="In minor units.", extra_json_schema={"min
 CurrencyCode = Annotated[
     str,
     Meta(
+        max_length=32,
         description="A code of ISO 4217, or that of a custom unit.",
         extra_json_schema={"pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$"},
     ),
 ]
 CurrencyExponent = Annotated[
     int,
-    Meta(
-        description="Digits after the point: one whole unit is 10^exponent minor units.",
-        extra_json_schema={"minimum": 0, "maximum": EXPONENT_MAX},
-    ),
+    Meta(ge=0, le=EXPONENT_MAX, description="Digits after the point: one whole unit is 10^exponent minor units."),
 ]
 LockVersion = Annotated[
     int,
@@ -83,26 +81,50 @@ Metadata = Annotated[
 _TIME: Final = re.compile(
     r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?\s?([Zz]|[+-]\d{2}:?\d{2})?", re.ASCII
 )
+# The database's driver takes the first and the last moment of the calendar for minus and plus infinity.
+_ENDS_OF_TIME: Final = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
 
 def parse_time(text: str, parameter: str) -> datetime:
     """Read an ISO 8601 time, as of UTC where it names no zone; digits below the microsecond are cut off.
 
     Raises:
-        ParameterInvalid: it is no such time.
+        ParameterInvalid: it is no such time, or the first or last that there is.
     """
     match = _TIME.fullmatch(text)
     try:
         if match is None:
             raise ValueError(text)
-        date, time, fraction, zone = match.groups()
+        day, time, fraction, zone = match.groups()
         fraction = (fraction or "0")[:6].ljust(6, "0")
         zone = "+00:00" if zone in {None, "Z", "z"} else zone
-        return datetime.fromisoformat(f"{date}T{time}.{fraction}{zone}").astimezone(UTC)
+        found = datetime.fromisoformat(f"{day}T{time}.{fraction}{zone}").astimezone(UTC)
     except (ValueError, OverflowError):
         raise ParameterInvalid(
             parameter=parameter, reason="must be a time in ISO 8601, such as 2026-03-31T23:59:59.000000Z"
         ) from None
+    if found in _ENDS_OF_TIME:
+        raise ParameterInvalid(
+            parameter=parameter, reason="is an end of the calendar; times between its ends are taken"
+        )
+    return found
+
+
+_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+
+
+def parse_date(text: str, parameter: str) -> date:
+    """Read a date as year, month and day; weeks and other forms of ISO 8601 are not taken.
+
+    Raises:
+        ParameterInvalid: it is no such date.
+    """
+    try:
+        if _DATE.fullmatch(text) is None:
+            raise ValueError(text)
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ParameterInvalid(parameter=parameter, reason="must be a date such as 2026-03-31") from None
 
 
 def parse_object_id(text: str, kind: str, parameter: str | None = None) -> Id:
@@ -148,6 +170,11 @@ def check_metadata(metadata: Mapping[str, str | None], parameter: str = "metadat
         if value is not None and len(value) > METADATA_VALUE_LENGTH_MAX:
             raise MetadataTooLarge(parameter=f"{parameter}.{key}", reason=f"has a value of {len(value)} characters")
     return metadata
+
+
+def in_order(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Return metadata with its keys in order, so that it reads the same wherever it was kept meanwhile."""
+    return dict(sorted(metadata.items())) if metadata else {}
 
 
 def new_metadata(metadata: Mapping[str, str | None] | None, parameter: str = "metadata") -> dict[str, str]:

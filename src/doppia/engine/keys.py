@@ -2,13 +2,14 @@
 
 import hashlib
 import secrets
+from datetime import datetime
 from uuid import UUID
 
 import uuid_utils.compat
 
 from doppia.engine.writing import Clock
 from doppia.store import ledgers, organizations
-from doppia.store.database import Database
+from doppia.store.database import Connection, Database
 from doppia.store.organizations import KeyFields, Role
 
 
@@ -28,8 +29,9 @@ async def begin(database: Database, clock: Clock) -> tuple[KeyFields, str] | Non
         if await organizations.first(connection) is not None:
             return None
         organization = uuid_utils.compat.uuid7()
-        await organizations.create(connection, organization, "first organization", clock())
-    return await create(database, clock, organization, name="admin", role="admin")
+        now = clock()
+        await organizations.create(connection, organization, "first organization", now)
+        return await _create(connection, now, organization, name="admin", role="admin")
 
 
 async def create(
@@ -40,12 +42,18 @@ async def create(
     Returns:
         its fields, and the key, which is not kept.
     """
-    api_key = f"doppia_{secrets.token_urlsafe(32)}"
-    fields = KeyFields(uuid_utils.compat.uuid7(), organization, name, role, clock(), None)
     async with database.tx() as connection:
-        await organizations.create_key(connection, fields, key_digest(api_key))
-        payload = {"key_id": str(fields.id), "name": name, "role": role}
-        await ledgers.append_organization(connection, organization, fields.created_at, None, "key_created", payload)
+        return await _create(connection, clock(), organization, name=name, role=role)
+
+
+async def _create(
+    connection: Connection, now: datetime, organization: UUID, *, name: str, role: Role
+) -> tuple[KeyFields, str]:
+    api_key = f"doppia_{secrets.token_urlsafe(32)}"
+    fields = KeyFields(uuid_utils.compat.uuid7(), organization, name, role, now, None)
+    await organizations.create_key(connection, fields, key_digest(api_key))
+    payload = {"key_id": str(fields.id), "name": name, "role": role}
+    await ledgers.append_organization(connection, organization, now, None, "key_created", payload)
     return fields, api_key
 
 

@@ -9,7 +9,7 @@ from doppia.accounting.errors import ObjectNotFound, PurgeNotConfirmed
 from doppia.accounting.ids import LEDGER_NUMBER_MAX, Id
 from doppia.accounting.transactions import merge_metadata
 from doppia.engine.writing import Answer, Clock, Key, replayed, writing
-from doppia.proof.records import LedgerWritten, canonical_bytes, microseconds
+from doppia.proof.records import LedgerWritten, microseconds
 from doppia.store import ledgers
 from doppia.store.database import Database
 from doppia.store.ledgers import NO_LEDGER, ConsumedKey, Ledger
@@ -45,7 +45,7 @@ async def create(
             number = secrets.randbelow(LEDGER_NUMBER_MAX) + 1
         ledger = await ledgers.get(connection, number)
         assert ledger is not None, "it was created a statement ago"
-        await ledgers.append(connection, number, 1, 1, now, canonical_bytes(_record(ledger, 1, actor)))
+        await ledgers.append(connection, number, 1, now, _record(ledger, 1, actor))
         payload = {"ledger_id": ledger.id, "name": name}
         await ledgers.append_organization(connection, organization, now, actor, "ledger_created", payload)
         body = render(ledger)
@@ -133,9 +133,10 @@ async def purge(
 
     Raises, the first that holds, in this order:
         ObjectNotFound.
+        IdempotencyKeyReused: another request on the ledger consumed the key, such as its discard.
         PurgeNotConfirmed: `confirmation` is not the ledger's id.
     """
-    async with writing(database, clock, target, discarded_too=True) as write:
+    async with writing(database, clock, target, key, discarded_too=True) as write:
         ledger = await ledgers.get(write.connection, target.ledger)
         if ledger is None or ledger.id != str(target):
             raise ObjectNotFound(object="ledger", id=str(target))

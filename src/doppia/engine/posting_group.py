@@ -6,13 +6,13 @@ each posting.
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
-from doppia.accounting.errors import LedgerError, Overloaded, Unavailable
+from doppia.accounting.errors import LedgerError, OutcomeUnknown, Overloaded, Unavailable
 from doppia.engine.transactions import Command, Outcome, Revise, post
 from doppia.engine.writing import Answer, Clock
-from doppia.store.database import ConstraintViolatedError, Database
+from doppia.store.database import Database
 
 GROUP_MAX: Final = 256
 WAITING_MAX: Final = 10_000
@@ -55,34 +55,29 @@ class PostingGroups:
     async def close(self) -> None:
         """Take nothing more, and return when all who wait are answered."""
         self._closing = True
-        await asyncio.gather(*self._tasks)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _run(self, ledger: int, lane: deque[Waiting]) -> None:
-        while lane:
-            group = _take(lane)
-            try:
-                outcomes = await self._post([command for command, _ in group])
-            except Exception as failure:  # noqa: BLE001 - whatever it is, those who wait must hear of it
-                _answer(group, [failure] * len(group))
-            else:
-                _answer(group, outcomes)
-        del self._lanes[ledger]
+        group: list[Waiting] = []
+        try:
+            while lane:
+                group = _take(lane)
+                _answer(group, await self._post([command for command, _ in group]))
+        finally:
+            # However this ends, nobody is left waiting: the next caller finds no lane and opens one.
+            del self._lanes[ledger]
+            _answer(group, [OutcomeUnknown()] * len(group))
+            _answer(lane, [Unavailable()] * len(lane))
 
     async def _post(self, commands: Sequence[Command]) -> Sequence[Outcome]:
         try:
             return await post(self._database, self._clock, commands)
-        except ConstraintViolatedError:
-            if len(commands) == 1:
-                raise
+        except Exception as failure:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+            if len(commands) == 1 or isinstance(failure, LedgerError):
+                return [failure] * len(commands)
         # What the rules accept one after another, a constraint may still refuse at once: two transactions that
         # exchange their external ids, say. One by one they pass, and a fault of ours strikes only its own caller.
-        outcomes: list[Outcome] = []
-        for command in commands:
-            try:
-                outcomes += await post(self._database, self._clock, [command])
-            except LedgerError as refusal:
-                outcomes.append(refusal)
-        return outcomes
+        return [outcome for command in commands for outcome in await self._post([command])]
 
 
 def _take(lane: deque[Waiting]) -> list[Waiting]:
@@ -103,7 +98,7 @@ def _take(lane: deque[Waiting]) -> list[Waiting]:
     return group
 
 
-def _answer(group: Sequence[Waiting], outcomes: Sequence[Outcome | Exception]) -> None:
+def _answer(group: Iterable[Waiting], outcomes: Sequence[Outcome]) -> None:
     for (_, answered), outcome in zip(group, outcomes, strict=True):
         if answered.done():
             continue

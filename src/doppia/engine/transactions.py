@@ -17,7 +17,7 @@ from doppia.accounting.errors import (
     ObjectNotFound,
 )
 from doppia.accounting.ids import Id, format_id
-from doppia.accounting.transactions import Change, Draft, Transaction, create, reversal, revise
+from doppia.accounting.transactions import Change, Draft, Entry, Transaction, create, reversal, revise
 from doppia.engine.writing import Answer, Clock, Key
 from doppia.proof.records import EntryRecord, TransactionWritten, canonical_bytes, microseconds, moment
 from doppia.store import ledgers, posting, transactions
@@ -25,7 +25,7 @@ from doppia.store.database import Connection, Database
 from doppia.store.ledgers import ConsumedKey
 from doppia.store.posting import Group
 
-Outcome: TypeAlias = Answer | LedgerError
+Outcome: TypeAlias = Answer | Exception
 
 
 @dataclass(slots=True, kw_only=True)
@@ -113,21 +113,18 @@ async def post(database: Database, clock: Clock, commands: Sequence[Command]) ->
             return [ObjectNotFound(object="ledger", id=str(ledger)) for _ in commands]
         books = await _read(connection, ledger.ledger, commands)
         group = Group(ledger.ledger, max(clock(), head.recorded_at), head.sequence)
-        outcomes: list[Outcome] = []
+        decided: list[Outcome | ConsumedKey] = []
         for command in commands:
             try:
-                answer = await _replayed(connection, command, books)
-                if answer is None:
-                    if head.discarded_at is not None:
-                        raise LedgerDiscarded(ledger_id=str(ledger))
-                    answer = _accept(command, books, group)
+                repeated = _consumed(command, books)
+                if repeated is None and head.discarded_at is not None:
+                    raise LedgerDiscarded(ledger_id=str(ledger))
+                decided.append(repeated or _accept(command, books, group))
             except LedgerError as refusal:
-                outcomes.append(refusal)
-            else:
-                outcomes.append(answer)
+                decided.append(refusal)
         if group.records:
             await posting.record(connection, group)
-    return outcomes
+    return await _with_replays(database, commands, decided)
 
 
 async def _read(connection: Connection, ledger: int, commands: Sequence[Command]) -> Books:
@@ -241,35 +238,61 @@ def _record(change: Change, sequence: int, now: datetime, actor: bytes | None) -
         ledgerable_type=transaction.ledgerable_type,
         ledgerable_id=transaction.ledgerable_id,
         archived_reason=transaction.archived_reason,
+        partially_posts=None,
         reverses=None if transaction.reverses is None else transaction.reverses[0],
         metadata=dict(transaction.metadata),
         entries=entries,
     )
 
 
-async def _replayed(connection: Connection, command: Command, books: Books) -> Answer | None:
-    if command.key is None:
-        return None
-    consumed = books.keys.get(command.key.digest)
-    if consumed is None:
-        return None
-    if consumed.request_digest != command.key.request_digest:
+def _consumed(command: Command, books: Books) -> ConsumedKey | None:
+    """Return what the command's key was consumed by, None where it is new.
+
+    Raises:
+        IdempotencyKeyReused: another request consumed it.
+    """
+    consumed = None if command.key is None else books.keys.get(command.key.digest)
+    if consumed is not None and command.key is not None and consumed.request_digest != command.key.request_digest:
         raise IdempotencyKeyReused
-    if consumed.answer is not None:
-        return Answer(consumed.status, consumed.answer)
-    assert consumed.sequence is not None, "a key without an answer names the record that yields it"
-    return Answer(
-        consumed.status, command.render(await _as_recorded(connection, command.ledger.ledger, consumed.sequence))
-    )
+    return consumed
 
 
-async def _as_recorded(connection: Connection, ledger: int, sequence: int) -> Transaction:
-    """Return the transaction as it was when the log record of this sequence wrote its entries."""
-    record = await transactions.record(connection, ledger, sequence)
-    assert isinstance(record, TransactionWritten), "the key was consumed by a transaction's record"
+async def _with_replays(
+    database: Database, commands: Sequence[Command], decided: Sequence[Outcome | ConsumedKey]
+) -> list[Outcome]:
+    """Put the first answers in the places of repeated keys; read after the ledger is let go, for they never change."""
+    sequences = {
+        found.sequence
+        for found in decided
+        if isinstance(found, ConsumedKey) and found.answer is None and found.sequence is not None
+    }
+    recorded: dict[int, Transaction] = {}
+    if sequences:
+        async with database.connection() as connection:
+            recorded = await _as_recorded(connection, commands[0].ledger.ledger, sorted(sequences))
+    outcomes: list[Outcome] = []
+    for command, found in zip(commands, decided, strict=True):
+        if isinstance(found, ConsumedKey):
+            body = found.answer if found.answer is not None else command.render(recorded[found.sequence or 0])
+            outcomes.append(Answer(found.status, body))
+        else:
+            outcomes.append(found)
+    return outcomes
+
+
+async def _as_recorded(connection: Connection, ledger: int, sequences: Sequence[int]) -> dict[int, Transaction]:
+    """Return the transactions as they were when these log records wrote their entries, by sequence of the record."""
+    records = await transactions.records(connection, ledger, sequences)
+    now = await transactions.get(connection, ledger, {record.transaction for record in records})
+    written = await transactions.written_entries(connection, [(ledger, sequence) for sequence in sequences])
+    return {
+        record.sequence: _at_version(now[record.transaction], record, written[ledger, record.sequence])
+        for record in records
+    }
+
+
+def _at_version(now: Transaction, record: TransactionWritten, written: Sequence[Entry]) -> Transaction:
     assert record.entries is not None, "a record without entries keeps its answer"
-    now = (await transactions.get(connection, ledger, [record.transaction]))[record.transaction]
-    written = (await transactions.written_entries(connection, [(ledger, sequence)]))[ledger, sequence]
     recorded_at = moment(record.recorded_at)
     return replace(
         now,

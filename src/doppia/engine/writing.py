@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from doppia.accounting.errors import IdempotencyKeyReused, LedgerDiscarded, ObjectNotFound
 from doppia.accounting.ids import Id
-from doppia.proof.records import AnyRecord, canonical_bytes
+from doppia.proof.records import AnyRecord
 from doppia.store import ledgers
 from doppia.store.database import Connection, Database
 from doppia.store.ledgers import ConsumedKey
@@ -48,9 +48,7 @@ class Writing:
 
     async def append(self, record: AnyRecord, object_sequence: int) -> None:
         """Append a record, made with this `sequence` and `now`, to the ledger's log."""
-        await ledgers.append(
-            self.connection, self.ledger, self.sequence, object_sequence, self.now, canonical_bytes(record)
-        )
+        await ledgers.append(self.connection, self.ledger, object_sequence, self.now, record)
 
     async def answer(self, status: int, body: bytes) -> Answer:
         """Consume the idempotency key, if the caller sent one, by this answer."""

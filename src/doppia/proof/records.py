@@ -6,6 +6,8 @@ their bytes. To be canonical, every value takes its shortest form, map keys are 
 microseconds since 1970 in UTC, and amounts are decimal text, for they outgrow 64 bits. Any MessagePack library reads
 them; docs/reference/log.md describes the fields.
 
+The fields of a kind never change, for old bytes must stay canonical; what needs another field is a new kind.
+
 The log alone rebuilds the ledger: what a record does not say (lock versions, running sums, which entries a rewritten
 transaction discards) follows from the rules in `doppia.accounting`.
 """
@@ -43,7 +45,13 @@ class Record(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     actor: bytes | None
 
 
-class LedgerWritten(Record, tag=1, array_like=True, frozen=True, kw_only=True):
+LEDGER_KIND: Final = 1
+ACCOUNT_KIND: Final = 2
+TRANSACTION_KIND: Final = 3
+ENTRY_KIND: Final = 4
+
+
+class LedgerWritten(Record, tag=LEDGER_KIND, array_like=True, frozen=True, kw_only=True):
     """The ledger was created (the record with sequence 1), changed or discarded."""
 
     ledger: int
@@ -53,7 +61,7 @@ class LedgerWritten(Record, tag=1, array_like=True, frozen=True, kw_only=True):
     discarded: bool
 
 
-class AccountWritten(Record, tag=2, array_like=True, frozen=True, kw_only=True):
+class AccountWritten(Record, tag=ACCOUNT_KIND, array_like=True, frozen=True, kw_only=True):
     """An account was opened (`account` is the record's own sequence), changed or discarded."""
 
     account: int
@@ -84,7 +92,7 @@ class EntryRecord(msgspec.Struct, array_like=True, frozen=True):
     metadata: dict[str, str] | None
 
 
-class TransactionWritten(Record, tag=3, array_like=True, frozen=True, kw_only=True):
+class TransactionWritten(Record, tag=TRANSACTION_KIND, array_like=True, frozen=True, kw_only=True):
     """A transaction was created (`transaction` is the record's own sequence) or changed: all its fields as of then.
 
     `entries` is None where the change kept those in force, or ended them without new ones (an archive).
@@ -101,11 +109,12 @@ class TransactionWritten(Record, tag=3, array_like=True, frozen=True, kw_only=Tr
     ledgerable_id: str | None
     archived_reason: str | None
     reverses: int | None
+    partially_posts: int | None
     metadata: dict[str, str]
     entries: list[EntryRecord] | None
 
 
-class EntryAnnotated(Record, tag=4, array_like=True, frozen=True, kw_only=True):
+class EntryAnnotated(Record, tag=ENTRY_KIND, array_like=True, frozen=True, kw_only=True):
     """The metadata of an entry was replaced; `entry_sequence` is that of the record that wrote the entry."""
 
     entry_sequence: int
@@ -122,6 +131,13 @@ _decoder: Final = msgspec.msgpack.Decoder(AnyRecord)
 def canonical_bytes(record: AnyRecord) -> bytes:
     """Return the bytes that stand for the record in the log, in its hash and in exports."""
     return _encoder.encode(record)
+
+
+def kind_of(record: AnyRecord) -> int:
+    """Return the number of a record's kind, with which its bytes begin."""
+    kind = record.__struct_config__.tag
+    assert isinstance(kind, int), "every kind is a number"
+    return kind
 
 
 def read_record(payload: bytes) -> Any:

@@ -1,20 +1,23 @@
-"""The database: its connections, the named queries, and its faults in our words. The only importer of the driver."""
+"""The database: its connections, the named queries, and its faults in our words."""
 
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib.resources import files
 from typing import Final, TypeAlias
 
 import asyncpg
 import msgspec
+import structlog
 
 from doppia.accounting.errors import LedgerError, OutcomeUnknown, Unavailable
 
 CONNECTIONS_MAX: Final = 12
 CONNECT_TIMEOUT_SECONDS: Final = 5
 STATEMENT_TIMEOUT_SECONDS: Final = 60
+
+_log = structlog.get_logger()
 
 Connection: TypeAlias = asyncpg.pool.PoolConnectionProxy | asyncpg.Connection
 
@@ -23,17 +26,22 @@ _AWAY: Final = (
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what the driver makes of a session that the server ended with an error
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.DiskFullError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.QueryCanceledError,
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
     asyncpg.LockNotAvailableError,
 )
+
+
+class DatabaseUrlError(Exception):
+    """The database's URL can't be used as it is; the text says why."""
 
 
 class ConstraintViolatedError(Exception):
@@ -84,14 +92,19 @@ class Database:
 
         Raises:
             Unavailable: the database can't be reached.
+            DatabaseUrlError: it refuses us, or the URL is malformed.
         """
-        with faults():
+        with faults(), url_faults():
             self._pool = await asyncpg.create_pool(
                 self._url,
                 min_size=2,
                 max_size=CONNECTIONS_MAX,
                 timeout=CONNECT_TIMEOUT_SECONDS,
                 init=_prepare_connection,
+                # Our sessions keep nothing that would have to be reset; and a round trip after a commit would be one
+                # more chance to lose the connection with the good news.
+                reset=_keep,
+                max_queries=2**31 - 1,
                 server_settings=session_settings(),
             )
 
@@ -113,8 +126,14 @@ class Database:
         """
         assert self._pool is not None, "the database is opened before it is used"
         with faults():
-            async with self._pool.acquire(timeout=CONNECT_TIMEOUT_SECONDS) as connection:
+            connection = await self._pool.acquire(timeout=CONNECT_TIMEOUT_SECONDS)
+            try:
                 yield connection
+            finally:
+                # One that breaks on its way back is replaced by the pool. What was done on it stands: a commit is not
+                # undone by it, nor is an unknown outcome made certain.
+                with suppress(*_AWAY):
+                    await self._pool.release(connection)
 
     @asynccontextmanager
     async def tx(self) -> AsyncIterator[Connection]:
@@ -139,6 +158,7 @@ class Database:
             except (
                 OSError,
                 asyncpg.InterfaceError,
+                asyncpg.InternalClientError,
                 asyncpg.PostgresConnectionError,
                 asyncpg.OperatorInterventionError,
             ) as error:
@@ -179,6 +199,29 @@ async def _prepare_connection(connection: asyncpg.Connection) -> None:
     )
 
 
+async def _keep(_connection: Connection) -> None:
+    """Leave a connection as it is when it is given back."""
+
+
+@contextmanager
+def url_faults() -> Iterator[None]:
+    """Turn what is wrong with a URL, rather than with the database it names, into a sentence.
+
+    Raises:
+        DatabaseUrlError.
+    """
+    try:
+        yield
+    except (
+        ValueError,
+        asyncpg.ClientConfigurationError,
+        asyncpg.InvalidAuthorizationSpecificationError,
+        asyncpg.InvalidCatalogNameError,
+        asyncpg.InsufficientPrivilegeError,
+    ) as error:
+        raise DatabaseUrlError(f"The database URL can't be used: {error}") from error
+
+
 @contextmanager
 def faults() -> Iterator[None]:
     """Turn the driver's errors into ours, by class and constraint name, never by text.
@@ -189,7 +232,7 @@ def faults() -> Iterator[None]:
     """
     try:
         yield
-    except (LedgerError, ConstraintViolatedError):
+    except (LedgerError, ConstraintViolatedError, DatabaseUrlError):
         raise
     except asyncpg.IntegrityConstraintViolationError as error:
         # A worker of Citus leaves the name out of its field; there it stands quoted in the message.

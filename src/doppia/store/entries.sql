@@ -10,8 +10,8 @@ select p.*, t.created_at as transaction_created_at,
               e.status::text, e.amount, e.lock_version, e.posted_credits, e.posted_debits, e.pending_credits,
               e.pending_debits, e.account_sequence, m.metadata, m.updated_at as metadata_updated_at, d.discarded_at
          from entries e
-         left join entry_metadata m on m.ledger_id = e.ledger_id and m.entry = e.entry
-         left join discards d on d.ledger_id = e.ledger_id and d.entry = e.entry
+         left join entry_metadata m using (ledger_id, entry)
+         left join discards d using (ledger_id, entry)
         where e.ledger_id = g.ledger_id /* where */
         order by /* order */
         limit $2) p

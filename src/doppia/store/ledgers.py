@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from doppia.accounting.ids import format_id
+from doppia.proof.records import AnyRecord, canonical_bytes, kind_of
 from doppia.store.database import Connection, load_filters, load_queries
 from doppia.store.listing import Filter, Order, Place, compose
 
@@ -91,7 +92,7 @@ async def list_page(
     limit: int,
 ) -> list[Ledger]:
     """Return a page of ledgers, the newest first."""
-    order = Order("created_at", "ledger_id", 0, "desc")
+    order = Order("created_at", "ledger_id", None, "desc")
     query, arguments = compose(_SQL["list"], _FILTERS, filters, ledgers=ledgers, order=order, after=after, limit=limit)
     return [_ledger(row) for row in await connection.fetch(query, *arguments)]
 
@@ -106,10 +107,13 @@ _LOCK_HEAD: Final = load_queries("posting")["lock_head"]
 
 
 async def append(
-    connection: Connection, ledger: int, sequence: int, object_sequence: int, recorded_at: datetime, payload: bytes
+    connection: Connection, ledger: int, object_sequence: int, recorded_at: datetime, record: AnyRecord
 ) -> None:
     """Append one record to the log of a ledger whose head is locked."""
-    await connection.execute(_SQL["append"], ledger, sequence, object_sequence, recorded_at, payload)
+    payload = canonical_bytes(record)
+    await connection.execute(
+        _SQL["append"], ledger, record.sequence, object_sequence, recorded_at, kind_of(record), payload
+    )
 
 
 async def create(

@@ -49,7 +49,7 @@ insert into ledger_heads (ledger_id, sequence, recorded_at) values ($1, 1, $2);
 with head as (
     update ledger_heads set sequence = $2, recorded_at = $4 where ledger_id = $1 and sequence < $2
 )
-insert into log (ledger_id, sequence, object_sequence, recorded_at, payload) values ($1, $2, $3, $4, $5);
+insert into log (ledger_id, sequence, object_sequence, recorded_at, kind, payload) values ($1, $2, $3, $4, $5, $6);
 
 -- name: update
 update ledgers set name = $2, description = $3, metadata = $4, updated_at = $5 where ledger_id = $1;

@@ -35,13 +35,14 @@ class Order(NamedTuple):
     Attributes:
         time: column of the time that sorts; `created_at`, or another that has an index with the key.
         key: column that makes rows of a ledger distinct.
-        key_shift: how many bits the key has below the sequence of the log record that created the row.
+        key_shift: how many bits the key has below the sequence of the log record that created the row; None where the
+            key is no such sequence.
         direction: of both.
     """
 
     time: str
     key: str
-    key_shift: int
+    key_shift: int | None
     direction: Literal["asc", "desc"]
 
 
@@ -99,9 +100,11 @@ def _beyond(order: Order, marks: Sequence[str], *, single: bool) -> list[str]:
         return [
             f"({order.time}, {order.key}) {sign} ({time}, {key}) and {ledger} > 0" if single else f"{near} and {row}"
         ]
+    row = f"(created_at, ledger_id, {order.key}) {sign} ({time}, {ledger}, {key})"
+    if order.key_shift is None:
+        return [row]
     if single:
         return [f"{order.key} {sign} {key} and {time} is not null and {ledger} > 0"]
-    row = f"(created_at, ledger_id, {order.key}) {sign} ({time}, {ledger}, {key})"
     if order.direction == "desc":
         bound = f"log_position(g.ledger_id, {time}) + 1"
         return [f"{order.key} < ({bound}) << {order.key_shift}", row]

@@ -7,7 +7,7 @@ from typing import Final
 import asyncpg
 import structlog
 
-from doppia.store.database import faults, load_queries, session_settings
+from doppia.store.database import faults, load_queries, session_settings, url_faults
 
 _LOCK: Final = 0x646F70706961
 """Key of the advisory lock under which one process at a time migrates: "doppia" in ASCII."""
@@ -35,8 +35,9 @@ async def migrate(url: str) -> None:
         SchemaError: an applied migration was changed since, the database is of a newer program, or it is older than
             PostgreSQL 15.
         Unavailable: the database can't be reached.
+        DatabaseUrlError: it refuses us, or the URL is malformed.
     """
-    with faults():
+    with faults(), url_faults():
         settings = session_settings() | {"statement_timeout": "0", "citus.enable_unsafe_triggers": "on"}
         connection = await asyncpg.connect(url, timeout=5, server_settings=settings)
         try:

@@ -12,6 +12,7 @@ from doppia.accounting.balances import Sums
 from doppia.accounting.ids import ORDINAL_BITS, format_id
 from doppia.accounting.money import Currency
 from doppia.accounting.transactions import Change, Transaction
+from doppia.proof.records import TRANSACTION_KIND
 from doppia.store.database import Connection, load_queries
 from doppia.store.ledgers import ConsumedKey
 
@@ -82,6 +83,8 @@ async def record(connection: Connection, group: Group) -> None:
         *_balance_columns(group.accounts),
         *_discard_columns(group.changes),
         *_columns(group.keys, 5),
+        TRANSACTION_KIND,
+        [transaction.archived_reason for transaction in created],
     ]
     await connection.execute(_SQL["record"], group.ledger, group.sequence, group.recorded_at, *columns)
 
@@ -127,11 +130,12 @@ def _change_columns(transactions: Sequence[Transaction]) -> list[list[object]]:
             transaction.external_id,
             transaction.ledgerable_type,
             transaction.ledgerable_id,
+            transaction.archived_reason,
             _json(transaction.metadata),
         )
         for transaction in transactions
     ]
-    return _columns(rows, 11)
+    return _columns(rows, 12)
 
 
 def _texts(sums: Sums) -> tuple[str, str, str, str]:

@@ -24,9 +24,9 @@ select external_id, transaction_sequence, created_at
 
 -- name: record
 -- Records an accepted group in ledger $1 up to sequence $2 at time $3: one statement, so that the triggers see all of it.
--- Log: $4 sequences, $5 object sequences, $6 payloads, an element per record.
+-- Log: $4 sequences, $5 object sequences, $6 payloads, an element per record; $50 their kind.
 -- New transactions: $7 sequences, $8 statuses, $9 effective and $10 posted times, $11 descriptions, $12 external ids,
--- $13 and $14 ledgerable types and ids, $15 sequences reversed, $16 metadata.
+-- $13 and $14 ledgerable types and ids, $15 sequences reversed, $16 metadata, $51 archived reasons.
 -- New entries: $17 entry numbers, $18 transactions, $19 accounts, $20 lock versions, $21 effective times, $22 directions,
 -- $23 statuses, $24 amounts, $25 to $28 the four sums after each; $29 and $30 number and metadata of those that have any.
 -- Balances: $31 accounts, $32 lock versions, $33 to $36 the four sums.
@@ -37,20 +37,21 @@ select external_id, transaction_sequence, created_at
 with head as (
     update ledger_heads set sequence = $2, recorded_at = $3 where ledger_id = $1
 ), logged as (
-    insert into log (ledger_id, sequence, object_sequence, recorded_at, payload)
-    select $1, r.sequence, r.object_sequence, $3, r.payload
+    insert into log (ledger_id, sequence, object_sequence, recorded_at, kind, payload)
+    select $1, r.sequence, r.object_sequence, $3, $50, r.payload
       from unnest($4::bigint[], $5::bigint[], $6::bytea[]) as r (sequence, object_sequence, payload)
 ), created as (
     insert into transactions (
         ledger_id, transaction_sequence, entries_sequence, created_at, updated_at, effective_at, posted_at,
-        reverses_sequence, status, version, description, external_id, ledgerable_type, ledgerable_id, metadata)
+        reverses_sequence, status, version, description, external_id, ledgerable_type, ledgerable_id,
+        archived_reason, metadata)
     select $1, t.sequence, t.sequence, $3, $3, t.effective_at, t.posted_at,
            t.reverses, t.status::transaction_status, 0, t.description, t.external_id, t.ledgerable_type,
-           t.ledgerable_id, t.metadata::jsonb
+           t.ledgerable_id, t.archived_reason, t.metadata::jsonb
       from unnest($7::bigint[], $8::text[], $9::timestamptz[], $10::timestamptz[], $11::text[], $12::text[],
-                  $13::text[], $14::text[], $15::bigint[], $16::text[])
+                  $13::text[], $14::text[], $15::bigint[], $16::text[], $51::text[])
            as t (sequence, status, effective_at, posted_at, description, external_id,
-                 ledgerable_type, ledgerable_id, reverses, metadata)
+                 ledgerable_type, ledgerable_id, reverses, metadata, archived_reason)
 ), entered as (
     insert into entries (
         ledger_id, entry, transaction_sequence, account_sequence, lock_version, created_at, effective_at,
@@ -94,14 +95,14 @@ update balances b
 -- Records what an accepted group changes of older transactions of ledger $1 at time $2; runs before `record`.
 -- Transactions: $3 sequences, $4 sequences of the record that wrote the entries in force, $5 statuses, $6 versions,
 -- $7 effective and $8 posted times, $9 descriptions, $10 external ids, $11 and $12 ledgerable types and ids,
--- $13 metadata.
+-- $13 archived reasons, $14 metadata.
 update transactions t
    set entries_sequence = n.entries_sequence, status = n.status::transaction_status, version = n.version,
        updated_at = $2, effective_at = n.effective_at, posted_at = n.posted_at, description = n.description,
        external_id = n.external_id, ledgerable_type = n.ledgerable_type, ledgerable_id = n.ledgerable_id,
-       metadata = n.metadata::jsonb
+       archived_reason = n.archived_reason, metadata = n.metadata::jsonb
   from unnest($3::bigint[], $4::bigint[], $5::text[], $6::integer[], $7::timestamptz[], $8::timestamptz[], $9::text[],
-              $10::text[], $11::text[], $12::text[], $13::text[])
+              $10::text[], $11::text[], $12::text[], $13::text[], $14::text[])
        as n (sequence, entries_sequence, status, version, effective_at, posted_at, description, external_id,
-             ledgerable_type, ledgerable_id, metadata)
+             ledgerable_type, ledgerable_id, archived_reason, metadata)
  where t.ledger_id = $1 and t.transaction_sequence = n.sequence;

@@ -8,7 +8,7 @@ from doppia.accounting.balances import NOTHING, Sums
 from doppia.accounting.ids import ORDINAL_BITS, format_id
 from doppia.accounting.money import Currency
 from doppia.accounting.transactions import Entry, Transaction
-from doppia.proof.records import AnyRecord, read_record
+from doppia.proof.records import TransactionWritten, read_record
 from doppia.store.database import Connection, load_filters, load_queries
 from doppia.store.listing import Filter, Order, Place, compose
 
@@ -90,7 +90,14 @@ async def _with_entries(connection: Connection, rows: Sequence[Any]) -> list[Tra
         return []
     records = [(row["ledger_id"], row["entries_sequence"]) for row in rows]
     entries = await written_entries(connection, records)
-    return [_transaction(row, entries[record]) for row, record in zip(rows, records, strict=True)]
+    return [_transaction(row, _in_force(row, entries[record])) for row, record in zip(rows, records, strict=True)]
+
+
+def _in_force(row: Any, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    """Leave out discards that came between the two reads: what the transaction's row calls in force was so then."""
+    if row["status"] == "archived" or all(entry.discarded_at is None for entry in entries):
+        return entries
+    return tuple(entry._replace(discarded_at=None, updated_at=entry.created_at) for entry in entries)
 
 
 async def get(connection: Connection, ledger: int, sequences: Iterable[int]) -> dict[int, Transaction]:
@@ -114,7 +121,8 @@ async def list_page(
     return [(row["ledger_id"], transaction) for row, transaction in zip(rows, found, strict=True)]
 
 
-async def record(connection: Connection, ledger: int, sequence: int) -> AnyRecord | None:
-    """Return a record of a ledger's log."""
-    payload = await connection.fetchval(_SQL["record"], ledger, sequence)
-    return None if payload is None else read_record(payload)
+async def records(connection: Connection, ledger: int, sequences: Sequence[int]) -> list[TransactionWritten]:
+    """Return those records of a ledger's log that wrote transactions, of the given sequences."""
+    rows = await connection.fetch(_SQL["records"], ledger, list(sequences))
+    found = [read_record(row["payload"]) for row in rows]
+    return [record for record in found if isinstance(record, TransactionWritten)]

@@ -73,9 +73,11 @@ create table log (
     sequence bigint not null,
     object_sequence bigint not null,
     recorded_at timestamptz not null,
+    kind smallint not null,
     payload bytea not null,
     primary key (ledger_id, sequence)
 );
+comment on column log.kind is 'Of the record, as its payload begins: 1 ledger, 2 account, 3 transaction, 4 entry metadata.';
 comment on column log.object_sequence is 'Of the record that created the object this record is about; 1 is the ledger.';
 comment on column log.payload is 'Canonical bytes of the record: proof/records.py.';
 create index log_changes_idx on log (ledger_id, object_sequence, sequence) where object_sequence <> sequence;
@@ -125,6 +127,7 @@ create table transactions (
     effective_at timestamptz not null,
     posted_at timestamptz,
     reverses_sequence bigint,
+    partially_posts_sequence bigint,
     status transaction_status not null,
     version integer not null check (version >= 0),
     description text,
@@ -135,13 +138,16 @@ create table transactions (
     metadata jsonb not null default '{}',
     primary key (ledger_id, transaction_sequence),
     check ((status = 'posted') = (posted_at is not null)),
-    foreign key (ledger_id, reverses_sequence) references transactions (ledger_id, transaction_sequence)
+    foreign key (ledger_id, reverses_sequence) references transactions (ledger_id, transaction_sequence),
+    foreign key (ledger_id, partially_posts_sequence) references transactions (ledger_id, transaction_sequence)
 );
 comment on column transactions.entries_sequence is 'Of the log record that wrote the entries in force.';
 create unique index transactions_external_id_key on transactions (ledger_id, external_id)
     where external_id is not null and status <> 'archived';
 create index transactions_archived_external_id_idx on transactions (ledger_id, external_id)
     where external_id is not null and status = 'archived';
+create index transactions_partially_posts_idx on transactions (ledger_id, partially_posts_sequence)
+    where partially_posts_sequence is not null;
 create unique index transactions_reverses_key on transactions (ledger_id, reverses_sequence)
     where reverses_sequence is not null and status <> 'archived';
 create index transactions_effective_at_idx on transactions (ledger_id, effective_at, transaction_sequence);
@@ -152,7 +158,7 @@ create table entries (
     entry bigint not null,
     transaction_sequence bigint not null,
     account_sequence bigint not null,
-    lock_version bigint,
+    lock_version bigint check (lock_version >= 1),
     created_at timestamptz not null,
     effective_at timestamptz not null,
     direction direction not null,
@@ -169,6 +175,7 @@ create table entries (
 comment on column entries.entry is 'Sequence of the log record that wrote it * 1024 + its ordinal in that record.';
 comment on column entries.lock_version is 'Of the account with this entry; null for one written as archived, as are the four sums after it.';
 create unique index entries_account_key on entries (ledger_id, account_sequence, lock_version);
+create index entries_pending_idx on entries (ledger_id, account_sequence) where status = 'pending';
 
 create table discards (
     ledger_id bigint not null,
@@ -176,7 +183,7 @@ create table discards (
     sequence bigint not null,
     discarded_at timestamptz not null,
     account_sequence bigint not null,
-    lock_version bigint not null,
+    lock_version bigint not null check (lock_version >= 1),
     posted_credits minor_units,
     posted_debits minor_units,
     pending_credits minor_units,
@@ -187,6 +194,8 @@ create table discards (
 comment on table discards is 'The end of a pending entry, by the log record of this sequence.';
 comment on column discards.posted_credits is 'The four sums after it, where the discard is a step of its own; null where a successor entry has the same lock_version.';
 create index discards_account_idx on discards (ledger_id, account_sequence, lock_version);
+create unique index discards_step_key on discards (ledger_id, account_sequence, lock_version)
+    where posted_credits is not null;
 create index discards_sequence_idx on discards (ledger_id, sequence);
 
 create table entry_metadata (
@@ -224,8 +233,8 @@ begin
     insert into organizations (id, name, created_at) values (gen_random_uuid(), '', now());
     insert into ledgers (ledger_id, organization_id, name, created_at, updated_at)
     select n, (select id from organizations), n, now(), now() from generate_series(1, 300) n;
-    insert into log (ledger_id, sequence, object_sequence, recorded_at, payload)
-    select n, n, n - 1, now(), '' from generate_series(1, 300) n;
+    insert into log (ledger_id, sequence, object_sequence, recorded_at, kind, payload)
+    select n, n, n - 1, now(), 3, '' from generate_series(1, 300) n;
     insert into accounts (ledger_id, account_sequence, name, currency, currency_exponent, normal_balance, created_at,
                           updated_at)
     select n, n, n, 'USD', 2, 'credit', now(), now() from generate_series(1, 300) n;
@@ -246,6 +255,10 @@ begin
     select n, n << 10, now(), '{}' from generate_series(1, 300) n;
     insert into idempotency_keys (ledger_id, digest, request_digest, status)
     select n, sha256(n::text::bytea), '', 200 from generate_series(1, 300) n;
+    -- And that an account has many entries, of which none is found by its account alone.
+    alter table entries alter account_sequence set (n_distinct = 10);
+    alter table discards alter account_sequence set (n_distinct = 10);
+    alter table discards alter sequence set (n_distinct = 10);
     foreach name in array array['log', 'accounts', 'balances', 'transactions', 'entries', 'discards',
                                 'entry_metadata', 'idempotency_keys'] loop
         execute format('alter table %I alter ledger_id set (n_distinct = 2)', name);
@@ -304,8 +317,13 @@ begin
       from written d
       join entries e on e.ledger_id = d.ledger_id and e.entry = d.entry
       left join balances b on b.ledger_id = d.ledger_id and b.account_sequence = d.account_sequence
+      left join entries s on s.ledger_id = d.ledger_id and s.account_sequence = d.account_sequence
+           and s.lock_version = d.lock_version
      where e.status <> 'pending' or e.account_sequence <> d.account_sequence
-        or (d.lock_version <= b.lock_version) is not true
+        or (d.lock_version <= b.lock_version) is not true or d.sequence <= e.entry >> 10
+        -- A successor was written by the record that discards; a step of its own shares its version with no entry.
+        or (d.posted_credits is null) <> (s.entry is not null)
+        or s.entry >> 10 <> d.sequence or s.transaction_sequence <> e.transaction_sequence
      limit 1;
     if found then
         raise exception 'entry % of ledger % can not be discarded', wrong.entry, wrong.ledger_id
@@ -376,12 +394,13 @@ declare
     wrong record;
 begin
     select n.ledger_id into wrong
-      from (select ledger_id, min(sequence) as first, max(sequence) as last, count(*) as records
+      from (select ledger_id, min(sequence) as first, max(sequence) as last, count(*) as records,
+                   min(recorded_at) as recorded_at
               from written group by ledger_id) n
       left join ledger_heads h on h.ledger_id = n.ledger_id
       left join log l on l.ledger_id = n.ledger_id and l.sequence = n.first - 1
      where h.sequence is distinct from n.last or n.records <> n.last - n.first + 1
-        or (n.first > 1 and l.sequence is null)
+        or (n.first > 1 and l.sequence is null) or l.recorded_at > n.recorded_at or h.recorded_at < n.recorded_at
      limit 1;
     if found then
         raise exception 'the log of ledger % has a gap, or does not end at its head', wrong.ledger_id
@@ -396,7 +415,8 @@ create function check_head() returns trigger language plpgsql as $$
 begin
     if exists (select from after h
                  left join log l on l.ledger_id = h.ledger_id and l.sequence = h.sequence
-                where l.sequence is null) then
+                 left join log beyond on beyond.ledger_id = h.ledger_id and beyond.sequence = h.sequence + 1
+                where l.sequence is null or beyond.sequence is not null or h.recorded_at < l.recorded_at) then
         raise exception 'a head moved without a record'
             using errcode = 'check_violation', constraint = 'heads_follow_log', table = 'ledger_heads';
     end if;
@@ -439,6 +459,48 @@ begin
 end $$;
 create trigger check_final before update on transactions for each row
     when (old.status <> 'pending') execute function check_final();
+
+-- I1, I7: once the change is whole, the entries that a revised transaction points at have its status, and those it had
+-- before are discarded. Deferred, because a transaction's row is revised before its entries are written.
+create function check_revision() returns trigger language plpgsql as $$
+begin
+    if exists (select from entries e
+                left join discards d on d.ledger_id = e.ledger_id and d.entry = e.entry
+               where e.ledger_id = new.ledger_id
+                 and e.entry >= new.entries_sequence << 10 and e.entry < (new.entries_sequence + 1) << 10
+                 and (d.entry is null) <> (e.status = new.status))
+       or not exists (select from entries e
+               where e.ledger_id = new.ledger_id
+                 and e.entry >= new.entries_sequence << 10 and e.entry < (new.entries_sequence + 1) << 10)
+       or (old.entries_sequence <> new.entries_sequence and exists (select from entries e
+                left join discards d on d.ledger_id = e.ledger_id and d.entry = e.entry
+               where e.ledger_id = old.ledger_id and d.entry is null
+                 and e.entry >= old.entries_sequence << 10 and e.entry < (old.entries_sequence + 1) << 10)) then
+        raise exception 'transaction % of ledger % is % and its entries are not',
+            new.transaction_sequence, new.ledger_id, new.status
+            using errcode = 'check_violation', constraint = 'transactions_follow_entries', table = 'transactions';
+    end if;
+    return null;
+end $$;
+create constraint trigger check_revision after update on transactions deferrable initially deferred for each row
+    when (old.status is distinct from new.status or old.entries_sequence <> new.entries_sequence)
+    execute function check_revision();
+
+-- What entries mean hangs on their account's unit and side, and every id on the time its object was created.
+create function check_identity() returns trigger language plpgsql as $$
+begin
+    raise exception 'what % are does not change', tg_table_name
+        using errcode = 'restrict_violation', constraint = 'identity_is_final', table = tg_table_name;
+end $$;
+create trigger check_identity before update on accounts for each row
+    when ((new.ledger_id, new.account_sequence, new.currency, new.currency_exponent, new.normal_balance, new.created_at)
+          is distinct from
+          (old.ledger_id, old.account_sequence, old.currency, old.currency_exponent, old.normal_balance, old.created_at))
+    execute function check_identity();
+create trigger check_identity before update on ledgers for each row
+    when ((new.ledger_id, new.organization_id, new.created_at)
+          is distinct from (old.ledger_id, old.organization_id, old.created_at))
+    execute function check_identity();
 create function refuse_delete() returns trigger language plpgsql as $$
 begin
     if current_setting('doppia.purged_ledger', true) = old.ledger_id::text then
@@ -457,6 +519,20 @@ create trigger refuse_truncate before truncate on discards execute function refu
 create trigger refuse_truncate before truncate on idempotency_keys execute function refuse_truncate();
 create trigger refuse_truncate before truncate on transactions execute function refuse_truncate();
 create trigger refuse_truncate before truncate on balances execute function refuse_truncate();
+create trigger refuse_truncate before truncate on accounts execute function refuse_truncate();
+create trigger refuse_truncate before truncate on ledgers execute function refuse_truncate();
+create trigger refuse_truncate before truncate on ledger_heads execute function refuse_truncate();
+create trigger refuse_truncate before truncate on organization_log execute function refuse_truncate();
+create trigger refuse_truncate before truncate on purged_ledgers execute function refuse_truncate();
+create function refuse_any_change() returns trigger language plpgsql as $$
+begin
+    raise exception '% is recorded history: it is never changed', tg_table_name
+        using errcode = 'restrict_violation', constraint = 'history_is_final', table = tg_table_name;
+end $$;
+create trigger refuse_change before update or delete on organization_log
+    for each row execute function refuse_any_change();
+create trigger refuse_change before update or delete on purged_ledgers
+    for each row execute function refuse_any_change();
 
 -- The newest record of a ledger at a time, 0 before the first. Times never decrease along a log, so the search halves.
 create function log_position(of_ledger bigint, at timestamptz) returns bigint language plpgsql stable as $$

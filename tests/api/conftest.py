@@ -1,0 +1,54 @@
+"""The service over HTTP in process: one database for a module's tests, an organization of its own for each test."""
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from over_http import Books, found_organization, now
+
+from doppia.api.auth import Authenticator
+from doppia.api.request import Service
+from doppia.engine.posting_group import PostingGroups
+from doppia.store.database import Database
+
+
+class Server(Protocol):
+    """What the fixture `postgres` lends."""
+
+    url: str
+
+    def of(self, database: str) -> str: ...
+
+
+@pytest.fixture(scope="module")
+async def service(postgres: Server) -> AsyncIterator[Service]:
+    """The service over a database that the tests of a module share."""
+    name = f"t{uuid4().hex}"
+    connection = await asyncpg.connect(postgres.url)
+    await connection.execute(f"create database {name} template template_doppia")
+    database = Database(postgres.of(name))
+    await database.open()
+    groups = PostingGroups(database, now)
+    yield Service(database, groups, now, Authenticator(database))
+    await groups.close()
+    await database.close()
+    await connection.execute(f"drop database {name} with (force)")
+    await connection.close()
+
+
+@pytest.fixture
+async def books(service: Service) -> AsyncIterator[Books]:
+    """The books of an organization of this test's own."""
+    made = await found_organization(service)
+    async with made.client:
+        yield made
+
+
+@pytest.fixture
+async def others(service: Service) -> AsyncIterator[Books]:
+    """The books of another organization."""
+    made = await found_organization(service)
+    async with made.client:
+        yield made

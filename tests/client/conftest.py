@@ -1,0 +1,92 @@
+"""The official client of Modern Treasury against the service at a port of this machine, as a user would run both."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import NamedTuple, Protocol
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+import uvicorn
+from modern_treasury import AsyncModernTreasury
+
+from doppia.api.app import create_app
+from doppia.api.auth import Authenticator
+from doppia.api.request import Service
+from doppia.engine import keys
+from doppia.engine.posting_group import PostingGroups
+from doppia.store import organizations
+from doppia.store.database import Database
+
+
+class Server(Protocol):
+    """What the fixture `postgres` lends."""
+
+    url: str
+
+    def of(self, database: str) -> str: ...
+
+
+class Served(NamedTuple):
+    """The service, and where it listens."""
+
+    service: Service
+    base_url: str
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@pytest.fixture(scope="module")
+async def served(postgres: Server) -> AsyncIterator[Served]:
+    """The service over a database that the tests of a module share."""
+    name = f"t{uuid4().hex}"
+    connection = await asyncpg.connect(postgres.url)
+    await connection.execute(f"create database {name} template template_doppia")
+    database = Database(postgres.of(name))
+    await database.open()
+    service = Service(database, PostingGroups(database, now), now, Authenticator(database))
+    # The event loop turns Nagle's delay off only where the protocol is named.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    server = uvicorn.Server(uvicorn.Config(create_app(service), lifespan="off", ws="none", log_config=None))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    yield Served(service, f"http://127.0.0.1:{listener.getsockname()[1]}")
+    server.should_exit = True
+    await serving
+    await service.groups.close()
+    await database.close()
+    await connection.execute(f"drop database {name} with (force)")
+    await connection.close()
+
+
+@pytest.fixture
+async def organization(served: Served) -> UUID:
+    """An organization of this test's own."""
+    id_ = uuid4()
+    async with served.service.database.tx() as connection:
+        await organizations.create(connection, id_, "an organization", now())
+    return id_
+
+
+@pytest.fixture
+async def treasury(served: Served, organization: UUID) -> AsyncIterator[AsyncModernTreasury]:
+    """The client, with nothing changed but its base URL; answers that are not of its types are errors."""
+    _, api_key = await keys.create(served.service.database, now, organization, name="admin", role="admin")
+    async with AsyncModernTreasury(
+        base_url=served.base_url,
+        organization_id=str(organization),
+        api_key=api_key,
+        _strict_response_validation=True,
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+async def reader_key(served: Served, organization: UUID) -> str:
+    """A key of the organization that may only read."""
+    return (await keys.create(served.service.database, now, organization, name="reader", role="read"))[1]
