@@ -15,8 +15,9 @@ check: .venv/dev
 	$(BIN)/ruff format --check src tests benchmarks scripts
 	$(BIN)/ruff check src tests benchmarks scripts
 	$(BIN)/mypy src/doppia scripts benchmarks
-	$(BIN)/mypy tests --exclude tests/api/conftest.py
+	$(BIN)/mypy tests --exclude 'tests/(api|client)/conftest.py'
 	$(BIN)/mypy tests/api
+	$(BIN)/mypy tests/client
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/lint_migrations.py
 	$(BIN)/coverage run -m pytest -q tests/accounting tests/proof

@@ -21,6 +21,7 @@ from doppia import settings
 from doppia.accounting.errors import LedgerError
 from doppia.api.app import create_app
 from doppia.api.auth import Authenticator
+from doppia.api.protocol import BoundedHttpProtocol
 from doppia.api.request import Service
 from doppia.cli import keys
 from doppia.cli.demo import demo
@@ -118,7 +119,7 @@ async def _serve(chosen: Settings) -> None:
         server = uvicorn.Server(
             uvicorn.Config(
                 create_app(service),
-                http="httptools",
+                http=BoundedHttpProtocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -143,7 +144,7 @@ async def _serve(chosen: Settings) -> None:
 def _listen(host: str, port: int) -> socket.socket:
     """Take the port before anything else is started, so that a taken one is the first thing that is said."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

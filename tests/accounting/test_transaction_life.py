@@ -14,6 +14,7 @@ from doppia.accounting.errors import (
     AlreadyReversed,
     BalanceLockFailed,
     LockVersionMismatch,
+    MetadataTooLarge,
     NotReversible,
     ParameterInvalid,
     TransactionFinal,
@@ -296,7 +297,8 @@ class TestReversal:
     def test_a_reversal_exchanges_the_sides_and_takes_the_time_of_the_original(self) -> None:
         original = created("posted", effective_at=TUESDAY).transaction
         draft = reversal(original, Draft((), "posted", description="sent back", metadata={"why": "fraud"}))
-        assert list(draft.legs) == [credit(1, 1000), debit(2, 965), debit(3, 35)]
+        assert [leg._replace(effective_at=None) for leg in draft.legs] == [credit(1, 1000), debit(2, 965), debit(3, 35)]
+        assert {leg.effective_at for leg in draft.legs} == {TUESDAY}
         assert (draft.effective_at, draft.description, draft.metadata) == (TUESDAY, "sent back", {"why": "fraud"})
         assert draft.status == "posted"
 
@@ -317,6 +319,25 @@ class TestReversal:
             3: (2, Sums(35, 35, 0, 0)),
         }
 
+    def test_a_pending_reversal_keeps_the_entries_that_reverse(self) -> None:
+        posted = created("posted")
+        held = create(
+            reversal(posted.transaction, Draft((), "pending")),
+            posted.accounts,
+            id_="transaction-12",
+            sequence=12,
+            recorded_at=TUESDAY,
+            reverses=posted.transaction,
+        )
+        with pytest.raises(ParameterInvalid, match="of a reversal"):
+            revise(
+                held.transaction,
+                {"legs": [credit(1, 5), debit(2, 5)]},
+                {**posted.accounts, **held.accounts},
+                sequence=13,
+                recorded_at=TUESDAY,
+            )
+
     @pytest.mark.parametrize("status", ["pending", "archived"])
     def test_only_a_posted_transaction_is_reversed(self, status: Status) -> None:
         with pytest.raises(NotReversible) as refusal:
@@ -336,3 +357,10 @@ def test_metadata_is_merged_and_an_empty_value_removes_its_key() -> None:
     assert merge_metadata(before, {"a": "9", "b": None, "c": "", "d": "4", "e": None}) == {"a": "9", "d": "4"}
     assert merge_metadata(before, {}) == before
     assert before == {"a": "1", "b": "2", "c": "3"}
+
+
+def test_merged_metadata_holds_at_most_a_hundred_pairs() -> None:
+    full = {f"key {number}": "value" for number in range(100)}
+    assert len(merge_metadata(full, {"key 0": None, "another": "value"})) == 100
+    with pytest.raises(MetadataTooLarge, match="101 pairs"):
+        merge_metadata(full, {"another": "value"})

@@ -236,3 +236,14 @@ async def test_a_repeated_purge_answers_the_same_bytes_though_the_ledger_is_gone
     refused = await books.delete(f"/ledgers/{other['id']}?purge=true&confirm={other['id']}", key="k")
     assert refusal(refused).code == "idempotency_key_reused"
     assert await books.state() == before
+
+
+async def test_a_key_that_was_consumed_in_one_ledger_is_refused_in_another(books: Books) -> None:
+    first, second = await books.cash_and_wallet(), await books.cash_and_wallet()
+    assert (await books.post("/ledger_transactions", {"ledger_entries": pair(*first)}, key="k")).status_code == 201
+    before = await books.state()
+
+    answer = await books.post("/ledger_transactions", {"ledger_entries": pair(*second)}, key="k")
+
+    assert refusal(answer).code == "idempotency_key_reused"
+    assert await books.state() == before

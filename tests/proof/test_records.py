@@ -16,6 +16,7 @@ from doppia.proof.records import (
     LedgerWritten,
     TransactionWritten,
     canonical_bytes,
+    kind_of,
     microseconds,
     moment,
     read_record,
@@ -101,6 +102,11 @@ PINNED: list[tuple[AnyRecord, str]] = [
 def test_the_bytes_of_a_record_never_change(record: AnyRecord, pinned: str) -> None:
     assert canonical_bytes(record).hex() == pinned
     assert read_record(bytes.fromhex(pinned)) == record
+
+
+def test_the_bytes_of_a_record_begin_with_its_kind() -> None:
+    for record, pinned in PINNED:
+        assert msgspec.msgpack.decode(bytes.fromhex(pinned))[0] == kind_of(record)
 
 
 def test_any_messagepack_library_reads_the_fields_in_order() -> None:

@@ -50,17 +50,6 @@ class Writer:
             LEDGER, sequence, object_sequence or sequence, AT,
         )  # fmt: skip
 
-    async def transaction(
-        self, sequence: int, status: str = "posted", external_id: str | None = None, reverses: int | None = None
-    ) -> None:
-        await self.run(
-            "insert into transactions (ledger_id, transaction_sequence, entries_sequence, created_at, updated_at,"
-            " effective_at, posted_at, status, version, external_id, reverses_sequence)"
-            " values ($1, $2, $2, $3, $3, $3, case $4::text when 'posted' then $3::timestamptz end,"
-            " $4::text::transaction_status, 0, $5, $6)",
-            LEDGER, sequence, AT, status, external_id, reverses,
-        )  # fmt: skip
-
     async def entries(
         self,
         sequence: int,
@@ -71,8 +60,11 @@ class Writer:
         *,
         accounts: tuple[int, int] = (CASH, WALLET),
         moves_balances: bool = True,
+        creates_transaction: bool = True,
+        external_id: str | None = None,
+        reverses: int | None = None,
     ) -> None:
-        """Debit the first account and credit the second, in one statement with their balances.
+        """Debit the first account and credit the second, in one statement with their balances and transaction.
 
         Args:
             sequence: of the record and the transaction.
@@ -82,6 +74,9 @@ class Writer:
             status: posted, pending or archived.
             accounts: debited and credited.
             moves_balances: whether the balances are set to those versions and sums.
+            creates_transaction: whether there is to be one.
+            external_id: of the transaction.
+            reverses: the transaction that it reverses.
         """
         await self.run(
             """
@@ -103,6 +98,12 @@ class Writer:
                        pending_credits = s.nc, pending_debits = s.nd
                   from sums s
                  where b.ledger_id = $1 and b.account_sequence = s.account and s.total is not null and $9
+            ), created as (
+                insert into transactions (ledger_id, transaction_sequence, entries_sequence, created_at, updated_at,
+                                          effective_at, posted_at, status, version, external_id, reverses_sequence)
+                select $1, $2, $2, $8, $8, $8, case $7 when 'posted' then $8::timestamptz end,
+                       $7::transaction_status, 0, $10, $11
+                 where $12
             )
             insert into entries
             select $1, ($2::bigint << 10) + ordinal, $2, account, lock_version, $8, $8, side::direction,
@@ -110,6 +111,7 @@ class Writer:
               from sums
             """,
             LEDGER, sequence, accounts, amounts, versions, sums, status, AT, moves_balances,
+            external_id, reverses, creates_transaction,
         )  # fmt: skip
 
 
@@ -120,11 +122,9 @@ async def writer(database_url: str) -> AsyncIterator[Writer]:
     await connection.execute(BEGIN)
     writer = Writer(connection)
     await writer.log(4)
-    await writer.transaction(4, external_id="invoice 1")
-    await writer.entries(4, ("100", "100"), (1, 1), ("100", "100"))
+    await writer.entries(4, ("100", "100"), (1, 1), ("100", "100"), external_id="invoice 1")
     await writer.log(5)
-    await writer.transaction(5, "archived", external_id="invoice 1")
-    await writer.entries(5, ("1", "1"), (None, None), (None, None), "archived")
+    await writer.entries(5, ("1", "1"), (None, None), (None, None), "archived", external_id="invoice 1")
     yield writer
     await connection.close()
 
@@ -169,7 +169,6 @@ async def test_entries_that_break_a_rule_are_refused(
     constraint: str,
 ) -> None:
     await writer.log(6)
-    await writer.transaction(6, status)
     with pytest.raises(asyncpg.IntegrityConstraintViolationError) as refusal:
         await writer.entries(6, amounts, versions, sums, status)
     assert refusal.value.constraint_name == constraint
@@ -177,13 +176,11 @@ async def test_entries_that_break_a_rule_are_refused(
 
 async def test_the_largest_amount_passes(writer: Writer) -> None:
     await writer.log(6)
-    await writer.transaction(6)
     await writer.entries(6, (str(10**36),) * 2, (2, 2), (str(10**36 + 100),) * 2)
 
 
 async def test_entries_without_a_change_of_their_balances_are_refused(writer: Writer) -> None:
     await writer.log(6)
-    await writer.transaction(6)
     with pytest.raises(asyncpg.CheckViolationError, match="disagrees with the balance"):
         await writer.entries(6, ("1", "1"), (2, 2), ("101", "101"), moves_balances=False)
 
@@ -195,7 +192,6 @@ async def test_entries_to_another_ledgers_account_are_refused(writer: Writer) ->
         OTHER_LEDGER, AT,
     )  # fmt: skip
     await writer.log(6)
-    await writer.transaction(6)
     with pytest.raises(asyncpg.CheckViolationError) as refusal:
         await writer.entries(6, ("1", "1"), (2, 1), ("101", "1"), accounts=(CASH, 99))
     assert refusal.value.constraint_name == "entries_balance"
@@ -204,7 +200,7 @@ async def test_entries_to_another_ledgers_account_are_refused(writer: Writer) ->
 async def test_entries_without_their_transaction_are_refused(writer: Writer) -> None:
     await writer.log(6)
     with pytest.raises(asyncpg.CheckViolationError) as refusal:
-        await writer.entries(6, ("1", "1"), (2, 2), ("101", "101"))
+        await writer.entries(6, ("1", "1"), (2, 2), ("101", "101"), creates_transaction=False)
     assert refusal.value.constraint_name == "entries_balance"
 
 
@@ -250,17 +246,19 @@ async def test_what_a_final_transaction_is_found_by_may_still_change(writer: Wri
 async def test_a_second_external_id_is_refused_among_those_that_count(writer: Writer) -> None:
     await writer.log(6)
     with pytest.raises(asyncpg.UniqueViolationError) as refusal:
-        await writer.transaction(6, external_id="invoice 1")
+        await writer.entries(6, ("1", "1"), (2, 2), ("101", "101"), external_id="invoice 1")
     assert refusal.value.constraint_name == "transactions_external_id_key"
 
 
 async def test_a_second_reversal_is_refused_unless_it_is_archived(writer: Writer) -> None:
-    for sequence, status in ((6, "archived"), (7, "posted"), (8, "archived")):
+    for sequence in (6, 7):
         await writer.log(sequence)
-        await writer.transaction(sequence, status, reverses=4)
+        await writer.entries(sequence, ("1", "1"), (None, None), (None, None), "archived", reverses=4)
+    await writer.log(8)
+    await writer.entries(8, ("1", "1"), (2, 2), ("101", "101"), reverses=4)
     await writer.log(9)
     with pytest.raises(asyncpg.UniqueViolationError) as refusal:
-        await writer.transaction(9, "pending", reverses=4)
+        await writer.entries(9, ("1", "1"), (3, 3), ("1", "1"), "pending", reverses=4)
     assert refusal.value.constraint_name == "transactions_reverses_key"
 
 
@@ -276,7 +274,6 @@ values (7, $1::bigint, 7, now(), 2, $2::bigint, 0, 100, 0, 0)
 async def hold(writer: Writer) -> int:
     """Write a pending transaction of 7 as record 6, and return the number of its debit."""
     await writer.log(6)
-    await writer.transaction(6, "pending")
     await writer.entries(6, ("7", "7"), (2, 2), ("7", "7"), "pending")
     await writer.log(7, 6)
     return 6 << 10 | 1

@@ -97,7 +97,7 @@ NAMED: dict[str, dict[str, tuple[Any, ...]]] = {
     },
     "transactions": {"get": (7, [5000, 6000]), "entries": ([7, 7], [5000, 6000])},
     "accounts": {"get": (7, 5), "external_id_holder": (7, "a5"), "count_pending_entries": (7, 5)},
-    "ledgers": {"get": (7,), "keys": (7, [b"1" * 16])},
+    "ledgers": {"get": (7,), "keys": ([b"1" * 16],)},
 }
 
 
@@ -111,9 +111,9 @@ async def test_what_is_looked_up_by_its_name_is_found_by_an_index(seeded: asyncp
 VALUES: dict[str, Any] = {
     "id": [5_120_001, 5000], "id_exact": ["7.5000.0.0"], "ledger_account_id": 5, "external_id": "t5000",
     "ledgerable_type": "order", "ledgerable_id": "1", "reverses": 5000, "partially_posts": 5000, "status": ["pending"],
-    "amount": "5", "metadata": '{"order": "5000"}', "name": ["account 5"], "currency": "PHP", "normal_balance": "credit",
-    "discarded": False, "ledger_transaction_id": 5000, "direction": "debit", "as_of_lock_version": 50,
-    "lock_version": 50, "show_deleted": False,
+    "amount": "5", "metadata": '{"order": "5000"}', "name": ["account 5"], "currency": "PHP",
+    "normal_balance": "credit", "discarded": False, "ledger_transaction_id": 5000, "direction": "debit",
+    "as_of_lock_version": 50, "lock_version": 50, "show_deleted": False,
 }  # fmt: skip
 
 LISTS = {

@@ -528,7 +528,7 @@ class Overloaded(TryAgain):
     code = "overloaded"
 
     def __str__(self) -> str:
-        return "Too many requests are waiting for this ledger; nothing was done. Send it again in a moment."
+        return "More is under way than the service takes on; nothing was done. Send it again in a moment."
 
 
 class Unavailable(TryAgain):

@@ -25,6 +25,7 @@ from doppia.accounting.errors import (
     AmountOutOfRange,
     BalanceLockFailed,
     LockVersionMismatch,
+    MetadataTooLarge,
     NotReversible,
     ObjectNotFound,
     OneSided,
@@ -37,6 +38,7 @@ from doppia.accounting.errors import (
 from doppia.accounting.money import AMOUNT_MAX, Currency
 
 ENTRIES_MAX: Final = 1000
+METADATA_PAIRS_MAX: Final = 100
 
 Status = Literal["pending", "posted", "archived"]
 Comparison = Literal["gt", "gte", "eq", "not_eq", "lte", "lt"]
@@ -431,7 +433,8 @@ def revise(
     Raises, the first that holds, in this order:
         TransactionFinal: it is posted, and more than metadata and external_id is to change, or archived, and more than
             metadata is.
-        ParameterInvalid: it is to be archived and given new entries at once.
+        MetadataTooLarge: with the changes its metadata would hold too many pairs.
+        ParameterInvalid: it is a reversal and given other entries, or it is archived and given new ones at once.
         What `decide` raises.
     """
     changeable = {"pending": list(changes), "posted": ["metadata", "external_id"], "archived": ["metadata"]}[
@@ -450,6 +453,10 @@ def revise(
     )
     if changes.keys().isdisjoint({"status", "legs", "effective_at"}):
         return Change(changed, {}, (), wrote_entries=False)
+    if changes.get("legs") is not None and transaction.reverses is not None:
+        raise ParameterInvalid(
+            parameter="ledger_entries", reason="of a reversal are those of the transaction it reverses, exchanged"
+        )
     effective_at = changes.get("effective_at") or transaction.effective_at
     if status == "archived":
         if changes.get("legs") is not None:
@@ -493,9 +500,15 @@ def _again(entry: Entry, transaction: Transaction, effective_at: datetime) -> Le
 
 
 def merge_metadata(metadata: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
-    """Return `metadata` with `changes` merged in; a key whose new value is None or "" is removed."""
-    merged = {**metadata, **changes}
-    return {key: value for key, value in sorted(merged.items()) if value}
+    """Return `metadata` with `changes` merged in; a key whose new value is None or "" is removed.
+
+    Raises:
+        MetadataTooLarge: what results has too many pairs.
+    """
+    merged = {key: value for key, value in sorted({**metadata, **changes}.items()) if value}
+    if len(merged) > METADATA_PAIRS_MAX:
+        raise MetadataTooLarge(parameter="metadata", reason=f"would hold {len(merged)} pairs")
+    return merged
 
 
 _OPPOSITE: Final[Mapping[Direction, Direction]] = {"credit": "debit", "debit": "credit"}

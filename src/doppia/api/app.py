@@ -1,19 +1,26 @@
 """The HTTP application: from a request's bytes to a handler, and from its reply or refusal to bytes."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 import structlog
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from doppia.accounting.errors import BodyTooLarge, LedgerError, MethodNotAllowed, RouteNotFound
+from doppia.accounting.errors import (
+    BodyTooLarge,
+    LedgerError,
+    MethodNotAllowed,
+    Overloaded,
+    ParameterInvalid,
+    RouteNotFound,
+)
 from doppia.api import openapi, operations
 from doppia.api.auth import check_role
 from doppia.api.errors import ErrorBody, ErrorDetail, error_detail, error_headers
 from doppia.api.pagination import parse_list
-from doppia.api.request import BODY_BYTES_MAX, Reply, Request, Service, encode
+from doppia.api.request import BODIES_BYTES_MAX, BODY_BYTES_MAX, Reply, Request, Service, encode
 from doppia.api.routes import PREFIXES, ROUTES, ApiRoute
 
 _log = structlog.get_logger()
@@ -74,23 +81,46 @@ class _ByMethod:
         await send_reply(send, reply, with_body=method != "HEAD")
 
     async def _handle(self, route: ApiRoute, scope: Scope, receive: Receive) -> Reply:
-        headers = dict(scope["headers"])
+        headers = _headers(scope["headers"])
         principal = await self._service.authenticator.principal(headers.get(b"authorization"))
         check_role(principal, route.role)
         if scope["query_string"] and not route.filters:
             parse_list(scope["query_string"], route.path, {}, paged=False)
         key = headers.get(b"idempotency-key") if route.role != "read" else None
-        request = Request(
-            self._service,
-            principal,
-            f"{route.method} {route.path}",
-            scope["path_params"],
-            scope["query_string"],
-            headers.get(b"content-type", b"").decode("latin-1"),
-            None if key is None else key.decode("latin-1"),
-            await _read_body(receive, headers.get(b"content-length")) if route.body is not None else b"",
-        )
-        return await route.handler(request)
+        body = _Body(self._service)
+        try:
+            if route.body is not None:
+                await body.read(receive, headers.get(b"content-length"))
+            request = Request(
+                self._service,
+                principal,
+                f"{route.method} {route.path}",
+                scope["path_params"],
+                scope["query_string"],
+                headers.get(b"content-type", b"").decode("latin-1"),
+                None if key is None else key.decode("latin-1"),
+                body.content,
+            )
+            return await route.handler(request)
+        finally:
+            body.release()
+
+
+def _headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Return the headers by name.
+
+    Raises:
+        ParameterInvalid: one that decides what is done came twice, so that which of them holds would be chance.
+    """
+    headers: dict[bytes, bytes] = {}
+    for name, value in pairs:
+        if name in headers and name in _SENT_ONCE:
+            raise ParameterInvalid(parameter=name.decode(), reason="is sent more than once")
+        headers[name] = value
+    return headers
+
+
+_SENT_ONCE: Final = frozenset({b"authorization", b"idempotency-key", b"content-type"})
 
 
 class _Measured:
@@ -129,30 +159,44 @@ class _CallerLeftError(Exception):
     """Nobody waits for an answer any more, and the request is not whole."""
 
 
-async def _read_body(receive: Receive, content_length: bytes | None) -> bytes:
-    """Read a body up to the limit.
+class _Body:
+    """A request's body, counted among all that are under way."""
 
-    Raises:
-        BodyTooLarge: it is longer.
-        _CallerLeftError: the caller was gone before all of it had come; half a request is none.
-    """
-    if content_length is not None and content_length.isdigit() and int(content_length[:20]) > BODY_BYTES_MAX:
-        raise BodyTooLarge(size_bytes_max=BODY_BYTES_MAX)
-    body = b""
-    chunks = []
-    size = 0
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _CallerLeftError
-        body = message.get("body", b"")
-        size += len(body)
-        if size > BODY_BYTES_MAX:
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._size_bytes = 0
+        self.content = b""
+
+    async def read(self, receive: Receive, content_length: bytes | None) -> None:
+        """Read the body up to the limit.
+
+        Raises:
+            BodyTooLarge: it is longer.
+            Overloaded: with those under way it would fill the memory.
+            _CallerLeftError: the caller was gone before all of it had come; half a request is none.
+        """
+        if content_length is not None and content_length.isdigit() and int(content_length[:20]) > BODY_BYTES_MAX:
             raise BodyTooLarge(size_bytes_max=BODY_BYTES_MAX)
-        chunks.append(body)
-        more = message.get("more_body", False)
-    return body if len(chunks) == 1 else b"".join(chunks)
+        chunks: list[bytes] = []
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _CallerLeftError
+            chunk: bytes = message.get("body", b"")
+            self._size_bytes += len(chunk)
+            self._service.body_bytes += len(chunk)
+            if self._size_bytes > BODY_BYTES_MAX:
+                raise BodyTooLarge(size_bytes_max=BODY_BYTES_MAX)
+            if self._service.body_bytes > BODIES_BYTES_MAX:
+                raise Overloaded
+            chunks.append(chunk)
+            more = message.get("more_body", False)
+        self.content = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def release(self) -> None:
+        """Count it no more."""
+        self._service.body_bytes -= self._size_bytes
 
 
 def refused(refusal: LedgerError) -> Reply:

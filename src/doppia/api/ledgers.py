@@ -18,7 +18,18 @@ from doppia.api.pagination import (
     parse_list,
 )
 from doppia.api.request import BodyDecoder, Reply, Request, encode, reply
-from doppia.api.wire import Description, Metadata, Name, Object, Time, check_metadata, given, in_order, new_metadata
+from doppia.api.wire import (
+    Description,
+    Metadata,
+    Name,
+    Object,
+    Time,
+    check_metadata,
+    given,
+    in_order,
+    new_metadata,
+    parse_object_id,
+)
 from doppia.engine import ledgers as engine
 from doppia.store import ledgers as store
 from doppia.store.ledgers import Ledger
@@ -139,9 +150,7 @@ async def delete(request: Request) -> Reply:
         id_ = await service.find(principal, request.path["id"], "ledger")
         return reply(await engine.discard(service.database, service.clock, id_, principal.key_id, key, _render))
     check_role(principal, "admin")
-    if (replay := await engine.replay_of_none(service.database, key)) is not None:
-        return reply(replay)
-    id_ = await service.find(principal, request.path["id"], "ledger")
+    id_ = parse_object_id(request.path["id"], "ledger")
     return reply(
         await engine.purge(
             service.database,

@@ -31,6 +31,8 @@ from doppia.store.organizations import Principal
 
 BODY_BYTES_MAX: Final = 25_000_000
 IDEMPOTENCY_KEY_LENGTH_MAX: Final = 255
+BODIES_BYTES_MAX: Final = 100_000_000
+"""Of the bodies of all requests under way: what they become in memory is several times that."""
 OWNERS_REMEMBERED_MAX: Final = 100_000
 
 T = TypeVar("T")
@@ -48,6 +50,7 @@ class Service:
     clock: Clock
     authenticator: Authenticator
     owners: dict[int, Owner] = field(default_factory=dict)
+    body_bytes: int = 0
 
     async def owns(self, organization: UUID, ledger: int) -> bool:
         """Say whether the ledger of this number is the organization's. An answer is remembered: it never changes."""
@@ -173,7 +176,10 @@ class BodyDecoder(Generic[T]):
 
 
 # Escapes of what no database stores: NUL, and halves of surrogate pairs.
-_SUSPICIOUS: Final = re.compile(rb"\\u0000|\\ud", re.IGNORECASE)
+_SUSPICIOUS: Final = re.compile(
+    rb"\\u0000|\\ud[89ab][0-9a-f]{2}(?!\\ud[c-f][0-9a-f]{2})|(?<!\\ud[89ab][0-9a-f]{2})\\ud[c-f][0-9a-f]{2}",
+    re.IGNORECASE,
+)
 
 
 def _check_texts(value: Any, parameter: str | None) -> None:

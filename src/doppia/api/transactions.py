@@ -7,7 +7,14 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from doppia.accounting.errors import MixedLedgers, ObjectNotFound, ParameterInvalid, ParameterMissing, TooFewEntries
+from doppia.accounting.errors import (
+    MixedLedgers,
+    ObjectNotFound,
+    ParameterInvalid,
+    ParameterMissing,
+    TooFewEntries,
+    TooManyEntries,
+)
 from doppia.accounting.ids import Id, format_id
 from doppia.accounting.transactions import ENTRIES_MAX, Draft, Entry, Guard, Leg, Transaction
 from doppia.api.pagination import (
@@ -328,10 +335,13 @@ async def _legs(request: Request, entries: Sequence[EntryCreate], expected: Id |
     """Return the legs, and an account's id for the ledger they name; `expected` is an id of the ledger it must be.
 
     Raises:
+        TooManyEntries.
         ObjectNotFound: an account that can't be, or is of a ledger that the caller doesn't have.
         MixedLedgers: accounts of several ledgers.
     """
     service, organization = request.service, request.principal.organization
+    if len(entries) > ENTRIES_MAX:
+        raise TooManyEntries(count=len(entries), count_max=ENTRIES_MAX)
     read = [_leg(entry, f"ledger_entries[{position}]") for position, entry in enumerate(entries)]
     legs, ids = [leg for leg, _ in read], [id_ for _, id_ in read]
     owned = {ledger for ledger in {id_.ledger for id_ in ids} if await service.owns(organization, ledger)}
@@ -379,6 +389,7 @@ async def create(request: Request) -> Reply:
                 ledger=account,
                 actor=request.principal.key_id.bytes,
                 key=request.key(body),
+                size_bytes=len(request.body),
                 status=201,
                 render=render,
                 keep_answer=shows,
@@ -452,6 +463,7 @@ async def update(request: Request) -> Reply:
                 ledger=target,
                 actor=request.principal.key_id.bytes,
                 key=request.key(body),
+                size_bytes=len(request.body),
                 status=200,
                 render=render,
                 keep_answer=shows,
@@ -483,6 +495,7 @@ async def reverse(request: Request) -> Reply:
                 ledger=target,
                 actor=request.principal.key_id.bytes,
                 key=request.key(body),
+                size_bytes=len(request.body),
                 status=201,
                 render=render,
                 target=target,

@@ -12,10 +12,10 @@ from doppia.accounting.balances import BalanceName, balance
 from doppia.accounting.errors import InvalidText, MetadataTooLarge, ObjectNotFound, ParameterInvalid
 from doppia.accounting.ids import Id, parse_id
 from doppia.accounting.money import AMOUNT_MAX, EXPONENT_MAX
+from doppia.accounting.transactions import METADATA_PAIRS_MAX
 
 NAME_LENGTH_MAX: Final = 1000
 EXTERNAL_ID_LENGTH_MAX: Final = 180
-METADATA_PAIRS_MAX: Final = 100
 METADATA_KEY_LENGTH_MAX: Final = 100
 METADATA_VALUE_LENGTH_MAX: Final = 1000
 BOUND_MAX: Final = 10**45

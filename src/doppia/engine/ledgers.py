@@ -36,7 +36,7 @@ async def create(
     async with database.tx() as connection:
         now = clock()
         await ledgers.lock_organization(connection, organization)
-        if (replay := await replayed(connection, NO_LEDGER, key)) is not None:
+        if (replay := await replayed(connection, key)) is not None:
             return replay
         number = 0
         while not number or not await ledgers.create(
@@ -129,35 +129,33 @@ async def purge(
     render: Render,
     confirmation: str | None,
 ) -> Answer:
-    """Remove a ledger and all its data for good. What is left is a line in the organization's log.
+    """Remove a ledger and all its data for good. What is left is a line in the organization's log, and the key.
+
+    The organization is locked before the ledger, so that a key repeated at once finds the first answer.
 
     Raises, the first that holds, in this order:
-        ObjectNotFound.
-        IdempotencyKeyReused: another request on the ledger consumed the key, such as its discard.
+        IdempotencyKeyReused: another request consumed the key, such as the ledger's discard.
+        ObjectNotFound: the organization has no such ledger.
         PurgeNotConfirmed: `confirmation` is not the ledger's id.
     """
-    async with writing(database, clock, target, key, discarded_too=True) as write:
-        ledger = await ledgers.get(write.connection, target.ledger)
-        if ledger is None or ledger.id != str(target):
+    async with database.tx() as connection:
+        await ledgers.lock_organization(connection, organization)
+        if (replay := await replayed(connection, key)) is not None:
+            return replay
+        owner = await ledgers.owner(connection, target.ledger)
+        if owner != (organization, str(target)):
+            raise ObjectNotFound(object="ledger", id=str(target))
+        head = await ledgers.lock_head(connection, target.ledger)
+        ledger = await ledgers.get(connection, target.ledger)
+        if head is None or ledger is None:
             raise ObjectNotFound(object="ledger", id=str(target))
         if confirmation is None or confirmation.lower() != ledger.id:
             raise PurgeNotConfirmed(ledger_id=ledger.id)
-        payload = {"ledger_id": ledger.id, "name": ledger.name, "records": write.sequence - 1}
-        await ledgers.append_organization(write.connection, organization, write.now, actor, "ledger_purged", payload)
-        await ledgers.purge(write.connection, target.ledger, write.now)
-        body = render(ledger._replace(discarded_at=ledger.discarded_at or write.now))
+        now = max(clock(), head.recorded_at)
+        payload = {"ledger_id": ledger.id, "name": ledger.name, "records": head.sequence}
+        await ledgers.append_organization(connection, organization, now, actor, "ledger_purged", payload)
+        await ledgers.purge(connection, target.ledger, now)
+        body = render(ledger._replace(discarded_at=ledger.discarded_at or now))
         if key is not None:
-            await ledgers.consume_key(write.connection, NO_LEDGER, ConsumedKey(*key, None, 200, body))
+            await ledgers.consume_key(connection, NO_LEDGER, ConsumedKey(*key, None, 200, body))
         return Answer(200, body)
-
-
-async def replay_of_none(database: Database, key: Key | None) -> Answer | None:
-    """Return the answer of a repeated key whose request was about no ledger, or about one that it purged.
-
-    Raises:
-        IdempotencyKeyReused.
-    """
-    if key is None:
-        return None
-    async with database.connection() as connection:
-        return await replayed(connection, NO_LEDGER, key)

@@ -15,6 +15,9 @@ from doppia.engine.writing import Answer, Clock
 from doppia.store.database import Database
 
 GROUP_MAX: Final = 256
+GROUP_BYTES_MAX: Final = 2_000_000
+"""Of requests, after which a group is full, so that large ones don't hold up the small ones behind them."""
+
 WAITING_MAX: Final = 10_000
 """Commands that may wait for one ledger; beyond it a caller is told to come back, before memory runs out."""
 
@@ -85,9 +88,11 @@ def _take(lane: deque[Waiting]) -> list[Waiting]:
     group: list[Waiting] = []
     held_back: list[Waiting] = []
     revised: set[int] = set()
-    while lane and len(group) < GROUP_MAX:
+    size_bytes = 0
+    while lane and len(group) < GROUP_MAX and size_bytes < GROUP_BYTES_MAX:
         waiting = lane.popleft()
         command = waiting[0]
+        size_bytes += command.size_bytes
         if isinstance(command, Revise):
             if command.target.sequence in revised:
                 held_back.append(waiting)

@@ -38,6 +38,7 @@ class Command:
         key: the caller's idempotency key.
         status: of the answer when it is accepted.
         render: makes the answer's body.
+        size_bytes: of the request, which bounds how much goes into one group.
         keep_answer: whether the body holds what the log record does not yield, such as balances.
     """
 
@@ -47,6 +48,7 @@ class Command:
     status: int
     render: Callable[[Transaction], bytes]
     keep_answer: bool = False
+    size_bytes: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -90,7 +92,9 @@ class Books:
             self.external_ids.pop(before.external_id, None)
         if transaction.external_id is not None and transaction.status != "archived":
             self.external_ids[transaction.external_id] = (transaction.sequence, transaction.id)
-        self.transactions[transaction.sequence] = transaction
+        if transaction.version > 0:
+            # Nobody knows the id of one that is created only now; it can be found once it is recorded.
+            self.transactions[transaction.sequence] = transaction
         if transaction.reverses is not None and transaction.reverses[0] in self.transactions:
             reversed_ = self.transactions[transaction.reverses[0]]
             by = None if transaction.status == "archived" else (transaction.sequence, transaction.id)
@@ -131,7 +135,7 @@ async def _read(connection: Connection, ledger: int, commands: Sequence[Command]
     books = Books()
     digests = {command.key.digest for command in commands if command.key is not None}
     if digests:
-        books.keys = await ledgers.consumed_keys(connection, ledger, digests)
+        books.keys = await ledgers.consumed_keys(connection, digests)
     targets = {command.target.sequence for command in commands if isinstance(command, Revise | Reverse)}
     if targets:
         books.transactions = await transactions.get(connection, ledger, targets)
@@ -260,23 +264,33 @@ def _consumed(command: Command, books: Books) -> ConsumedKey | None:
 async def _with_replays(
     database: Database, commands: Sequence[Command], decided: Sequence[Outcome | ConsumedKey]
 ) -> list[Outcome]:
-    """Put the first answers in the places of repeated keys; read after the ledger is let go, for they never change."""
+    """Put the first answers in the places of repeated keys; read after the ledger is let go, for they never change.
+
+    The group is committed by then, so nothing here may fail for anyone but the caller who repeats.
+    """
     sequences = {
         found.sequence
         for found in decided
         if isinstance(found, ConsumedKey) and found.answer is None and found.sequence is not None
     }
     recorded: dict[int, Transaction] = {}
+    failure: Exception | None = None
     if sequences:
-        async with database.connection() as connection:
-            recorded = await _as_recorded(connection, commands[0].ledger.ledger, sorted(sequences))
+        try:
+            async with database.connection() as connection:
+                recorded = await _as_recorded(connection, commands[0].ledger.ledger, sorted(sequences))
+        except Exception as error:  # noqa: BLE001 - told to those who repeat, and to nobody else
+            failure = error
     outcomes: list[Outcome] = []
     for command, found in zip(commands, decided, strict=True):
-        if isinstance(found, ConsumedKey):
-            body = found.answer if found.answer is not None else command.render(recorded[found.sequence or 0])
-            outcomes.append(Answer(found.status, body))
-        else:
+        if not isinstance(found, ConsumedKey):
             outcomes.append(found)
+        elif found.answer is not None:
+            outcomes.append(Answer(found.status, found.answer))
+        elif found.sequence in recorded:
+            outcomes.append(Answer(found.status, command.render(recorded[found.sequence])))
+        else:
+            outcomes.append(failure or AssertionError(f"record {found.sequence} yields no answer"))
     return outcomes
 
 

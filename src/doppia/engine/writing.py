@@ -72,14 +72,14 @@ async def writing(
         head = await ledgers.lock_head(connection, ledger.ledger)
         if head is None:
             raise ObjectNotFound(object="ledger", id=str(ledger))
-        replay = await replayed(connection, ledger.ledger, key)
+        replay = await replayed(connection, key)
         if replay is None and head.discarded_at is not None and not discarded_too:
             raise LedgerDiscarded(ledger_id=str(ledger))
         now = max(clock(), head.recorded_at)
         yield Writing(connection, ledger.ledger, head.sequence + 1, now, key, replay)
 
 
-async def replayed(connection: Connection, ledger: int, key: Key | None) -> Answer | None:
+async def replayed(connection: Connection, key: Key | None) -> Answer | None:
     """Return the answer that a repeated key had, or None when it is new.
 
     Raises:
@@ -87,7 +87,7 @@ async def replayed(connection: Connection, ledger: int, key: Key | None) -> Answ
     """
     if key is None:
         return None
-    consumed = (await ledgers.consumed_keys(connection, ledger, [key.digest])).get(key.digest)
+    consumed = (await ledgers.consumed_keys(connection, [key.digest])).get(key.digest)
     if consumed is None:
         return None
     if consumed.request_digest != key.request_digest:

@@ -30,7 +30,7 @@ a.account_sequence = any({value}::bigint[])
 -- filter: id_exact
 concat(a.ledger_id, '.', a.account_sequence, '.', floor(extract(epoch from a.created_at))::bigint, '.0') = any({value}::text[])
 -- filter: name
-a.name = any({value}::text[])
+md5(a.name) = any(array(select md5(n) from unnest({value}::text[]) n)) and a.name = any({value}::text[])
 -- filter: external_id
 a.external_id = {value}::text
 -- filter: currency

@@ -171,9 +171,9 @@ _PURGED_TABLES: Final = (
 )
 
 
-async def consumed_keys(connection: Connection, ledger: int, digests: Iterable[bytes]) -> dict[bytes, ConsumedKey]:
+async def consumed_keys(connection: Connection, digests: Iterable[bytes]) -> dict[bytes, ConsumedKey]:
     """Return what those of the idempotency keys were consumed by that were, by digest."""
-    rows = await connection.fetch(_SQL["keys"], ledger, list(digests))
+    rows = await connection.fetch(_SQL["keys"], list(digests))
     return {row["digest"]: ConsumedKey(*row) for row in rows}
 
 

@@ -64,10 +64,10 @@ update ledgers set updated_at = $2 where ledger_id = $1;
 update accounts set discarded_at = $2, updated_at = $2 where ledger_id = $1 and discarded_at is null;
 
 -- name: keys
--- What the idempotency keys $2 (digests) of ledger $1 were consumed by.
+-- What the idempotency keys $1 (digests) were consumed by, in whichever ledger: a digest names the organization.
 select digest, request_digest, sequence, status, answer
   from idempotency_keys
- where ledger_id = $1 and digest = any($2::bytea[]);
+ where digest = any($1::bytea[]);
 
 -- name: consume_key
 insert into idempotency_keys (ledger_id, digest, request_digest, sequence, status, answer)

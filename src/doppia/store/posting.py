@@ -73,9 +73,10 @@ async def record(connection: Connection, group: Group) -> None:
         change.transaction.sequence: change.transaction for _, change in group.changes if change.transaction.version > 0
     }
     if changed:
-        await connection.execute(
+        done = await connection.execute(
             _SQL["record_changes"], group.ledger, group.recorded_at, *_change_columns(list(changed.values()))
         )
+        assert done == f"UPDATE {len(changed)}", "what changes is there"
     columns = [
         *_columns(group.records, 3),
         *_transaction_columns(created),

@@ -101,7 +101,7 @@ create table accounts (
 );
 create unique index accounts_external_id_key on accounts (ledger_id, external_id)
     where external_id is not null and discarded_at is null;
-create index accounts_name_idx on accounts (ledger_id, name);
+create index accounts_name_idx on accounts (ledger_id, md5(name)); -- a name may be longer than an index entry
 create index accounts_updated_at_idx on accounts (ledger_id, updated_at);
 create index accounts_metadata_idx on accounts using gin (metadata jsonb_path_ops) where metadata <> '{}';
 
@@ -218,6 +218,8 @@ create table idempotency_keys (
     answer bytea,
     primary key (ledger_id, digest)
 );
+-- A key is looked for in all ledgers, lest it have an effect in each.
+create index idempotency_keys_digest_idx on idempotency_keys (digest);
 comment on table idempotency_keys is 'Keys that accepted writes consumed; ledger_id 0 holds those of no ledger.';
 comment on column idempotency_keys.digest is 'Of organization, route and key.';
 comment on column idempotency_keys.request_digest is 'Of the path''s parameters and the body.';
@@ -497,6 +499,13 @@ create trigger check_identity before update on accounts for each row
           is distinct from
           (old.ledger_id, old.account_sequence, old.currency, old.currency_exponent, old.normal_balance, old.created_at))
     execute function check_identity();
+create trigger check_identity before update on balances for each row
+    when ((new.ledger_id, new.account_sequence) is distinct from (old.ledger_id, old.account_sequence))
+    execute function check_identity();
+create trigger check_identity before update on transactions for each row
+    when ((new.ledger_id, new.transaction_sequence, new.created_at)
+          is distinct from (old.ledger_id, old.transaction_sequence, old.created_at))
+    execute function check_identity();
 create trigger check_identity before update on ledgers for each row
     when ((new.ledger_id, new.organization_id, new.created_at)
           is distinct from (old.ledger_id, old.organization_id, old.created_at))
@@ -519,6 +528,7 @@ create trigger refuse_truncate before truncate on discards execute function refu
 create trigger refuse_truncate before truncate on idempotency_keys execute function refuse_truncate();
 create trigger refuse_truncate before truncate on transactions execute function refuse_truncate();
 create trigger refuse_truncate before truncate on balances execute function refuse_truncate();
+create trigger refuse_truncate before truncate on entry_metadata execute function refuse_truncate();
 create trigger refuse_truncate before truncate on accounts execute function refuse_truncate();
 create trigger refuse_truncate before truncate on ledgers execute function refuse_truncate();
 create trigger refuse_truncate before truncate on ledger_heads execute function refuse_truncate();
