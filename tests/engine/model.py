@@ -117,7 +117,7 @@ class Model:
         if allowed < (2 if request.status or request.legs is not None else int(request.external_id is not None)):
             return "transaction_final"
         status = request.status or transaction.status
-        if status == "archived" and request.legs is not None:
+        if request.legs is not None and (status == "archived" or transaction.reverses is not None):
             return "parameter_invalid"
         taken = status != "archived" and self._is_taken(request.external_id, transaction)
         before = ModelTransaction(**vars(transaction))

@@ -1,5 +1,4 @@
 """What becomes of the embedded server and of what was committed when a process is killed, and can't clean up."""
-# ruff: noqa: ASYNC240 - nothing else is on a test's event loop, so nothing is kept waiting
 
 import asyncio
 import os

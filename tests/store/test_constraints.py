@@ -344,3 +344,16 @@ async def test_the_purge_of_one_ledger_does_not_open_another(writer: Writer) -> 
         await writer.run(f"set local doppia.purged_ledger = '{OTHER_LEDGER}'")
         await writer.run("delete from log where ledger_id = 8")
         await refused(writer, "history_is_final", "delete from log where ledger_id = 7")
+
+
+async def test_an_entry_is_not_slipped_in_at_the_version_of_a_discard(writer: Writer) -> None:
+    held = await hold(writer)
+    await writer.run(DISCARD, held, 3)
+    other = DISCARD.replace("account_sequence = 2", "account_sequence = 3").replace("now(), 2,", "now(), 3,")
+    other = other.replace("pending_debits", "pending_credits").replace("0, 100, 0, 0", "100, 0, 0, 0")
+    await writer.run(other, held + 1, 3)
+    await writer.log(8)
+    await writer.entries(8, ("1", "1"), (4, 4), ("101", "101"))
+    await writer.log(9)
+    with pytest.raises(asyncpg.CheckViolationError):
+        await writer.entries(9, ("50", "50"), (3, 3), ("150", "150"), moves_balances=False)

@@ -1,5 +1,4 @@
 """The embedded server from its first start to a clean stop, and the starts that it refuses."""
-# ruff: noqa: ASYNC221, ASYNC240 - nothing else is on a test's event loop, so nothing is kept waiting
 
 import asyncio
 import os

@@ -32,7 +32,7 @@ concat(a.ledger_id, '.', a.account_sequence, '.', floor(extract(epoch from a.cre
 -- filter: name
 md5(a.name) = any(array(select md5(n) from unnest({value}::text[]) n)) and a.name = any({value}::text[])
 -- filter: external_id
-a.external_id = {value}::text
+a.external_id = {value}::text and a.external_id is not null
 -- filter: currency
 a.currency = {value}::text
 -- filter: normal_balance

@@ -46,7 +46,7 @@ t.ledgerable_type = {value}::text
 -- filter: ledgerable_id
 t.ledgerable_id = {value}::text
 -- filter: reverses
-t.reverses_sequence = {value}::bigint
+t.reverses_sequence = {value}::bigint and t.reverses_sequence is not null
 -- filter: status
 t.status = any({value}::text[]::transaction_status[])
 -- filter: amount

@@ -101,6 +101,7 @@ create table accounts (
 );
 create unique index accounts_external_id_key on accounts (ledger_id, external_id)
     where external_id is not null and discarded_at is null;
+create index accounts_external_id_idx on accounts (ledger_id, external_id) where external_id is not null;
 create index accounts_name_idx on accounts (ledger_id, md5(name)); -- a name may be longer than an index entry
 create index accounts_updated_at_idx on accounts (ledger_id, updated_at);
 create index accounts_metadata_idx on accounts using gin (metadata jsonb_path_ops) where metadata <> '{}';
@@ -150,6 +151,8 @@ create index transactions_partially_posts_idx on transactions (ledger_id, partia
     where partially_posts_sequence is not null;
 create unique index transactions_reverses_key on transactions (ledger_id, reverses_sequence)
     where reverses_sequence is not null and status <> 'archived';
+create index transactions_reverses_idx on transactions (ledger_id, reverses_sequence)
+    where reverses_sequence is not null;
 create index transactions_effective_at_idx on transactions (ledger_id, effective_at, transaction_sequence);
 create index transactions_metadata_idx on transactions using gin (metadata jsonb_path_ops) where metadata <> '{}';
 
@@ -295,8 +298,10 @@ begin
     select n.ledger_id, n.entry into wrong
       from written n
       left join balances b on b.ledger_id = n.ledger_id and b.account_sequence = n.account_sequence
+      left join discards d on d.ledger_id = n.ledger_id and d.account_sequence = n.account_sequence
+           and d.lock_version = n.lock_version and d.posted_credits is not null
      where n.lock_version is not null
-       and ((n.lock_version < b.lock_version) is not true
+       and (d.entry is not null or (n.lock_version < b.lock_version) is not true
             and (n.lock_version = b.lock_version
                  and (n.posted_credits, n.posted_debits, n.pending_credits, n.pending_debits)
                    = (b.posted_credits, b.posted_debits, b.pending_credits, b.pending_debits)) is not true)
