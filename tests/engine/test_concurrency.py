@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from itertools import cycle
 from types import SimpleNamespace
 
@@ -263,3 +264,21 @@ async def test_who_still_waits_at_the_close_is_answered_and_who_comes_later_is_n
 
     assert all(waiter.done() and isinstance(waiter.result(), Answer) for waiter in waiting)
     assert code(await outcome(groups.submit(books.create(move(cash, wallet, 1))))) == "unavailable"
+
+
+async def test_a_repeat_that_can_not_be_answered_touches_nobody_else(database: Database, database_url: str) -> None:
+    books = await Books.begin(database)
+    groups = PostingGroups(database, now)
+    cash, wallet = await books.open(), await books.open()
+    first = books.create(move(cash, wallet, 1), key=key("k", "body"))
+    await groups.submit(first)
+    repeat = replace(first, render=lambda _: b"" + 1 // 0)  # type: ignore[operator] # it shall not get that far
+    neighbours = [books.create(move(cash, wallet, 1)) for _ in range(10)]
+
+    told = await asyncio.gather(*(groups.submit(command) for command in (repeat, *neighbours)), return_exceptions=True)
+
+    assert isinstance(told[0], ZeroDivisionError)
+    assert all(isinstance(each, Answer) for each in told[1:])
+    assert (await books.account(wallet)).sums.posted_credits == 11
+    await groups.close()
+    await assert_invariants(database_url)

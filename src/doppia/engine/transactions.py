@@ -273,25 +273,29 @@ async def _with_replays(
         for found in decided
         if isinstance(found, ConsumedKey) and found.answer is None and found.sequence is not None
     }
-    recorded: dict[int, Transaction] = {}
-    failure: Exception | None = None
+    recorded: dict[int, Transaction] | Exception = {}
     if sequences:
         try:
             async with database.connection() as connection:
                 recorded = await _as_recorded(connection, commands[0].ledger.ledger, sorted(sequences))
-        except Exception as error:  # noqa: BLE001 - told to those who repeat, and to nobody else
-            failure = error
-    outcomes: list[Outcome] = []
-    for command, found in zip(commands, decided, strict=True):
-        if not isinstance(found, ConsumedKey):
-            outcomes.append(found)
-        elif found.answer is not None:
-            outcomes.append(Answer(found.status, found.answer))
-        elif found.sequence in recorded:
-            outcomes.append(Answer(found.status, command.render(recorded[found.sequence])))
-        else:
-            outcomes.append(failure or AssertionError(f"record {found.sequence} yields no answer"))
-    return outcomes
+        except Exception as failure:  # noqa: BLE001 - told to those who repeat, and to nobody else
+            recorded = failure
+    return [
+        _replay(command, found, recorded) if isinstance(found, ConsumedKey) else found
+        for command, found in zip(commands, decided, strict=True)
+    ]
+
+
+def _replay(command: Command, consumed: ConsumedKey, recorded: dict[int, Transaction] | Exception) -> Outcome:
+    if consumed.answer is not None:
+        return Answer(consumed.status, consumed.answer)
+    if isinstance(recorded, Exception):
+        return recorded
+    try:
+        assert consumed.sequence is not None, "a key without an answer names the record that yields it"
+        return Answer(consumed.status, command.render(recorded[consumed.sequence]))
+    except Exception as failure:  # noqa: BLE001 - as above
+        return failure
 
 
 async def _as_recorded(connection: Connection, ledger: int, sequences: Sequence[int]) -> dict[int, Transaction]:
