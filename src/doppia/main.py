@@ -24,6 +24,7 @@ from doppia.api.auth import Authenticator
 from doppia.api.protocol import BoundedHttpProtocol
 from doppia.api.request import Service
 from doppia.cli import keys
+from doppia.cli.connect import opened
 from doppia.cli.demo import demo
 from doppia.engine import keys as key_engine
 from doppia.engine.posting_group import PostingGroups
@@ -31,7 +32,7 @@ from doppia.settings import Settings, SettingsError
 from doppia.store import organizations
 from doppia.store.database import Database, DatabaseUrlError
 from doppia.store.embedded import EmbeddedError, EmbeddedServer
-from doppia.store.migrate import SchemaError, migrate
+from doppia.store.migrate import SchemaError
 
 CONNECTIONS_MAX: Final = 2048
 """Sockets that may wait to be accepted."""
@@ -112,7 +113,7 @@ async def _serve(chosen: Settings) -> None:
     chosen.data_folder.mkdir(parents=True, exist_ok=True)
     listener = _listen(chosen.host, chosen.port)
     base_url = f"http://{_shown_host(chosen.host)}:{listener.getsockname()[1]}"
-    async with _database_url(chosen) as url, _opened(url) as database:
+    async with _database_url(chosen) as url, opened(url) as database:
         await _begin(database, chosen.data_folder, base_url)
         service = Service(database, PostingGroups(database, _now), _now, Authenticator(database))
         listening = asyncio.create_task(organizations.listen_for_revocations(url, service.authenticator.forget))
@@ -174,17 +175,6 @@ async def _database_url(chosen: Settings) -> AsyncIterator[str]:
         with suppress(asyncio.CancelledError):
             await watching
         await server.stop()
-
-
-@asynccontextmanager
-async def _opened(url: str) -> AsyncIterator[Database]:
-    await migrate(url)
-    database = Database(url)
-    await database.open()
-    try:
-        yield database
-    finally:
-        await database.close()
 
 
 async def _begin(database: Database, data: Path, base_url: str) -> None:

@@ -14,7 +14,7 @@ async def connected(settings: Settings) -> AsyncIterator[Database]:
     """Lend the opened database, its schema up to date.
 
     Raises:
-        EmbeddedError, SchemaError, Unavailable.
+        EmbeddedError, SchemaError, DatabaseUrlError, Unavailable.
     """
     url = settings.database_url or running_url(settings.data_folder)
     server = None
@@ -23,13 +23,24 @@ async def connected(settings: Settings) -> AsyncIterator[Database]:
         await server.start()
         url = server.url
     try:
-        await migrate(url)
-        database = Database(url)
-        await database.open()
-        try:
+        async with opened(url) as database:
             yield database
-        finally:
-            await database.close()
     finally:
         if server is not None:
             await server.stop()
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[Database]:
+    """Lend the database at a URL, its schema up to date.
+
+    Raises:
+        SchemaError, DatabaseUrlError, Unavailable.
+    """
+    await migrate(url)
+    database = Database(url)
+    await database.open()
+    try:
+        yield database
+    finally:
+        await database.close()
