@@ -57,7 +57,7 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) 
         name: environment[f"DOPPIA_{name.upper()}"] for name in names if environment.get(f"DOPPIA_{name.upper()}")
     }
     from_flags = {name: value for name, value in flags.items() if value is not None}
-    data = from_flags.get("data", from_environment.get("data", Settings.__struct_defaults__[0]))
+    data = from_flags.get("data", from_environment.get("data", Settings().data))
     file = Path(data).expanduser() / "doppia.toml"
     values = {**_read(file), **from_environment, **from_flags}
     try:

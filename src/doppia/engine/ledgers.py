@@ -8,7 +8,7 @@ from uuid import UUID
 from doppia.accounting.errors import ObjectNotFound, PurgeNotConfirmed
 from doppia.accounting.ids import LEDGER_NUMBER_MAX, Id
 from doppia.accounting.transactions import merge_metadata
-from doppia.engine.writing import Answer, Clock, Key, replayed, writing
+from doppia.engine.writing import Answer, Clock, Key, Writing, replayed, writing
 from doppia.proof.records import LedgerWritten, microseconds
 from doppia.store import ledgers
 from doppia.store.database import Database
@@ -67,6 +67,13 @@ def _record(ledger: Ledger, sequence: int, actor: UUID | None) -> LedgerWritten:
     )
 
 
+async def _find(write: Writing, target: Id) -> Ledger:
+    ledger = await ledgers.get(write.connection, target.ledger)
+    if ledger is None or ledger.id != str(target):
+        raise ObjectNotFound(object="ledger", id=str(target))
+    return ledger
+
+
 async def update(
     database: Database,
     clock: Clock,
@@ -84,9 +91,7 @@ async def update(
     async with writing(database, clock, target, key) as write:
         if write.replay is not None:
             return write.replay
-        ledger = await ledgers.get(write.connection, target.ledger)
-        if ledger is None or ledger.id != str(target):
-            raise ObjectNotFound(object="ledger", id=str(target))
+        ledger = await _find(write, target)
         ledger = ledger._replace(
             name=changes.get("name", ledger.name),
             description=changes.get("description", ledger.description),
@@ -109,9 +114,7 @@ async def discard(
     async with writing(database, clock, target, key, discarded_too=True) as write:
         if write.replay is not None:
             return write.replay
-        ledger = await ledgers.get(write.connection, target.ledger)
-        if ledger is None or ledger.id != str(target):
-            raise ObjectNotFound(object="ledger", id=str(target))
+        ledger = await _find(write, target)
         if ledger.discarded_at is None:
             ledger = ledger._replace(discarded_at=write.now, updated_at=write.now)
             await ledgers.discard(write.connection, target.ledger, write.now)
