@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from doppia.accounting.errors import LedgerError
 from doppia.api.errors import status_and_code
@@ -52,6 +52,7 @@ The kinds stand in the order of their precedence. Among those of one kind, `deci
 
 
 _JSON_TYPES: Final[Mapping[object, str]] = {
+    dict[str, Any]: "object",
     str: "string",
     str | None: "string or null",
     int: "integer",

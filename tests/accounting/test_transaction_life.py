@@ -20,18 +20,8 @@ from doppia.accounting.errors import (
     TransactionFinal,
     Unbalanced,
 )
-from doppia.accounting.transactions import (
-    Change,
-    Draft,
-    Guard,
-    Leg,
-    Status,
-    Transaction,
-    create,
-    merge_metadata,
-    reversal,
-    revise,
-)
+from doppia.accounting.transaction_life import create, merge_metadata, reversal, revise
+from doppia.accounting.transactions import Change, Draft, Guard, Leg, Status, Transaction
 
 MONDAY = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 TUESDAY = MONDAY + timedelta(days=1)

@@ -13,20 +13,8 @@ from doppia.accounting.accounts import Account
 from doppia.accounting.balances import NOTHING, BalanceName, Sums, balance
 from doppia.accounting.errors import BalanceLockFailed, OneSided, Unbalanced
 from doppia.accounting.money import AMOUNT_MAX, Currency
-from doppia.accounting.transactions import (
-    Change,
-    Comparison,
-    Draft,
-    Entry,
-    Guard,
-    Leg,
-    Status,
-    create,
-    decide,
-    holds,
-    reversal,
-    revise,
-)
+from doppia.accounting.transaction_life import create, reversal, revise
+from doppia.accounting.transactions import Change, Comparison, Draft, Entry, Guard, Leg, Status, decide, holds
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 BOOKS = chart(

@@ -1,7 +1,7 @@
 """The canonical bytes of the log: pinned, for whoever holds a hash holds it against these bytes for ever."""
 
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -9,11 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from doppia.proof.records import (
+    AccountCategories,
     AccountWritten,
     AnyRecord,
+    CategoryParents,
+    CategoryWritten,
     EntryAnnotated,
     EntryRecord,
     LedgerWritten,
+    MonitorWritten,
+    SettledEntries,
+    SettlementWritten,
+    StatementWritten,
     TransactionWritten,
     canonical_bytes,
     kind_of,
@@ -60,6 +67,7 @@ TRANSACTION = TransactionWritten(
     status="posted",
     effective_at=RECORDED_AT - 1,
     posted_at=RECORDED_AT,
+    expires_at=None,
     description=None,
     external_id=None,
     ledgerable_type=None,
@@ -67,6 +75,7 @@ TRANSACTION = TransactionWritten(
     archived_reason=None,
     reverses=None,
     partially_posts=None,
+    settlement=None,
     metadata={"order": "9"},
     entries=[
         EntryRecord(2, 1, str(10**36), 1, None, None),
@@ -81,13 +90,79 @@ ANNOTATION = EntryAnnotated(
     entry_ordinal=2,
     metadata={"note": "₱"},
 )
+CATEGORY = CategoryWritten(
+    sequence=5,
+    recorded_at=RECORDED_AT,
+    actor=ACTOR,
+    category=5,
+    name="Wallets",
+    description=None,
+    currency="PHP",
+    currency_exponent=2,
+    normal_balance="credit",
+    external_id="wallets",
+    metadata={},
+    discarded=False,
+)
+MEMBERSHIP = AccountCategories(sequence=6, recorded_at=RECORDED_AT, actor=ACTOR, account=2, category=5, categories=[5])
+PARENTS = CategoryParents(sequence=7, recorded_at=RECORDED_AT, actor=ACTOR, category=8, parents=[5])
+MONITOR = MonitorWritten(
+    sequence=8,
+    recorded_at=RECORDED_AT,
+    actor=None,
+    monitor=8,
+    account=2,
+    field="available_balance_amount",
+    operator="less_than",
+    value="-1",
+    triggered=True,
+    lock_version=3,
+    description=None,
+    metadata={},
+    discarded=False,
+)
+STATEMENT = StatementWritten(
+    sequence=9,
+    recorded_at=RECORDED_AT,
+    actor=ACTOR,
+    account=2,
+    lock_version=3,
+    effective_at_lower_bound=RECORDED_AT - 9,
+    effective_at_upper_bound=RECORDED_AT,
+    starting_sums=["0", "0", "0", "0"],
+    ending_sums=["1", "2", "3", "4"],
+    description=None,
+    metadata={},
+)
+SETTLEMENT = SettlementWritten(
+    sequence=10,
+    recorded_at=RECORDED_AT,
+    actor=ACTOR,
+    settlement=10,
+    settled_account=2,
+    contra_account=3,
+    status="processing",
+    becomes="posted",
+    lock_version=3,
+    effective_at_upper_bound=RECORDED_AT,
+    allow_either_direction=False,
+    skip_transaction=False,
+    transaction=None,
+    amount="7",
+    direction=1,
+    description=None,
+    metadata={},
+)
+SETTLED = SettledEntries(
+    sequence=11, recorded_at=RECORDED_AT, actor=None, settlement=10, added=[3 << 10 | 1], removed=[]
+)
 AMOUNT = "d925" + "31" + "30" * 36
 ACCOUNT_BYTES = (
     "9f0202cf00064c073b155601c410000102030405060708090a0b0c0d0e0f02a54d61726961a677616c6c6574a350485002"
     "a6637265646974a36d2d31c0c080c2"
 )
 TRANSACTION_BYTES = (
-    "dc00120303cf00064c073b155601c00300a6706f73746564cf00064c073b155600cf00064c073b155601c0c0c0c0c0c0c081"
+    "dc00140303cf00064c073b155601c00300a6706f73746564cf00064c073b155600cf00064c073b155601c0c0c0c0c0c0c0c0c081"
     f"a56f72646572a13992960201{AMOUNT}01c0c0960400{AMOUNT}05cf00064c073b1555fc81a46c696e65a132"
 )
 PINNED: list[tuple[AnyRecord, str]] = [
@@ -95,10 +170,33 @@ PINNED: list[tuple[AnyRecord, str]] = [
     (ACCOUNT, ACCOUNT_BYTES),
     (TRANSACTION, TRANSACTION_BYTES),
     (ANNOTATION, "970404cf00064c073b155601c410000102030405060708090a0b0c0d0e0f030281a46e6f7465a3e282b1"),
+    (
+        CATEGORY,
+        "9d0505cf00064c073b155601c410000102030405060708090a0b0c0d0e0f05a757616c6c657473c0a350485002a66372"
+        "65646974a777616c6c65747380c2",
+    ),
+    (MEMBERSHIP, "970606cf00064c073b155601c410000102030405060708090a0b0c0d0e0f02059105"),
+    (PARENTS, "960707cf00064c073b155601c410000102030405060708090a0b0c0d0e0f089105"),
+    (
+        MONITOR,
+        "9e0808cf00064c073b155601c00802b8617661696c61626c655f62616c616e63655f616d6f756e74a96c6573735f7468"
+        "616ea22d31c303c080c2",
+    ),
+    (
+        STATEMENT,
+        "9c0909cf00064c073b155601c410000102030405060708090a0b0c0d0e0f0203cf00064c073b1555f8cf00064c073b15"
+        "560194a130a130a130a13094a131a132a133a134c080",
+    ),
+    (
+        SETTLEMENT,
+        "dc00120a0acf00064c073b155601c410000102030405060708090a0b0c0d0e0f0a0203aa70726f63657373696e67a670"
+        "6f7374656403cf00064c073b155601c2c2c0a13701c080",
+    ),
+    (SETTLED, "970b0bcf00064c073b155601c00a91cd0c0190"),
 ]
 
 
-@pytest.mark.parametrize(("record", "pinned"), PINNED, ids=["ledger", "account", "transaction", "entry"])
+@pytest.mark.parametrize(("record", "pinned"), PINNED, ids=[type(record).__name__ for record, _ in PINNED])
 def test_the_bytes_of_a_record_never_change(record: AnyRecord, pinned: str) -> None:
     assert canonical_bytes(record).hex() == pinned
     assert read_record(bytes.fromhex(pinned)) == record
@@ -144,6 +242,8 @@ BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     bytes | None: st.none() | st.binary(min_size=16, max_size=16),
     dict[str, str]: _metadata,
     dict[str, str] | None: st.none() | _metadata,
+    list[str]: st.lists(_texts, max_size=4),
+    list[int]: st.lists(_numbers, max_size=4),
 }
 
 
@@ -154,7 +254,7 @@ def any_of(kind: type[Any]) -> st.SearchStrategy[Any]:
 BY_TYPE[list[EntryRecord] | None] = st.none() | st.lists(any_of(EntryRecord), max_size=3)
 
 
-@given(st.one_of([any_of(kind) for kind in (LedgerWritten, AccountWritten, TransactionWritten, EntryAnnotated)]))
+@given(st.one_of([any_of(kind) for kind in get_args(AnyRecord)]))
 def test_every_record_reads_back_as_it_was_written_so_no_two_share_their_bytes(record: AnyRecord) -> None:
     assert read_record(canonical_bytes(record)) == record
 

@@ -22,8 +22,8 @@ insert into ledgers (ledger_id, organization_id, name, created_at, updated_at)
 select ledger, '00000000-0000-0000-0000-000000000001', 'books', now(), now() from generate_series(7, 8) as ledger;
 insert into ledger_heads (ledger_id, sequence, recorded_at)
 select ledger, 21000, now() from generate_series(7, 8) as ledger;
-insert into log (ledger_id, sequence, object_sequence, recorded_at, kind, payload)
-select ledger, n, n, '2026-01-01'::timestamptz + n * interval '1 second', 3, 'record'
+insert into log (ledger_id, sequence, object_sequence, recorded_at, kind, event, payload)
+select ledger, n, n, '2026-01-01'::timestamptz + n * interval '1 second', 3, 1, 'record'
   from generate_series(7, 8) as ledger, generate_series(1, 21000) as n;
 insert into accounts (ledger_id, account_sequence, name, currency, currency_exponent, normal_balance, created_at,
                       updated_at, external_id)

@@ -15,6 +15,8 @@ class Account(NamedTuple):
         sequence: position in the ledger's log at which it was opened; unique in its ledger.
         is_open: False once it is discarded.
         lock_version: grows with each change of the sums.
+        category_set: what names the categories it is directly in; None when it is in none.
+        is_monitored: whether a balance monitor may watch it.
     """
 
     id: str
@@ -24,6 +26,8 @@ class Account(NamedTuple):
     is_open: bool
     lock_version: int
     sums: Sums
+    category_set: int | None = None
+    is_monitored: bool = False
 
 
 def check_discard(account: Account, *, pending_entries: int) -> None:

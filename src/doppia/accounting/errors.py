@@ -23,7 +23,9 @@
     │   ├── TooFewEntries
     │   ├── TooManyEntries
     │   ├── OneSided
-    │   └── MixedLedgers
+    │   ├── MixedLedgers
+    │   ├── AmbiguousExternalId
+    │   └── TooManyTransactions
     ├── NotFound                names a thing that isn't there, or isn't the caller's
     │   ├── RouteNotFound
     │   └── ObjectNotFound
@@ -34,13 +36,27 @@
     │   ├── LedgerDiscarded
     │   ├── AccountDiscarded
     │   ├── AccountNotEmpty
+    │   ├── ObjectDiscarded
     │   ├── PurgeNotConfirmed
     │   ├── TransactionFinal
+    │   ├── TransactionExpired
+    │   ├── TransactionOfSettlement
     │   ├── NotReversible
     │   ├── AlreadyReversed
+    │   ├── NotPartiallyPostable
     │   ├── Unbalanced
     │   ├── LockVersionMismatch
-    │   └── BalanceLockFailed
+    │   ├── BalanceLockFailed
+    │   ├── CategoryLockFailed
+    │   ├── CurrencyMismatch
+    │   ├── CategoryCycle
+    │   ├── CategoryTooDeep
+    │   ├── TooManyCategories
+    │   ├── SettlementFinal
+    │   ├── SettlementNegative
+    │   ├── EntryNotSettleable
+    │   ├── EntrySettled
+    │   └── BatchRefused
     └── TryAgain                nothing wrong with the request; the service can't answer now
         ├── Overloaded
         ├── Unavailable
@@ -316,6 +332,35 @@ class MixedLedgers(Invalid):
         return f"All accounts of a transaction belong to one ledger; these belong to {len(self.ledger_ids)}."
 
 
+@dataclass(eq=False, kw_only=True)
+class AmbiguousExternalId(Invalid):
+    """Several ledgers of the organization have a transaction with this external_id. Say which by `ledger_id`."""
+
+    code = "ambiguous_external_id"
+    external_id: str
+    ledger_ids: list[str]
+    parameter: str | None = "ledger_id"
+
+    def __str__(self) -> str:
+        return (
+            f"external_id {self.external_id!r} is in use in {len(self.ledger_ids)} ledgers; "
+            "say which with the parameter ledger_id."
+        )
+
+
+@dataclass(eq=False, kw_only=True)
+class TooManyTransactions(Invalid):
+    """More transactions than one request may hold. Send several requests."""
+
+    code = "too_many_transactions"
+    count: int
+    count_max: int
+    parameter: str | None = "ledger_transactions"
+
+    def __str__(self) -> str:
+        return f"One request holds at most {self.count_max:,} items; this one has {self.count:,}."
+
+
 class NotFound(LedgerError):
     """The request names a thing that isn't there, or isn't the caller's: both are answered alike."""
 
@@ -415,6 +460,18 @@ class AccountNotEmpty(Refused):
 
 
 @dataclass(eq=False, kw_only=True)
+class ObjectDiscarded(Refused):
+    """The object was discarded: it can be read, and changes no more."""
+
+    code = "object_discarded"
+    object: str
+    id: str
+
+    def __str__(self) -> str:
+        return f"The {self.object} {self.id} is discarded; it can be read, but it changes no more."
+
+
+@dataclass(eq=False, kw_only=True)
 class PurgeNotConfirmed(Refused):
     """A purge removes a ledger and all its data for good, so it must be confirmed with the ledger's own id."""
 
@@ -442,6 +499,33 @@ class TransactionFinal(Refused):
 
 
 @dataclass(eq=False, kw_only=True)
+class TransactionExpired(Refused):
+    """The hold has passed its `expires_at`: the service archives it, and nothing else can be done with it."""
+
+    code = "transaction_expired"
+    expires_at: str
+
+    def __str__(self) -> str:
+        return (
+            f"The transaction expired at {self.expires_at}; what it held is released, and it can't be changed any more."
+        )
+
+
+@dataclass(eq=False, kw_only=True)
+class TransactionOfSettlement(Refused):
+    """The transaction moves what a settlement gathered. Change the settlement's status, and the transaction follows."""
+
+    code = "transaction_of_settlement"
+    ledger_account_settlement_id: str
+
+    def __str__(self) -> str:
+        return (
+            f"The transaction belongs to the settlement {self.ledger_account_settlement_id}; its status follows the "
+            "settlement's, and its entries and times do not change."
+        )
+
+
+@dataclass(eq=False, kw_only=True)
 class NotReversible(Refused):
     """Only a posted transaction can be reversed; a pending one is archived instead."""
 
@@ -462,6 +546,17 @@ class AlreadyReversed(Refused):
 
     def __str__(self) -> str:
         return f"The transaction is already reversed by {self.reversed_by}."
+
+
+@dataclass(eq=False, kw_only=True)
+class NotPartiallyPostable(Refused):
+    """A partial post takes a part of every entry of a pending transaction, and leaves a part of each."""
+
+    code = "not_partially_postable"
+    reason: str
+
+    def __str__(self) -> str:
+        return f"The transaction can't be posted in part: {self.reason}."
 
 
 @dataclass(eq=False, kw_only=True)
@@ -514,6 +609,139 @@ class BalanceLockFailed(Refused):
             f"The {self.balance} balance of ledger account {self.ledger_account_id} would be {self.amount}, "
             f"and the entry asks for {self.comparison} {self.bound}."
         )
+
+
+@dataclass(eq=False, kw_only=True)
+class CategoryLockFailed(Refused):
+    """The transaction would bring a category's balance to a value that one of its category locks forbids."""
+
+    code = "category_lock_failed"
+    ledger_account_category_id: str
+    balance: str
+    amount: int
+    comparison: str
+    bound: int
+
+    def __str__(self) -> str:
+        return (
+            f"The {self.balance} balance of ledger account category {self.ledger_account_category_id} would be "
+            f"{self.amount}, and the lock asks for {self.comparison} {self.bound}."
+        )
+
+
+@dataclass(eq=False, kw_only=True)
+class CurrencyMismatch(Refused):
+    """A category holds accounts and categories of its own currency and exponent alone."""
+
+    code = "currency_mismatch"
+    currency: str
+    currency_exponent: int
+    currency_expected: str
+    currency_exponent_expected: int
+
+    def __str__(self) -> str:
+        return (
+            f"The category is in {self.currency_expected} with exponent {self.currency_exponent_expected}; "
+            f"what is in {self.currency} with exponent {self.currency_exponent} can't be part of it."
+        )
+
+
+@dataclass(eq=False, kw_only=True)
+class CategoryCycle(Refused):
+    """A category can't be below itself."""
+
+    code = "category_cycle"
+
+    def __str__(self) -> str:
+        return "The one category is already below the other, or is the same; a category can't be below itself."
+
+
+@dataclass(eq=False, kw_only=True)
+class CategoryTooDeep(Refused):
+    """Categories stand at most five deep."""
+
+    code = "category_too_deep"
+    levels: int
+    levels_max: int
+
+    def __str__(self) -> str:
+        return f"Categories stand at most {self.levels_max} deep; these would be {self.levels}."
+
+
+@dataclass(eq=False, kw_only=True)
+class TooManyCategories(Refused):
+    """An account is directly in at most 100 categories. Put categories into categories."""
+
+    code = "too_many_categories"
+    count_max: int
+
+    def __str__(self) -> str:
+        return f"An account is directly in at most {self.count_max} categories; put categories into categories instead."
+
+
+@dataclass(eq=False, kw_only=True)
+class SettlementFinal(Refused):
+    """The settlement's status doesn't allow this."""
+
+    code = "settlement_final"
+    status: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"The settlement is {self.status}: {self.reason}."
+
+
+@dataclass(eq=False, kw_only=True)
+class SettlementNegative(Refused):
+    """The entries sum to less than nothing. `allow_either_direction` settles a negative balance as well."""
+
+    code = "settlement_negative"
+    amount: int
+
+    def __str__(self) -> str:
+        return (
+            f"The entries to settle sum to {self.amount} on the account's normal side; with allow_either_direction a "
+            "negative balance is settled towards zero."
+        )
+
+
+@dataclass(eq=False, kw_only=True)
+class EntryNotSettleable(Refused):
+    """Only posted entries of the settled account, which no settlement wrote itself, can be settled."""
+
+    code = "entry_not_settleable"
+    ledger_entry_id: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"The ledger entry {self.ledger_entry_id} can't be settled here: {self.reason}."
+
+
+@dataclass(eq=False, kw_only=True)
+class EntrySettled(Refused):
+    """An entry belongs to one settlement at most."""
+
+    code = "entry_settled"
+    ledger_entry_id: str
+    ledger_account_settlement_id: str
+
+    def __str__(self) -> str:
+        return (
+            f"The ledger entry {self.ledger_entry_id} already belongs to the settlement "
+            f"{self.ledger_account_settlement_id}."
+        )
+
+
+@dataclass(eq=False, kw_only=True)
+class BatchRefused(Refused):
+    """An atomic batch holds a transaction that is refused, so nothing of it was done."""
+
+    code = "batch_refused"
+    index: int
+    refusal: dict[str, Any]
+
+    def __str__(self) -> str:
+        return f"Nothing of the batch was done, for its transaction {self.index} is refused: {self.refusal['message']}"
 
 
 class TryAgain(LedgerError):

@@ -5,7 +5,8 @@ The layout is a UUID of version 8 (RFC 9562), most significant bits first; see d
     32 bits   seconds since 1970 at which the object was created
     32 bits   number of the ledger, of which 16 + 12 + 4 bits stand around the version and the variant
     48 bits   sequence of the log record that created the object
-    10 bits   0 for the object itself, n for the n-th entry that the record wrote
+    10 bits   0 for the object itself, n for the n-th entry that the record wrote, 1022 for the version of a
+              transaction that the record made, 1023 for the event that it is
 
 So an id names its ledger before any database is asked, the record's sequence makes it unique without randomness, and
 sorting ids of a ledger as text sorts them by time.
@@ -16,6 +17,8 @@ from typing import Final, NamedTuple
 
 LEDGER_NUMBER_MAX: Final = 2**32 - 1
 ORDINAL_BITS: Final = 10
+VERSION_ORDINAL: Final = 1022
+EVENT_ORDINAL: Final = 1023
 
 _UUID: Final = re.compile(r"([0-9a-f]{8})-([0-9a-f]{4})-8([0-9a-f]{3})-([89ab][0-9a-f]{3})-([0-9a-f]{12})", re.ASCII)
 

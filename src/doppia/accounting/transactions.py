@@ -1,10 +1,7 @@
 """What a transaction does to its accounts, or why it is refused. START READING HERE.
 
-`decide` is the rule of double entry, and all of it: no I/O, no clock, no randomness. `create`, `revise` and `reversal`
-say what may happen to a transaction in its life and ask `decide` about its entries:
-
-    pending ──> posted      both final; a posted one is corrected by a reversal
-       └──────> archived    counts in no balance
+`decide` is the rule of double entry, and all of it: no I/O, no clock, no randomness. What may happen to a transaction
+in its life stands in `transaction_life`, which asks `decide` about its entries.
 
 Entries are append-only. Changing the status, entries or time of a pending transaction discards its entries and writes
 new ones. An account's `lock_version` grows by one for each entry written on it, and for each entry discarded on it that
@@ -13,26 +10,21 @@ no new entry of the same change succeeds; a discarded entry's successor is the n
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Literal, NamedTuple, assert_never
+from typing import Final, Literal, NamedTuple, assert_never
 
 from doppia.accounting.accounts import Account
 from doppia.accounting.balances import BalanceName, Direction, Sums, balance
 from doppia.accounting.errors import (
     AccountDiscarded,
-    AlreadyReversed,
     AmountOutOfRange,
     BalanceLockFailed,
     LockVersionMismatch,
-    MetadataTooLarge,
-    NotReversible,
     ObjectNotFound,
     OneSided,
-    ParameterInvalid,
     TooFewEntries,
     TooManyEntries,
-    TransactionFinal,
     Unbalanced,
 )
 from doppia.accounting.money import AMOUNT_MAX, Currency
@@ -126,9 +118,26 @@ class Posting(NamedTuple):
     discards: list[Discard]
 
 
+class CategoryLock(NamedTuple):
+    """A balance lock on a category: all its guards hold for its balances after the whole transaction.
+
+    `category` is its sequence, `category_id` its id as the caller wrote it.
+    """
+
+    category: int
+    category_id: str
+    guards: tuple[Guard, ...]
+
+
 @dataclass(slots=True, frozen=True)
 class Draft:
-    """A transaction asked for. `effective_at` None means the time it is recorded."""
+    """A transaction asked for.
+
+    Attributes:
+        effective_at: None means the time it is recorded.
+        expires_at: when a pending one is archived unless it was resolved before; None means never.
+        archives_on_lock_failure: whether it is recorded as archived, rather than refused, when a balance lock fails.
+    """
 
     legs: Sequence[Leg]
     status: Status = "pending"
@@ -138,6 +147,9 @@ class Draft:
     ledgerable_type: str | None = None
     ledgerable_id: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    expires_at: datetime | None = None
+    category_locks: tuple[CategoryLock, ...] = ()
+    archives_on_lock_failure: bool = False
 
 
 @dataclass(slots=True, frozen=True)
@@ -149,7 +161,10 @@ class Transaction:
         sequence: of the log record that created it; unique in its ledger.
         version: counts its changes, from 0.
         entries: those in force; of an archived transaction, those it had last.
-        reverses, reversed_by: sequences of transactions; `reversed_by` is the reversal that is not archived.
+        expires_at: when the service archives it if it is still pending.
+        reverses, reversed_by, partially_posts: sequence and id of transactions; `reversed_by` is the reversal that is
+            not archived, `partially_posts` the hold that this one took a part of.
+        settlement: sequence and id of the settlement whose amount it moves.
     """
 
     id: str
@@ -169,6 +184,9 @@ class Transaction:
     archived_reason: str | None = None
     reverses: tuple[int, str] | None = None
     reversed_by: tuple[int, str] | None = None
+    expires_at: datetime | None = None
+    partially_posts: tuple[int, str] | None = None
+    settlement: tuple[int, str] | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -206,6 +224,16 @@ def decide(
     _check_shape(legs)
     _check_accounts(legs, accounts)
     _check_balanced(legs, accounts)
+    _check_lock_versions(legs, accounts)
+    if status == "archived":
+        assert not discarded, "an archive ends entries without new ones"
+        return Posting({}, [accounts[leg.account] for leg in legs], [])
+    posting = _apply(status, legs, accounts, discarded)
+    _check_guards(legs, posting.accounts)
+    return posting
+
+
+def _check_lock_versions(legs: Sequence[Leg], accounts: Mapping[int, Account]) -> None:
     for position, leg in enumerate(legs):
         account = accounts[leg.account]
         if leg.lock_version is not None and leg.lock_version != account.lock_version:
@@ -215,12 +243,6 @@ def decide(
                 lock_version=account.lock_version,
                 lock_version_expected=leg.lock_version,
             )
-    if status == "archived":
-        assert not discarded, "an archive ends entries without new ones"
-        return Posting({}, [accounts[leg.account] for leg in legs], [])
-    posting = _apply(status, legs, accounts, discarded)
-    _check_guards(legs, posting.accounts)
-    return posting
 
 
 def _check_shape(legs: Sequence[Leg]) -> None:
@@ -278,12 +300,12 @@ def _apply(status: Status, legs: Sequence[Leg], accounts: Mapping[int, Account],
         if successor_of is not None:
             discards[successor_of.ordinal] = Discard(successor_of, step, has_successor=True)
     unsucceeded = [entry for entries in ending.values() for entry in entries]
-    rest = _end(unsucceeded, {**accounts, **after}) if unsucceeded else Posting({}, [], [])
+    rest = end(unsucceeded, {**accounts, **after}) if unsucceeded else Posting({}, [], [])
     discards |= {discard.entry.ordinal: discard for discard in rest.discards}
     return Posting(after | rest.accounts, steps, [discards[entry.ordinal] for entry in discarded])
 
 
-def _end(discarded: Sequence[Entry], accounts: Mapping[int, Account]) -> Posting:
+def end(discarded: Sequence[Entry], accounts: Mapping[int, Account]) -> Posting:
     """End pending entries that nothing succeeds: each is a step of its account."""
     after: dict[int, Account] = {}
     discards = []
@@ -348,195 +370,3 @@ def holds(amount: int, comparison: Comparison, bound: int) -> bool:
             return amount < bound
         case _:
             assert_never(comparison)
-
-
-def create(
-    draft: Draft,
-    accounts: Mapping[int, Account],
-    *,
-    id_: str,
-    sequence: int,
-    recorded_at: datetime,
-    reverses: Transaction | None = None,
-) -> Change:
-    """Make a transaction of `draft`, as record `sequence` of the log.
-
-    Raises:
-        What `decide` raises.
-    """
-    posting = decide(draft.status, draft.legs, accounts)
-    effective_at = draft.effective_at or recorded_at
-    transaction = Transaction(
-        id=id_,
-        sequence=sequence,
-        version=0,
-        status=draft.status,
-        entries=_entries(draft.legs, posting.steps, draft.status, effective_at, sequence, recorded_at),
-        description=draft.description,
-        external_id=draft.external_id,
-        effective_at=effective_at,
-        posted_at=recorded_at if draft.status == "posted" else None,
-        created_at=recorded_at,
-        updated_at=recorded_at,
-        metadata=draft.metadata,
-        ledgerable_type=draft.ledgerable_type,
-        ledgerable_id=draft.ledgerable_id,
-        reverses=(reverses.sequence, reverses.id) if reverses else None,
-    )
-    return Change(transaction, posting.accounts, posting.discards, wrote_entries=True)
-
-
-def _entries(
-    legs: Sequence[Leg],
-    steps: Sequence[Account],
-    status: Status,
-    effective_at: datetime,
-    sequence: int,
-    recorded_at: datetime,
-) -> tuple[Entry, ...]:
-    return tuple(
-        Entry(
-            sequence,
-            ordinal,
-            step,
-            leg.direction,
-            leg.amount,
-            status,
-            leg.effective_at or effective_at,
-            leg.metadata or {},
-            recorded_at,
-            recorded_at,
-        )
-        for ordinal, (leg, step) in enumerate(zip(legs, steps, strict=True), 1)
-    )
-
-
-def revise(
-    transaction: Transaction,
-    changes: Mapping[str, Any],
-    accounts: Mapping[int, Account],
-    *,
-    sequence: int,
-    recorded_at: datetime,
-) -> Change:
-    """Change a transaction, as record `sequence` of the log.
-
-    Args:
-        transaction: as it stands, with its entries in force.
-        changes: new values by field name: `description`, `external_id`, `effective_at`, `status`, `legs`,
-            `ledgerable_type`, `ledgerable_id`, `metadata` (merged in; a key of value None or "" is removed). A field
-            that is absent keeps its value.
-        accounts: those of the entries in force and of the new legs, by sequence.
-        sequence: of the record.
-        recorded_at: its time.
-
-    Raises, the first that holds, in this order:
-        TransactionFinal: it is posted, and more than metadata and external_id is to change, or archived, and more than
-            metadata is.
-        MetadataTooLarge: with the changes its metadata would hold too many pairs.
-        ParameterInvalid: it is a reversal and given other entries, or it is archived and given new ones at once.
-        What `decide` raises.
-    """
-    changeable = {"pending": list(changes), "posted": ["metadata", "external_id"], "archived": ["metadata"]}[
-        transaction.status
-    ]
-    if not changes.keys() <= set(changeable):
-        raise TransactionFinal(status=transaction.status, changeable=changeable)
-    status: Status = changes.get("status") or transaction.status
-    plain = {name: changes[name] for name in _PLAIN_FIELDS if name in changes}
-    changed = replace(
-        transaction,
-        version=transaction.version + 1,
-        updated_at=recorded_at,
-        metadata=merge_metadata(transaction.metadata, changes.get("metadata") or {}),
-        **plain,
-    )
-    if changes.keys().isdisjoint({"status", "legs", "effective_at"}):
-        return Change(changed, {}, (), wrote_entries=False)
-    if changes.get("legs") is not None and transaction.reverses is not None:
-        raise ParameterInvalid(
-            parameter="ledger_entries", reason="of a reversal are those of the transaction it reverses, exchanged"
-        )
-    effective_at = changes.get("effective_at") or transaction.effective_at
-    if status == "archived":
-        if changes.get("legs") is not None:
-            raise ParameterInvalid(
-                parameter="ledger_entries", reason="can't be replaced in the change that archives the transaction"
-            )
-        ended = _end(transaction.entries, accounts)
-        entries = tuple(
-            entry._replace(updated_at=recorded_at, discarded_at=recorded_at) for entry in transaction.entries
-        )
-        archived = replace(changed, status=status, effective_at=effective_at, entries=entries)
-        return Change(archived, ended.accounts, ended.discards, wrote_entries=False)
-    legs = changes.get("legs")
-    if legs is None:
-        legs = [_again(entry, transaction, effective_at) for entry in transaction.entries]
-    posting = decide(status, legs, accounts, transaction.entries)
-    rewritten = replace(
-        changed,
-        status=status,
-        effective_at=effective_at,
-        posted_at=recorded_at if status == "posted" else None,
-        entries=_entries(legs, posting.steps, status, effective_at, sequence, recorded_at),
-    )
-    return Change(rewritten, posting.accounts, posting.discards, wrote_entries=True)
-
-
-_PLAIN_FIELDS: Final = ("description", "external_id", "ledgerable_type", "ledgerable_id")
-
-
-def _again(entry: Entry, transaction: Transaction, effective_at: datetime) -> Leg:
-    """Ask for an entry in force anew; one that had the transaction's effective_at follows it."""
-    follows = entry.effective_at == transaction.effective_at
-    return Leg(
-        entry.account.sequence,
-        entry.account.id,
-        entry.direction,
-        entry.amount,
-        effective_at=effective_at if follows else entry.effective_at,
-        metadata=entry.metadata,
-    )
-
-
-def merge_metadata(metadata: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
-    """Return `metadata` with `changes` merged in; a key whose new value is None or "" is removed.
-
-    Raises:
-        MetadataTooLarge: what results has too many pairs.
-    """
-    merged = {key: value for key, value in sorted({**metadata, **changes}.items()) if value}
-    if len(merged) > METADATA_PAIRS_MAX:
-        raise MetadataTooLarge(parameter="metadata", reason=f"would hold {len(merged)} pairs")
-    return merged
-
-
-_OPPOSITE: Final[Mapping[Direction, Direction]] = {"credit": "debit", "debit": "credit"}
-
-
-def reversal(transaction: Transaction, draft: Draft) -> Draft:
-    """Return the draft that undoes `transaction`: its entries with the sides exchanged, the rest from `draft`.
-
-    Args:
-        transaction: the one to reverse, with its entries in force.
-        draft: without legs; its effective_at None takes that of `transaction`.
-
-    Raises, the first that holds, in this order:
-        NotReversible: it is not posted.
-        AlreadyReversed: it has a reversal that is not archived.
-    """
-    if transaction.status != "posted":
-        raise NotReversible(status=transaction.status)
-    if transaction.reversed_by is not None:
-        raise AlreadyReversed(reversed_by=transaction.reversed_by[1])
-    legs = [
-        Leg(
-            entry.account.sequence,
-            entry.account.id,
-            _OPPOSITE[entry.direction],
-            entry.amount,
-            effective_at=entry.effective_at if draft.effective_at is None else None,
-        )
-        for entry in transaction.entries
-    ]
-    return replace(draft, legs=legs, effective_at=draft.effective_at or transaction.effective_at)

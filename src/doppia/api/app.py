@@ -5,10 +5,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 import structlog
+from msgspec import UNSET
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from doppia.accounting.errors import (
+    BatchRefused,
     BodyTooLarge,
     LedgerError,
     MethodNotAllowed,
@@ -205,7 +207,8 @@ def refused(refusal: LedgerError) -> Reply:
     headers = error_headers(status)
     if isinstance(refusal, MethodNotAllowed):
         headers["Allow"] = ", ".join(refusal.allowed)
-    return Reply(status, encode(ErrorBody(detail)), headers)
+    index = refusal.index if isinstance(refusal, BatchRefused) else UNSET
+    return Reply(status, encode(ErrorBody(detail, index)), headers)
 
 
 def broken() -> Reply:

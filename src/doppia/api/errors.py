@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from doppia.accounting import errors
 from doppia.accounting.errors import LedgerError
@@ -38,9 +39,10 @@ class ErrorDetail(msgspec.Struct):
 
 
 class ErrorBody(msgspec.Struct):
-    """The body of every answer that is no success."""
+    """The body of every answer that is no success; `index` is that of the transaction that refuses an atomic batch."""
 
     errors: ErrorDetail
+    index: int | UnsetType = UNSET
 
 
 def refusals(root: type[LedgerError] = LedgerError) -> list[type[LedgerError]]:

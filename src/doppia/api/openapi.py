@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from doppia.accounting.errors import AmountOutOfRange, LedgerError
-from doppia.api import accounts, entries, ledgers, operations, reference_page, transactions
+from doppia.api import accounts, batches, drafts, entries, ledgers, operations, reference_page
 from doppia.api.errors import ErrorBody, refusals, status_and_code
 from doppia.api.pagination import METADATA, PER_PAGE_DEFAULT, PER_PAGE_MAX, Kind
 from doppia.api.request import IDEMPOTENCY_KEY_LENGTH_MAX, Reply, Service, encode
@@ -32,6 +32,20 @@ with the same `Idempotency-Key` happens once.
 An answer that is no success holds `errors`, whose `refusal` names by a stable `code` what was wrong. A fault of the \
 service itself is a 500 of the same form."""
 
+_TRANSACTION: Final = {
+    "status": "posted",
+    "description": "Cash-in",
+    "external_id": "cash-in-1",
+    "ledger_entries": [
+        {"ledger_account_id": "65a1b2c3-0000-8000-8400-000000000800", "direction": "debit", "amount": 100_000},
+        {
+            "ledger_account_id": "65a1b2c3-0000-8000-8400-000000000c00",
+            "direction": "credit",
+            "amount": 100_000,
+            "available_balance_amount": {"gte": 0},
+        },
+    ],
+}
 _EXAMPLES: Final[dict[type, Schema]] = {
     ledgers.LedgerCreate: {"name": "Customer funds", "metadata": {"region": "PH"}},
     ledgers.LedgerUpdate: {"description": "Money that we hold for customers"},
@@ -43,22 +57,16 @@ _EXAMPLES: Final[dict[type, Schema]] = {
         "external_id": "wallet-ana",
     },
     accounts.AccountUpdate: {"metadata": {"tier": "gold"}},
-    transactions.TransactionCreate: {
-        "status": "posted",
-        "description": "Cash-in",
-        "external_id": "cash-in-1",
-        "ledger_entries": [
-            {"ledger_account_id": "65a1b2c3-0000-8000-8400-000000000800", "direction": "debit", "amount": 100_000},
-            {
-                "ledger_account_id": "65a1b2c3-0000-8000-8400-000000000c00",
-                "direction": "credit",
-                "amount": 100_000,
-                "available_balance_amount": {"gte": 0},
-            },
+    drafts.TransactionCreate: _TRANSACTION,
+    batches.BatchCreate: {"atomic": True, "ledger_transactions": [_TRANSACTION]},
+    drafts.TransactionUpdate: {"status": "posted"},
+    drafts.ReversalCreate: {"description": "Paid in twice"},
+    drafts.PartialPostCreate: {
+        "posted_ledger_entries": [
+            {"ledger_account_id": "65a1b2c3-0000-8000-8400-000000000800", "direction": "debit", "amount": 40_000},
+            {"ledger_account_id": "65a1b2c3-0000-8000-8400-000000000c00", "direction": "credit", "amount": 40_000},
         ],
     },
-    transactions.TransactionUpdate: {"status": "posted"},
-    transactions.ReversalCreate: {"description": "Paid in twice"},
     entries.EntryUpdate: {"metadata": {"receipt": "A-17"}},
 }
 
@@ -163,10 +171,12 @@ def _components(types: Iterable[Any]) -> dict[str, Schema]:
 
 
 def _answer_components(types: Iterable[Any]) -> dict[str, Schema]:
-    """Return the schemas of answers: what is encoded holds every field, defaults too."""
+    """Return the schemas of answers: what is encoded holds every field, defaults too, but those that are unset."""
     components = _components(types)
     for schema in components.values():
-        schema["required"] = list(schema["properties"])
+        schema["required"] = [
+            name for name, each in schema["properties"].items() if name in schema["required"] or "default" in each
+        ]
         for field in schema["properties"].values():
             field.pop("default", None)
     return components

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from doppia.api import accounts, entries, ledgers, operations, transactions
+from doppia.api import accounts, batches, drafts, entries, ledgers, operations, transactions
 from doppia.api.pagination import Kind
 from doppia.api.request import Reply, Request
 from doppia.store.organizations import Role
@@ -41,25 +41,36 @@ class ApiRoute(NamedTuple):
 ROUTES: Final = (
     ApiRoute(
         "POST", "/ledger_transactions", transactions.create, "write", transactions.TransactionObject,
-        transactions.TransactionCreate, 201,
+        drafts.TransactionCreate, 201,
     ),
     ApiRoute(
         "GET", "/ledger_transactions", transactions.list_, "read", transactions.TransactionObject,
         filters=transactions.FILTERS, is_list=True,
+    ),
+    ApiRoute(
+        "POST", "/ledger_transactions/batch", batches.create, "write", batches.BatchObject, batches.BatchCreate,
+        filters=batches.PARAMETERS,
     ),
     ApiRoute("GET", "/ledger_accounts/{id}", accounts.get, "read", accounts.AccountObject),
     ApiRoute(
         "PATCH", "/ledger_accounts/{id}", accounts.update, "write", accounts.AccountObject, accounts.AccountUpdate
     ),
     ApiRoute("DELETE", "/ledger_accounts/{id}", accounts.delete, "write", accounts.AccountObject),
-    ApiRoute("GET", "/ledger_transactions/{id}", transactions.get, "read", transactions.TransactionObject),
+    ApiRoute(
+        "GET", "/ledger_transactions/{id}", transactions.get, "read", transactions.TransactionObject,
+        filters=transactions.GET_PARAMETERS,
+    ),
     ApiRoute(
         "PATCH", "/ledger_transactions/{id}", transactions.update, "write", transactions.TransactionObject,
-        transactions.TransactionUpdate,
+        drafts.TransactionUpdate, filters=transactions.GET_PARAMETERS,
     ),
     ApiRoute(
         "POST", "/ledger_transactions/{id}/reversal", transactions.reverse, "write", transactions.TransactionObject,
-        transactions.ReversalCreate, 201,
+        drafts.ReversalCreate, 201,
+    ),
+    ApiRoute(
+        "POST", "/ledger_transactions/{id}/partial_post", transactions.partial_post, "write",
+        transactions.TransactionObject, drafts.PartialPostCreate, 201,
     ),
     ApiRoute(
         "GET", "/ledger_entries", entries.list_, "read", transactions.EntryObject,

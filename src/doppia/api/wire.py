@@ -1,7 +1,7 @@
 """What all subjects share on the wire: texts, times, ids, amounts, metadata and balances, in and out."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Final
 
@@ -10,9 +10,9 @@ from msgspec import UNSET, Meta, Struct
 from doppia.accounting.accounts import Account
 from doppia.accounting.balances import BalanceName, balance
 from doppia.accounting.errors import InvalidText, MetadataTooLarge, ObjectNotFound, ParameterInvalid
-from doppia.accounting.ids import Id, parse_id
+from doppia.accounting.ids import EVENT_ORDINAL, VERSION_ORDINAL, Id, parse_id
 from doppia.accounting.money import AMOUNT_MAX, EXPONENT_MAX
-from doppia.accounting.transactions import METADATA_PAIRS_MAX
+from doppia.accounting.transactions import ENTRIES_MAX, METADATA_PAIRS_MAX
 
 NAME_LENGTH_MAX: Final = 1000
 EXTERNAL_ID_LENGTH_MAX: Final = 180
@@ -134,9 +134,16 @@ def parse_object_id(text: str, kind: str, parameter: str | None = None) -> Id:
         ObjectNotFound: no object has such an id.
     """
     id_ = parse_id(text)
-    if id_ is None or (id_.ordinal == 0) != (kind != "ledger_entry") or id_.ledger == 0 or id_.sequence == 0:
+    if id_ is None or id_.ordinal not in _ORDINALS.get(kind, (0,)) or id_.ledger == 0 or id_.sequence == 0:
         raise ObjectNotFound(object=kind, id=text[:100], parameter=parameter)
     return id_
+
+
+_ORDINALS: Final[Mapping[str, Container[int]]] = {
+    "ledger_entry": range(1, ENTRIES_MAX + 1),
+    "ledger_transaction_version": (VERSION_ORDINAL,),
+    "event": (EVENT_ORDINAL,),
+}
 
 
 def check_text(text: str, parameter: str | None) -> str:

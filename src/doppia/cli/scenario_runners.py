@@ -11,7 +11,8 @@ from doppia.accounting.accounts import Account
 from doppia.accounting.balances import Balance, BalanceName, balance
 from doppia.accounting.errors import IdempotencyKeyReused, LedgerError
 from doppia.accounting.money import format_amount
-from doppia.accounting.transactions import Change, Leg, Transaction, create, reversal, revise
+from doppia.accounting.transaction_life import create, reversal, revise
+from doppia.accounting.transactions import Change, Leg, Transaction
 from doppia.cli.scenarios import BALANCES, AnyAct, AnyEvent, Check, Create, Open, Reverse, Revise, Story
 
 Balances = Mapping[BalanceName, Balance]

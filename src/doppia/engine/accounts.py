@@ -7,9 +7,10 @@ from uuid import UUID
 from doppia.accounting.accounts import Account, check_discard
 from doppia.accounting.balances import NOTHING, Direction
 from doppia.accounting.errors import AccountDiscarded, ExternalIdTaken, ObjectNotFound
+from doppia.accounting.events import Event
 from doppia.accounting.ids import Id, format_id
 from doppia.accounting.money import Currency
-from doppia.accounting.transactions import merge_metadata
+from doppia.accounting.transaction_life import merge_metadata
 from doppia.engine.writing import Answer, Clock, Key, Writing, writing
 from doppia.proof.records import AccountWritten, microseconds
 from doppia.store import accounts
@@ -62,7 +63,7 @@ async def open_(
             discarded_at=None,
         )
         await accounts.create(write.connection, opened)
-        await write.append(_record(opened, write.sequence, actor), write.sequence)
+        await write.append(_record(opened, write.sequence, actor), write.sequence, Event.CREATED)
         return await write.answer(201, render(opened))
 
 
@@ -132,7 +133,7 @@ async def update(
             updated_at=write.now,
         )
         await accounts.update(write.connection, fields)
-        await write.append(_record(fields, write.sequence, actor), target.sequence)
+        await write.append(_record(fields, write.sequence, actor), target.sequence, Event.UPDATED)
         return await write.answer(200, render(fields))
 
 
@@ -153,5 +154,5 @@ async def discard(
             check_discard(fields.account, pending_entries=pending)
             fields = fields._replace(discarded_at=write.now, updated_at=write.now)
             await accounts.discard(write.connection, target.ledger, target.sequence, write.now)
-            await write.append(_record(fields, write.sequence, actor), target.sequence)
+            await write.append(_record(fields, write.sequence, actor), target.sequence, Event.DISCARDED)
         return await write.answer(200, render(fields))

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from uuid import UUID
 
 from doppia.accounting.errors import ObjectNotFound
+from doppia.accounting.events import Event
 from doppia.accounting.ids import ORDINAL_BITS, Id
-from doppia.accounting.transactions import merge_metadata
+from doppia.accounting.transaction_life import merge_metadata
 from doppia.engine.writing import Answer, Clock, Key, writing
 from doppia.proof.records import EntryAnnotated, microseconds
 from doppia.store import entries
@@ -45,5 +46,5 @@ async def annotate(
             entry_ordinal=target.ordinal,
             metadata=merged,
         )
-        await write.append(record, target.sequence)
+        await write.append(record, target.sequence, Event.UPDATED)
         return await write.answer(200, render(found))

@@ -6,8 +6,9 @@ from typing import Any
 from uuid import UUID
 
 from doppia.accounting.errors import ObjectNotFound, PurgeNotConfirmed
+from doppia.accounting.events import Event
 from doppia.accounting.ids import LEDGER_NUMBER_MAX, Id
-from doppia.accounting.transactions import merge_metadata
+from doppia.accounting.transaction_life import merge_metadata
 from doppia.engine.writing import Answer, Clock, Key, Writing, replayed, writing
 from doppia.proof.records import LedgerWritten, microseconds
 from doppia.store import ledgers
@@ -45,7 +46,7 @@ async def create(
             number = secrets.randbelow(LEDGER_NUMBER_MAX) + 1
         ledger = await ledgers.get(connection, number)
         assert ledger is not None, "it was created a statement ago"
-        await ledgers.append(connection, number, 1, now, _record(ledger, 1, actor))
+        await ledgers.append(connection, number, 1, now, _record(ledger, 1, actor), Event.CREATED)
         payload = {"ledger_id": ledger.id, "name": name}
         await ledgers.append_organization(connection, organization, now, actor, "ledger_created", payload)
         body = render(ledger)
@@ -99,7 +100,7 @@ async def update(
             updated_at=write.now,
         )
         await ledgers.update(write.connection, ledger)
-        await write.append(_record(ledger, write.sequence, actor), 1)
+        await write.append(_record(ledger, write.sequence, actor), 1, Event.UPDATED)
         return await write.answer(200, render(ledger))
 
 
@@ -118,7 +119,7 @@ async def discard(
         if ledger.discarded_at is None:
             ledger = ledger._replace(discarded_at=write.now, updated_at=write.now)
             await ledgers.discard(write.connection, target.ledger, write.now)
-            await write.append(_record(ledger, write.sequence, actor), 1)
+            await write.append(_record(ledger, write.sequence, actor), 1, Event.DISCARDED)
         return await write.answer(200, render(ledger))
 
 

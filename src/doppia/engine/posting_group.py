@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from doppia.accounting.errors import LedgerError, OutcomeUnknown, Overloaded, Unavailable
-from doppia.engine.transactions import Command, Outcome, Revise, post
+from doppia.engine.transactions import REWRITES, Command, Outcome, post
 from doppia.engine.writing import Answer, Clock
 from doppia.store.database import Database
 
@@ -93,7 +93,7 @@ def _take(lane: deque[Waiting]) -> list[Waiting]:
         waiting = lane.popleft()
         command = waiting[0]
         size_bytes += command.size_bytes
-        if isinstance(command, Revise):
+        if isinstance(command, REWRITES):
             if command.target.sequence in revised:
                 held_back.append(waiting)
                 continue

@@ -4,28 +4,22 @@ A refused command leaves no trace and does not touch its neighbours.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
 
-from doppia.accounting.accounts import Account
-from doppia.accounting.errors import (
-    ExternalIdTaken,
-    IdempotencyKeyReused,
-    LedgerDiscarded,
-    LedgerError,
-    ObjectNotFound,
-)
+from doppia.accounting.errors import BatchRefused, IdempotencyKeyReused, LedgerDiscarded, LedgerError, ObjectNotFound
 from doppia.accounting.ids import Id, format_id
-from doppia.accounting.transactions import Change, Draft, Entry, Transaction, create, reversal, revise
+from doppia.accounting.transaction_life import create, expire, is_due, partial_post, reversal, revise
+from doppia.accounting.transactions import Change, Draft, Transaction
+from doppia.engine.books import Books, Needs, accept, read
 from doppia.engine.writing import Answer, Clock, Key
-from doppia.proof.records import EntryRecord, TransactionWritten, canonical_bytes, microseconds, moment
 from doppia.store import ledgers, posting, transactions
-from doppia.store.database import Connection, Database
+from doppia.store.database import Database
 from doppia.store.ledgers import ConsumedKey
 from doppia.store.posting import Group
 
 Outcome: TypeAlias = Answer | Exception
+Render: TypeAlias = Callable[[Transaction], bytes]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -34,77 +28,93 @@ class Command:
 
     Attributes:
         ledger: its id, taken apart.
-        actor: the 16 bytes of the id of the API key that asks.
+        actor: the 16 bytes of the id of the API key that asks; None where the service itself does.
         key: the caller's idempotency key.
         status: of the answer when it is accepted.
-        render: makes the answer's body.
         size_bytes: of the request, which bounds how much goes into one group.
-        keep_answer: whether the body holds what the log record does not yield, such as balances.
     """
 
     ledger: Id
     actor: bytes | None
     key: Key | None
     status: int
-    render: Callable[[Transaction], bytes]
-    keep_answer: bool = False
     size_bytes: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
-class Create(Command):
+class Single(Command):
+    """A change about one transaction.
+
+    Attributes:
+        render: makes the answer's body.
+        keep_answer: whether the body holds what the log record does not yield, such as balances.
+    """
+
+    render: Render
+    keep_answer: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Create(Single):
     """A new transaction."""
 
     draft: Draft
 
 
 @dataclass(slots=True, kw_only=True)
-class Revise(Command):
-    """A change to a transaction; `changes` as `accounting.transactions.revise` takes them."""
+class Revise(Single):
+    """A change to a transaction; `changes` as `transaction_life.revise` takes them."""
 
     target: Id
     changes: dict[str, Any]
 
 
 @dataclass(slots=True, kw_only=True)
-class Reverse(Command):
+class Reverse(Single):
     """The reversal of a transaction; `draft` without legs."""
 
     target: Id
     draft: Draft
 
 
-@dataclass(slots=True)
-class Books:
-    """The part of a locked ledger that a group needs, kept up to date while its commands are decided."""
+@dataclass(slots=True, kw_only=True)
+class PartialPost(Single):
+    """A part of a hold, posted; `draft` as `transaction_life.partial_post` takes it."""
 
-    accounts: dict[int, Account] = field(default_factory=dict)
-    transactions: dict[int, Transaction] = field(default_factory=dict)
-    external_ids: dict[str, tuple[int, str]] = field(default_factory=dict)
-    keys: dict[bytes, ConsumedKey] = field(default_factory=dict)
+    target: Id
+    draft: Draft
 
-    def note(self, change: Change) -> None:
-        """Let the commands that follow see an accepted change."""
-        transaction = change.transaction
-        self.accounts |= change.accounts
-        before = self.transactions.get(transaction.sequence)
-        if before is not None and before.external_id is not None and before.status != "archived":
-            self.external_ids.pop(before.external_id, None)
-        if transaction.external_id is not None and transaction.status != "archived":
-            self.external_ids[transaction.external_id] = (transaction.sequence, transaction.id)
-        if transaction.version > 0:
-            # Nobody knows the id of one that is created only now; it can be found once it is recorded.
-            self.transactions[transaction.sequence] = transaction
-        if transaction.reverses is not None and transaction.reverses[0] in self.transactions:
-            reversed_ = self.transactions[transaction.reverses[0]]
-            by = None if transaction.status == "archived" else (transaction.sequence, transaction.id)
-            self.transactions[reversed_.sequence] = replace(reversed_, reversed_by=by)
+
+@dataclass(slots=True, kw_only=True)
+class Expire(Single):
+    """The end of a hold that is due; one that is not is left as it is."""
+
+    target: Id
+
+
+@dataclass(slots=True, kw_only=True)
+class Batch(Command):
+    """Several new transactions, one after the other.
+
+    Attributes:
+        items: drafts, and the refusals of those that were none.
+        is_atomic: whether one refusal refuses all.
+        render: makes the answer's body from what became of each.
+    """
+
+    items: Sequence[Draft | LedgerError]
+    is_atomic: bool
+    render: Callable[[Sequence[Transaction | LedgerError]], bytes]
+
+
+REWRITES: Final = (Revise, PartialPost, Expire)
+"""Commands of which one group holds at most one for the same transaction."""
 
 
 async def post(database: Database, clock: Clock, commands: Sequence[Command]) -> list[Outcome]:
     """Post commands on one ledger in order, and return the answer or the refusal of each.
 
-    At most one of them may revise the same transaction.
+    At most one of them may rewrite the same transaction.
 
     Raises:
         Unavailable, OutcomeUnknown: for all of them.
@@ -115,138 +125,159 @@ async def post(database: Database, clock: Clock, commands: Sequence[Command]) ->
         head = await ledgers.lock_head(connection, ledger.ledger)
         if head is None:
             return [ObjectNotFound(object="ledger", id=str(ledger)) for _ in commands]
-        books = await _read(connection, ledger.ledger, commands)
+        books = await read(connection, ledger.ledger, _needs(commands))
         group = Group(ledger.ledger, max(clock(), head.recorded_at), head.sequence)
         decided: list[Outcome | ConsumedKey] = []
         for command in commands:
+            undone = (
+                (books.copy(), group.copy()) if isinstance(command, Batch) and command.is_atomic else (books, group)
+            )
             try:
                 repeated = _consumed(command, books)
                 if repeated is None and head.discarded_at is not None:
                     raise LedgerDiscarded(ledger_id=str(ledger))
                 decided.append(repeated or _accept(command, books, group))
             except LedgerError as refusal:
+                books, group = undone
                 decided.append(refusal)
         if group.records:
             await posting.record(connection, group)
     return await _with_replays(database, commands, decided)
 
 
-async def _read(connection: Connection, ledger: int, commands: Sequence[Command]) -> Books:
-    books = Books()
-    digests = {command.key.digest for command in commands if command.key is not None}
-    if digests:
-        books.keys = await ledgers.consumed_keys(connection, digests)
-    targets = {command.target.sequence for command in commands if isinstance(command, Revise | Reverse)}
-    if targets:
-        books.transactions = await transactions.get(connection, ledger, targets)
-    accounts = {entry.account.sequence for found in books.transactions.values() for entry in found.entries}
-    external_ids = set()
+def _needs(commands: Sequence[Command]) -> Needs:
+    needs = Needs()
     for command in commands:
-        legs: Sequence[Any] = ()
+        if command.key is not None:
+            needs.keys.add(command.key.digest)
+        drafts: Sequence[Draft | LedgerError] = ()
         match command:
-            case Create(draft=draft) | Reverse(draft=draft):
-                legs, external_id = draft.legs, draft.external_id
-            case Revise(changes=changes):
-                legs, external_id = changes.get("legs") or (), changes.get("external_id")
-        accounts.update(leg.account for leg in legs)
-        if external_id is not None:
-            external_ids.add(external_id)
-    if accounts:
-        books.accounts = await posting.accounts(connection, ledger, accounts)
-    if external_ids:
-        books.external_ids = await posting.taken_external_ids(connection, ledger, external_ids)
-    return books
+            case Create(draft=draft):
+                drafts = (draft,)
+            case Batch(items=items):
+                drafts = items
+            case Reverse(draft=draft, target=target) | PartialPost(draft=draft, target=target):
+                drafts = (draft,)
+                needs.transactions.add(target.sequence)
+            case Revise(changes=changes, target=target):
+                needs.transactions.add(target.sequence)
+                locks = changes.get("category_locks") or ()
+                external_id = changes.get("external_id")
+                drafts = (Draft(changes.get("legs") or (), external_id=external_id, category_locks=locks),)
+            case Expire(target=target):
+                needs.transactions.add(target.sequence)
+        for asked in drafts:
+            if isinstance(asked, Draft):
+                needs.accounts.update(leg.account for leg in asked.legs)
+                needs.categories.update(lock.category for lock in asked.category_locks)
+                if asked.external_id is not None:
+                    needs.external_ids.add(asked.external_id)
+    return needs
 
 
 def _accept(command: Command, books: Books, group: Group) -> Answer:
-    sequence = group.sequence + 1
-    change = _decide(command, books, sequence, group.recorded_at)
-    transaction = change.transaction
-    record = _record(change, sequence, group.recorded_at, command.actor)
-    body = command.render(transaction)
-    group.sequence = sequence
-    group.records.append((sequence, transaction.sequence, canonical_bytes(record)))
-    group.changes.append((sequence, change))
-    group.accounts |= change.accounts
-    books.note(change)
+    match command:
+        case Batch():
+            body = command.render(_accept_batch(command, books, group))
+            return _answer(command, books, group, body, keep=True)
+        case Single():
+            changes = _decide(command, books, group)
+            if not changes:
+                return Answer(command.status, b"")
+            body = command.render(changes[-1].transaction)
+            accept(changes, books, group, command.actor)
+            yields = changes[-1].wrote_entries and not command.keep_answer
+            # The command's last change is its answer, and monitors that it crossed follow it in the log.
+            return _answer(command, books, group, body, keep=not yields)
+    raise AssertionError(command)
+
+
+def _answer(command: Command, books: Books, group: Group, body: bytes, *, keep: bool) -> Answer:
     if command.key is not None:
-        yields = change.wrote_entries and not command.keep_answer
-        group.keys.append(ConsumedKey(*command.key, sequence, command.status, None if yields else body))
+        sequence = group.changes[-1][0] if group.changes else None
+        group.keys.append(ConsumedKey(*command.key, sequence, command.status, body if keep else None))
         books.keys[command.key.digest] = group.keys[-1]._replace(answer=body)
     return Answer(command.status, body)
 
 
-def _decide(command: Command, books: Books, sequence: int, now: datetime) -> Change:
+def _accept_batch(batch: Batch, books: Books, group: Group) -> list[Transaction | LedgerError]:
+    """Accept the transactions of a batch. Where an atomic one is refused, books and group are to be thrown away.
+
+    Raises:
+        BatchRefused: it is atomic, and one is refused.
+    """
+    told: list[Transaction | LedgerError] = []
+    for index, item in enumerate(batch.items):
+        try:
+            if isinstance(item, LedgerError):
+                raise item
+            books.check_external_id(item.external_id, item.status)
+            change = _create(batch, item, books, group)
+            accept([change], books, group, batch.actor)
+            told.append(change.transaction)
+        except LedgerError as refusal:
+            if batch.is_atomic:
+                raise refused_in_batch(index, refusal) from None
+            told.append(refusal)
+    return told
+
+
+def refused_in_batch(index: int, refusal: LedgerError) -> BatchRefused:
+    """Return the refusal of an atomic batch whose transaction at this place is refused."""
+    where = f"ledger_transactions[{index}]"
+    return BatchRefused(
+        parameter=where if refusal.parameter is None else f"{where}.{refusal.parameter}",
+        index=index,
+        refusal={"code": refusal.code, "message": str(refusal), **refusal.details()},
+    )
+
+
+def _create(
+    command: Command, draft: Draft, books: Books, group: Group, *, reverses: Transaction | None = None
+) -> Change:
+    return create(
+        draft,
+        books.accounts,
+        id_=_next_id(command, group),
+        sequence=group.sequence + 1,
+        recorded_at=group.recorded_at,
+        chart=books.chart,
+        reverses=reverses,
+    )
+
+
+def _next_id(command: Command, group: Group, *, after: int = 0) -> str:
+    """Return the id of what the next record creates, or the one that many after it."""
+    return format_id(int(group.recorded_at.timestamp()), command.ledger.ledger, group.sequence + 1 + after)
+
+
+def _decide(command: Single, books: Books, group: Group) -> Sequence[Change]:
+    sequence, now = group.sequence + 1, group.recorded_at
     match command:
         case Create(draft=draft):
-            _check_external_id(draft.external_id, draft.status, books)
-            id_ = format_id(int(now.timestamp()), command.ledger.ledger, sequence)
-            return create(draft, books.accounts, id_=id_, sequence=sequence, recorded_at=now)
+            books.check_external_id(draft.external_id, draft.status)
+            return [_create(command, draft, books, group)]
         case Reverse(draft=draft, target=target):
-            reversed_ = _find(books, target)
+            reversed_ = books.find(target)
             draft = reversal(reversed_, draft)
-            _check_external_id(draft.external_id, draft.status, books)
-            id_ = format_id(int(now.timestamp()), command.ledger.ledger, sequence)
-            return create(draft, books.accounts, id_=id_, sequence=sequence, recorded_at=now, reverses=reversed_)
+            books.check_external_id(draft.external_id, draft.status)
+            return [_create(command, draft, books, group, reverses=reversed_)]
+        case PartialPost(draft=draft, target=target):
+            hold = books.find(target)
+            id_ = _next_id(command, group, after=1)
+            place: dict[str, Any] = {"sequence": sequence, "recorded_at": now, "chart": books.chart}
+            return partial_post(hold, draft, books.accounts, id_=id_, **place)
+        case Expire(target=target):
+            hold = books.find(target)
+            return [expire(hold, books.accounts, recorded_at=now)] if is_due(hold, now) else []
         case Revise(changes=changes, target=target):
-            transaction = _find(books, target)
-            change = revise(transaction, changes, books.accounts, sequence=sequence, recorded_at=now)
+            transaction = books.find(target)
+            change = revise(transaction, changes, books.accounts, sequence=sequence, recorded_at=now, chart=books.chart)
             if "external_id" in changes:
                 revised = change.transaction
-                _check_external_id(revised.external_id, revised.status, books, holder=revised.sequence)
-            return change
+                books.check_external_id(revised.external_id, revised.status, holder=revised.sequence)
+            return [change]
     raise AssertionError(command)
-
-
-def _find(books: Books, target: Id) -> Transaction:
-    transaction = books.transactions.get(target.sequence)
-    if transaction is None or transaction.id != str(target):
-        raise ObjectNotFound(object="ledger_transaction", id=str(target))
-    return transaction
-
-
-def _check_external_id(external_id: str | None, status: str, books: Books, holder: int | None = None) -> None:
-    if external_id is None or status == "archived":
-        return
-    taken = books.external_ids.get(external_id)
-    if taken is not None and taken[0] != holder:
-        raise ExternalIdTaken(external_id=external_id, taken_by=taken[1])
-
-
-def _record(change: Change, sequence: int, now: datetime, actor: bytes | None) -> TransactionWritten:
-    transaction = change.transaction
-    entries = None
-    if change.wrote_entries:
-        entries = [
-            EntryRecord(
-                entry.account.sequence,
-                int(entry.direction == "credit"),
-                str(entry.amount),
-                None if entry.status == "archived" else entry.account.lock_version,
-                None if entry.effective_at == transaction.effective_at else microseconds(entry.effective_at),
-                dict(entry.metadata) or None,
-            )
-            for entry in transaction.entries
-        ]
-    return TransactionWritten(
-        sequence=sequence,
-        recorded_at=microseconds(now),
-        actor=actor,
-        transaction=transaction.sequence,
-        version=transaction.version,
-        status=transaction.status,
-        effective_at=microseconds(transaction.effective_at),
-        posted_at=None if transaction.posted_at is None else microseconds(transaction.posted_at),
-        description=transaction.description,
-        external_id=transaction.external_id,
-        ledgerable_type=transaction.ledgerable_type,
-        ledgerable_id=transaction.ledgerable_id,
-        archived_reason=transaction.archived_reason,
-        partially_posts=None,
-        reverses=None if transaction.reverses is None else transaction.reverses[0],
-        metadata=dict(transaction.metadata),
-        entries=entries,
-    )
 
 
 def _consumed(command: Command, books: Books) -> ConsumedKey | None:
@@ -277,7 +308,7 @@ async def _with_replays(
     if sequences:
         try:
             async with database.connection() as connection:
-                recorded = await _as_recorded(connection, commands[0].ledger.ledger, sorted(sequences))
+                recorded = await transactions.as_recorded(connection, commands[0].ledger.ledger, sorted(sequences))
         except Exception as failure:  # noqa: BLE001 - told to those who repeat, and to nobody else
             recorded = failure
     return [
@@ -292,42 +323,8 @@ def _replay(command: Command, consumed: ConsumedKey, recorded: dict[int, Transac
     if isinstance(recorded, Exception):
         return recorded
     try:
+        assert isinstance(command, Single), "a batch keeps its answer"
         assert consumed.sequence is not None, "a key without an answer names the record that yields it"
         return Answer(consumed.status, command.render(recorded[consumed.sequence]))
     except Exception as failure:  # noqa: BLE001 - as above
         return failure
-
-
-async def _as_recorded(connection: Connection, ledger: int, sequences: Sequence[int]) -> dict[int, Transaction]:
-    """Return the transactions as they were when these log records wrote their entries, by sequence of the record."""
-    records = await transactions.records(connection, ledger, sequences)
-    now = await transactions.get(connection, ledger, {record.transaction for record in records})
-    written = await transactions.written_entries(connection, [(ledger, sequence) for sequence in sequences])
-    return {
-        record.sequence: _at_version(now[record.transaction], record, written[ledger, record.sequence])
-        for record in records
-    }
-
-
-def _at_version(now: Transaction, record: TransactionWritten, written: Sequence[Entry]) -> Transaction:
-    assert record.entries is not None, "a record without entries keeps its answer"
-    recorded_at = moment(record.recorded_at)
-    return replace(
-        now,
-        version=record.version,
-        status=record.status,  # type: ignore[arg-type] # the record's status is one of the three
-        entries=tuple(
-            entry._replace(metadata=told.metadata or {}, updated_at=recorded_at, discarded_at=None)
-            for entry, told in zip(written, record.entries, strict=True)
-        ),
-        description=record.description,
-        external_id=record.external_id,
-        effective_at=moment(record.effective_at),
-        posted_at=None if record.posted_at is None else moment(record.posted_at),
-        updated_at=recorded_at,
-        metadata=record.metadata,
-        ledgerable_type=record.ledgerable_type,
-        ledgerable_id=record.ledgerable_id,
-        archived_reason=record.archived_reason,
-        reversed_by=None,
-    )

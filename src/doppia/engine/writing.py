@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from doppia.accounting.errors import IdempotencyKeyReused, LedgerDiscarded, ObjectNotFound
+from doppia.accounting.events import Event
 from doppia.accounting.ids import Id
 from doppia.proof.records import AnyRecord
 from doppia.store import ledgers
@@ -46,9 +47,10 @@ class Writing:
     key: Key | None
     replay: Answer | None
 
-    async def append(self, record: AnyRecord, object_sequence: int) -> None:
+    async def append(self, record: AnyRecord, object_sequence: int, event: Event) -> None:
         """Append a record, made with this `sequence` and `now`, to the ledger's log."""
-        await ledgers.append(self.connection, self.ledger, object_sequence, self.now, record)
+        await ledgers.append(self.connection, self.ledger, object_sequence, self.now, record, event)
+        self.sequence += 1
 
     async def answer(self, status: int, body: bytes) -> Answer:
         """Consume the idempotency key, if the caller sent one, by this answer."""

@@ -49,6 +49,13 @@ LEDGER_KIND: Final = 1
 ACCOUNT_KIND: Final = 2
 TRANSACTION_KIND: Final = 3
 ENTRY_KIND: Final = 4
+CATEGORY_KIND: Final = 5
+ACCOUNT_CATEGORIES_KIND: Final = 6
+CATEGORY_PARENTS_KIND: Final = 7
+MONITOR_KIND: Final = 8
+STATEMENT_KIND: Final = 9
+SETTLEMENT_KIND: Final = 10
+SETTLED_ENTRIES_KIND: Final = 11
 
 
 class LedgerWritten(Record, tag=LEDGER_KIND, array_like=True, frozen=True, kw_only=True):
@@ -95,7 +102,8 @@ class EntryRecord(msgspec.Struct, array_like=True, frozen=True):
 class TransactionWritten(Record, tag=TRANSACTION_KIND, array_like=True, frozen=True, kw_only=True):
     """A transaction was created (`transaction` is the record's own sequence) or changed: all its fields as of then.
 
-    `entries` is None where the change kept those in force, or ended them without new ones (an archive).
+    `entries` is None where the change kept those in force, or ended them without new ones (an archive). `settlement` is
+    that of the settlement whose amount the transaction moves.
     """
 
     transaction: int
@@ -103,6 +111,7 @@ class TransactionWritten(Record, tag=TRANSACTION_KIND, array_like=True, frozen=T
     status: str
     effective_at: int
     posted_at: int | None
+    expires_at: int | None
     description: str | None
     external_id: str | None
     ledgerable_type: str | None
@@ -110,6 +119,7 @@ class TransactionWritten(Record, tag=TRANSACTION_KIND, array_like=True, frozen=T
     archived_reason: str | None
     reverses: int | None
     partially_posts: int | None
+    settlement: int | None
     metadata: dict[str, str]
     entries: list[EntryRecord] | None
 
@@ -122,7 +132,118 @@ class EntryAnnotated(Record, tag=ENTRY_KIND, array_like=True, frozen=True, kw_on
     metadata: dict[str, str]
 
 
-AnyRecord = LedgerWritten | AccountWritten | TransactionWritten | EntryAnnotated
+class CategoryWritten(Record, tag=CATEGORY_KIND, array_like=True, frozen=True, kw_only=True):
+    """A category was created (`category` is the record's own sequence), changed, or discarded, which ends its edges."""
+
+    category: int
+    name: str
+    description: str | None
+    currency: str
+    currency_exponent: int
+    normal_balance: str
+    external_id: str | None
+    metadata: dict[str, str]
+    discarded: bool
+
+
+class AccountCategories(Record, tag=ACCOUNT_CATEGORIES_KIND, array_like=True, frozen=True, kw_only=True):
+    """An account is directly in these categories from now on, in ascending order.
+
+    `category` is the one that it came to or left; None where it was opened in them.
+    """
+
+    account: int
+    category: int | None
+    categories: list[int]
+
+
+class CategoryParents(Record, tag=CATEGORY_PARENTS_KIND, array_like=True, frozen=True, kw_only=True):
+    """A category is directly in these categories from now on, in ascending order."""
+
+    category: int
+    parents: list[int]
+
+
+class MonitorWritten(Record, tag=MONITOR_KIND, array_like=True, frozen=True, kw_only=True):
+    """A balance monitor was created (`monitor` is the record's own sequence), changed, crossed or discarded.
+
+    `lock_version` is that of the account with which `triggered` is so; `value` is decimal text.
+    """
+
+    monitor: int
+    account: int
+    field: str
+    operator: str
+    value: str
+    triggered: bool
+    lock_version: int
+    description: str | None
+    metadata: dict[str, str]
+    discarded: bool
+
+
+class StatementWritten(Record, tag=STATEMENT_KIND, array_like=True, frozen=True, kw_only=True):
+    """A statement was made of an account as of `lock_version`.
+
+    The sums are decimal texts: posted credits, posted debits, pending credits, pending debits.
+    """
+
+    account: int
+    lock_version: int
+    effective_at_lower_bound: int
+    effective_at_upper_bound: int
+    starting_sums: list[str]
+    ending_sums: list[str]
+    description: str | None
+    metadata: dict[str, str]
+
+
+class SettlementWritten(Record, tag=SETTLEMENT_KIND, array_like=True, frozen=True, kw_only=True):
+    """A settlement was created (`settlement` is the record's own sequence) or changed: all its fields as of then.
+
+    From the record that says `archiving` or `archived` on, no entry belongs to it. `direction` is 0 for debit and 1 for
+    credit; `amount` is decimal text.
+    """
+
+    settlement: int
+    settled_account: int
+    contra_account: int
+    status: str
+    becomes: str | None
+    lock_version: int | None
+    effective_at_upper_bound: int | None
+    allow_either_direction: bool
+    skip_transaction: bool
+    transaction: int | None
+    amount: str | None
+    direction: int | None
+    description: str | None
+    metadata: dict[str, str]
+
+
+class SettledEntries(Record, tag=SETTLED_ENTRIES_KIND, array_like=True, frozen=True, kw_only=True):
+    """Entries came to a settlement, or left it while it was a draft; each is the sequence of the record that wrote it,
+    times 1024, plus its ordinal, in ascending order.
+    """
+
+    settlement: int
+    added: list[int]
+    removed: list[int]
+
+
+AnyRecord = (
+    LedgerWritten
+    | AccountWritten
+    | TransactionWritten
+    | EntryAnnotated
+    | CategoryWritten
+    | AccountCategories
+    | CategoryParents
+    | MonitorWritten
+    | StatementWritten
+    | SettlementWritten
+    | SettledEntries
+)
 
 _encoder: Final = msgspec.msgpack.Encoder(order="sorted")
 _decoder: Final = msgspec.msgpack.Decoder(AnyRecord)

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+from doppia.accounting.events import Event
 from doppia.accounting.ids import format_id
 from doppia.proof.records import AnyRecord, canonical_bytes, kind_of
 from doppia.store.database import Connection, load_filters, load_queries
@@ -107,12 +108,12 @@ _LOCK_HEAD: Final = load_queries("posting")["lock_head"]
 
 
 async def append(
-    connection: Connection, ledger: int, object_sequence: int, recorded_at: datetime, record: AnyRecord
+    connection: Connection, ledger: int, object_sequence: int, recorded_at: datetime, record: AnyRecord, event: Event
 ) -> None:
     """Append one record to the log of a ledger whose head is locked."""
     payload = canonical_bytes(record)
     await connection.execute(
-        _SQL["append"], ledger, record.sequence, object_sequence, recorded_at, kind_of(record), payload
+        _SQL["append"], ledger, record.sequence, object_sequence, recorded_at, kind_of(record), int(event), payload
     )
 
 
@@ -158,12 +159,22 @@ async def purge(connection: Connection, ledger: int, purged_at: datetime) -> Non
 
 
 _PURGED_TABLES: Final = (
+    "settled_entries",
+    "settled_accounts",
+    "settlements",
+    "account_statements",
+    "balance_monitors",
+    "effective_sums",
     "entry_metadata",
     "discards",
     "entries",
     "transactions",
     "balances",
     "accounts",
+    "category_edges",
+    "category_set_members",
+    "category_sets",
+    "categories",
     "idempotency_keys",
     "log",
     "ledger_heads",

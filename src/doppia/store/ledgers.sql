@@ -45,11 +45,12 @@ returning ledger_id;
 insert into ledger_heads (ledger_id, sequence, recorded_at) values ($1, 1, $2);
 
 -- name: append
--- Appends record $2 about object $3 to the log of ledger $1 at time $4; its head is locked.
+-- Appends record $2 about object $3 to the log of ledger $1 at time $4, of kind $5 and event $6; its head is locked.
 with head as (
     update ledger_heads set sequence = $2, recorded_at = $4 where ledger_id = $1 and sequence < $2
 )
-insert into log (ledger_id, sequence, object_sequence, recorded_at, kind, payload) values ($1, $2, $3, $4, $5, $6);
+insert into log (ledger_id, sequence, object_sequence, recorded_at, kind, event, payload)
+values ($1, $2, $3, $4, $5, $6, $7);
 
 -- name: update
 update ledgers set name = $2, description = $3, metadata = $4, updated_at = $5 where ledger_id = $1;
@@ -89,6 +90,18 @@ select set_config('doppia.purged_ledger', $1::text, true), set_config('statement
 insert into purged_ledgers (ledger_id, organization_id, purged_at)
 select ledger_id, organization_id, $2 from ledgers where ledger_id = $1;
 
+-- name: purge_settled_entries
+delete from settled_entries where ledger_id = $1;
+-- name: purge_settled_accounts
+delete from settled_accounts where ledger_id = $1;
+-- name: purge_settlements
+delete from settlements where ledger_id = $1;
+-- name: purge_account_statements
+delete from account_statements where ledger_id = $1;
+-- name: purge_balance_monitors
+delete from balance_monitors where ledger_id = $1;
+-- name: purge_effective_sums
+delete from effective_sums where ledger_id = $1;
 -- name: purge_entry_metadata
 delete from entry_metadata where ledger_id = $1;
 -- name: purge_discards
@@ -101,6 +114,14 @@ delete from transactions where ledger_id = $1;
 delete from balances where ledger_id = $1;
 -- name: purge_accounts
 delete from accounts where ledger_id = $1;
+-- name: purge_category_edges
+delete from category_edges where ledger_id = $1;
+-- name: purge_category_set_members
+delete from category_set_members where ledger_id = $1;
+-- name: purge_category_sets
+delete from category_sets where ledger_id = $1;
+-- name: purge_categories
+delete from categories where ledger_id = $1;
 -- name: purge_idempotency_keys
 delete from idempotency_keys where ledger_id = $1;
 -- name: purge_log

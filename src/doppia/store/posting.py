@@ -3,16 +3,19 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from doppia.accounting.accounts import Account
 from doppia.accounting.balances import Sums
+from doppia.accounting.events import Event
 from doppia.accounting.ids import ORDINAL_BITS, format_id
 from doppia.accounting.money import Currency
+from doppia.accounting.monitors import Monitor
 from doppia.accounting.transactions import Change, Transaction
-from doppia.proof.records import TRANSACTION_KIND
+from doppia.proof.records import AnyRecord, canonical_bytes, kind_of
+from doppia.store import monitors
 from doppia.store.database import Connection, load_queries
 from doppia.store.ledgers import ConsumedKey
 
@@ -21,24 +24,57 @@ _SQL: Final = load_queries("posting")
 _encode_json: Final = msgspec.json.Encoder().encode
 
 
+class LogRow(NamedTuple):
+    """A record of the log, the sequence of the object it is about, and the event it is."""
+
+    sequence: int
+    object_sequence: int
+    kind: int
+    event: int
+    payload: bytes
+
+
 @dataclass(slots=True)
 class Group:
     """What a group accepted, in order.
 
     Attributes:
-        records: per log record its sequence, the sequence of the object it is about, and its canonical bytes.
+        records: to be appended to the log.
         changes: each with the sequence of its record.
         accounts: all that change, as they stand at the end.
+        monitors: those that were triggered or resolved, as they stand at the end, by sequence.
         keys: those consumed.
     """
 
     ledger: int
     recorded_at: datetime
     sequence: int
-    records: list[tuple[int, int, bytes]] = field(default_factory=list)
+    records: list[LogRow] = field(default_factory=list)
     changes: list[tuple[int, Change]] = field(default_factory=list)
     accounts: dict[int, Account] = field(default_factory=dict)
+    monitors: dict[int, Monitor] = field(default_factory=dict)
     keys: list[ConsumedKey] = field(default_factory=list)
+
+    def copy(self) -> "Group":
+        """Return a group that goes its own way from here on."""
+        return Group(
+            self.ledger,
+            self.recorded_at,
+            self.sequence,
+            list(self.records),
+            list(self.changes),
+            dict(self.accounts),
+            dict(self.monitors),
+            list(self.keys),
+        )
+
+    def append(self, record: AnyRecord, object_sequence: int, event: Event) -> None:
+        """Append a record, made with the sequence that follows `sequence`."""
+        self.sequence += 1
+        assert record.sequence == self.sequence, "records follow each other without gaps"
+        self.records.append(
+            LogRow(self.sequence, object_sequence, kind_of(record), int(event), canonical_bytes(record))
+        )
 
 
 async def accounts(connection: Connection, ledger: int, sequences: Iterable[int]) -> dict[int, Account]:
@@ -53,6 +89,8 @@ async def accounts(connection: Connection, ledger: int, sequences: Iterable[int]
             row[5],
             row[6],
             Sums(row[7], row[8], row[9], row[10]),
+            row[11],
+            row[12],
         )
         for row in rows
     }
@@ -78,16 +116,16 @@ async def record(connection: Connection, group: Group) -> None:
         )
         assert done == f"UPDATE {len(changed)}", "what changes is there"
     columns = [
-        *_columns(group.records, 3),
+        *_columns(group.records, 5),
         *_transaction_columns(created),
         *_entry_columns(group.changes),
         *_balance_columns(group.accounts),
         *_discard_columns(group.changes),
         *_columns(group.keys, 5),
-        TRANSACTION_KIND,
-        [transaction.archived_reason for transaction in created],
     ]
     await connection.execute(_SQL["record"], group.ledger, group.sequence, group.recorded_at, *columns)
+    if group.monitors:
+        await monitors.trigger(connection, group.ledger, group.monitors.values(), group.recorded_at)
 
 
 def _columns(rows: Iterable[Sequence[object]], width: int) -> list[list[object]]:
@@ -112,10 +150,14 @@ def _transaction_columns(transactions: Sequence[Transaction]) -> list[list[objec
             transaction.ledgerable_id,
             transaction.reverses and transaction.reverses[0],
             _json(transaction.metadata),
+            transaction.archived_reason,
+            transaction.expires_at,
+            transaction.partially_posts and transaction.partially_posts[0],
+            transaction.settlement and transaction.settlement[0],
         )
         for transaction in transactions
     ]
-    return _columns(rows, 10)
+    return _columns(rows, 14)
 
 
 def _change_columns(transactions: Sequence[Transaction]) -> list[list[object]]:
@@ -133,10 +175,11 @@ def _change_columns(transactions: Sequence[Transaction]) -> list[list[object]]:
             transaction.ledgerable_id,
             transaction.archived_reason,
             _json(transaction.metadata),
+            transaction.expires_at,
         )
         for transaction in transactions
     ]
-    return _columns(rows, 12)
+    return _columns(rows, 13)
 
 
 def _texts(sums: Sums) -> tuple[str, str, str, str]:

@@ -1,14 +1,15 @@
 """Transactions as they are read, with the entries in force."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from doppia.accounting.accounts import Account
 from doppia.accounting.balances import NOTHING, Sums
-from doppia.accounting.ids import ORDINAL_BITS, format_id
+from doppia.accounting.ids import ORDINAL_BITS, Id, format_id
 from doppia.accounting.money import Currency
 from doppia.accounting.transactions import Entry, Transaction
-from doppia.proof.records import TransactionWritten, read_record
+from doppia.proof.records import TransactionWritten, moment, read_record
 from doppia.store.database import Connection, load_filters, load_queries
 from doppia.store.listing import Filter, Order, Place, compose
 
@@ -71,6 +72,9 @@ def _transaction(row: Any, entries: tuple[Entry, ...]) -> Transaction:
         archived_reason=row["archived_reason"],
         reverses=_linked(ledger, row["reverses_sequence"], row["reverses_created_at"]),
         reversed_by=_linked(ledger, row["reversed_by_sequence"], row["reversed_by_created_at"]),
+        expires_at=row["expires_at"],
+        partially_posts=_linked(ledger, row["partially_posts_sequence"], row["partially_posts_created_at"]),
+        settlement=_linked(ledger, row["settlement_sequence"], row["settlement_created_at"]),
     )
 
 
@@ -121,8 +125,49 @@ async def list_page(
     return [(row["ledger_id"], transaction) for row, transaction in zip(rows, found, strict=True)]
 
 
-async def records(connection: Connection, ledger: int, sequences: Sequence[int]) -> list[TransactionWritten]:
-    """Return those records of a ledger's log that wrote transactions, of the given sequences."""
+async def as_recorded(connection: Connection, ledger: int, sequences: Sequence[int]) -> dict[int, Transaction]:
+    """Return the transactions as they were when these log records wrote their entries, by sequence of the record."""
     rows = await connection.fetch(_SQL["records"], ledger, list(sequences))
-    found = [read_record(row["payload"]) for row in rows]
-    return [record for record in found if isinstance(record, TransactionWritten)]
+    records = [record for row in rows if isinstance(record := read_record(row["payload"]), TransactionWritten)]
+    now = await get(connection, ledger, {record.transaction for record in records})
+    written = await written_entries(connection, [(ledger, sequence) for sequence in sequences])
+    return {
+        record.sequence: _at_version(now[record.transaction], record, written[ledger, record.sequence])
+        for record in records
+    }
+
+
+def _at_version(now: Transaction, record: TransactionWritten, written: Sequence[Entry]) -> Transaction:
+    assert record.entries is not None, "a record without entries keeps its answer"
+    recorded_at = moment(record.recorded_at)
+    return replace(
+        now,
+        version=record.version,
+        status=record.status,  # type: ignore[arg-type] # the record's status is one of the three
+        entries=tuple(
+            entry._replace(metadata=told.metadata or {}, updated_at=recorded_at, discarded_at=None)
+            for entry, told in zip(written, record.entries, strict=True)
+        ),
+        description=record.description,
+        external_id=record.external_id,
+        effective_at=moment(record.effective_at),
+        posted_at=None if record.posted_at is None else moment(record.posted_at),
+        expires_at=None if record.expires_at is None else moment(record.expires_at),
+        updated_at=recorded_at,
+        metadata=record.metadata,
+        ledgerable_type=record.ledgerable_type,
+        ledgerable_id=record.ledgerable_id,
+        archived_reason=record.archived_reason,
+        reversed_by=None,
+    )
+
+
+async def by_external_id(connection: Connection, ledgers: Sequence[int], external_id: str) -> list[Id]:
+    """Return, for each of the ledgers that has any, the transaction that an external id means.
+
+    That is the pending or posted one that has it; where none has, the newest archived one. Archived ones are left out
+    where any ledger has another.
+    """
+    rows = await connection.fetch(_SQL["by_external_id"], list(ledgers), external_id)
+    in_force = [row for row in rows if row[3]]
+    return [Id(int(row[2].timestamp()), row[0], row[1], 0) for row in in_force or rows]

@@ -74,13 +74,17 @@ create table log (
     object_sequence bigint not null,
     recorded_at timestamptz not null,
     kind smallint not null,
+    event smallint not null,
     payload bytea not null,
     primary key (ledger_id, sequence)
 );
-comment on column log.kind is 'Of the record, as its payload begins: 1 ledger, 2 account, 3 transaction, 4 entry metadata.';
+comment on column log.kind is 'Of the record, as its payload begins: proof/records.py numbers them.';
+comment on column log.event is 'What it tells those who follow the ledger: accounting/events.py numbers them.';
 comment on column log.object_sequence is 'Of the record that created the object this record is about; 1 is the ledger.';
 comment on column log.payload is 'Canonical bytes of the record: proof/records.py.';
 create index log_changes_idx on log (ledger_id, object_sequence, sequence) where object_sequence <> sequence;
+-- All but the creation of transactions (kind 3, event 1), of which a log is full.
+create index log_events_idx on log (ledger_id, kind, event, sequence) where kind <> 3 or event <> 1;
 
 create table accounts (
     ledger_id bigint not null references ledgers,
@@ -114,6 +118,8 @@ create table balances (
     posted_debits minor_units not null,
     pending_credits minor_units not null,
     pending_debits minor_units not null,
+    category_set bigint,
+    is_monitored boolean not null default false,
     primary key (ledger_id, account_sequence),
     foreign key (ledger_id, account_sequence) references accounts
 ) with (fillfactor = 50);
@@ -127,8 +133,10 @@ create table transactions (
     updated_at timestamptz not null,
     effective_at timestamptz not null,
     posted_at timestamptz,
+    expires_at timestamptz,
     reverses_sequence bigint,
     partially_posts_sequence bigint,
+    settlement_sequence bigint,
     status transaction_status not null,
     version integer not null check (version >= 0),
     description text,
@@ -143,6 +151,10 @@ create table transactions (
     foreign key (ledger_id, partially_posts_sequence) references transactions (ledger_id, transaction_sequence)
 );
 comment on column transactions.entries_sequence is 'Of the log record that wrote the entries in force.';
+comment on column transactions.settlement_sequence is 'Of the settlement whose amount it moves; that settlement alone changes its status.';
+-- Over all ledgers: what is due next is looked for in all of them at once.
+create index transactions_expires_at_idx on transactions (expires_at)
+    where status = 'pending' and expires_at is not null;
 create unique index transactions_external_id_key on transactions (ledger_id, external_id)
     where external_id is not null and status <> 'archived';
 create index transactions_archived_external_id_idx on transactions (ledger_id, external_id)
@@ -179,6 +191,12 @@ comment on column entries.entry is 'Sequence of the log record that wrote it * 1
 comment on column entries.lock_version is 'Of the account with this entry; null for one written as archived, as are the four sums after it.';
 create unique index entries_account_key on entries (ledger_id, account_sequence, lock_version);
 create index entries_pending_idx on entries (ledger_id, account_sequence) where status = 'pending';
+-- Along an account, entries stand in the order of their lock versions, which is that of created_at. Only those that
+-- count at another time, and only those that rewrite an older transaction, need another way to be found.
+create index entries_effective_at_idx on entries (ledger_id, account_sequence, effective_at)
+    where effective_at <> created_at;
+create index entries_revised_idx on entries (ledger_id, account_sequence, transaction_sequence)
+    where entry >> 10 <> transaction_sequence;
 
 create table discards (
     ledger_id bigint not null,
@@ -238,8 +256,8 @@ begin
     insert into organizations (id, name, created_at) values (gen_random_uuid(), '', now());
     insert into ledgers (ledger_id, organization_id, name, created_at, updated_at)
     select n, (select id from organizations), n, now(), now() from generate_series(1, 300) n;
-    insert into log (ledger_id, sequence, object_sequence, recorded_at, kind, payload)
-    select n, n, n - 1, now(), 3, '' from generate_series(1, 300) n;
+    insert into log (ledger_id, sequence, object_sequence, recorded_at, kind, event, payload)
+    select n, n, n - 1, now(), 3, 2, '' from generate_series(1, 300) n;
     insert into accounts (ledger_id, account_sequence, name, currency, currency_exponent, normal_balance, created_at,
                           updated_at)
     select n, n, n, 'USD', 2, 'credit', now(), now() from generate_series(1, 300) n;
@@ -455,9 +473,11 @@ create trigger refuse_change before update or delete on idempotency_keys for eac
 -- I7: posted and archived are final. What stays open to change is how the transaction is found, never what it did.
 create function check_final() returns trigger language plpgsql as $$
 begin
-    if (new.status, new.entries_sequence, new.effective_at, new.posted_at, new.created_at, new.reverses_sequence)
+    if (new.status, new.entries_sequence, new.effective_at, new.posted_at, new.created_at, new.expires_at,
+        new.archived_reason)
        is distinct from
-       (old.status, old.entries_sequence, old.effective_at, old.posted_at, old.created_at, old.reverses_sequence) then
+       (old.status, old.entries_sequence, old.effective_at, old.posted_at, old.created_at, old.expires_at,
+        old.archived_reason) then
         raise exception 'transaction % of ledger % is %, which is final',
             old.transaction_sequence, old.ledger_id, old.status
             using errcode = 'restrict_violation', constraint = 'transactions_final', table = 'transactions';
@@ -493,6 +513,39 @@ create constraint trigger check_revision after update on transactions deferrable
     when (old.status is distinct from new.status or old.entries_sequence <> new.entries_sequence)
     execute function check_revision();
 
+-- I7: what a partial post takes, and what is left of the hold, are together what was held before, account by account and
+-- side by side. The record before it lowered the hold.
+create function check_partial_post() returns trigger language plpgsql as $$
+begin
+    if exists (select from (
+                select e.account_sequence, e.direction, e.amount as amount
+                  from discards d
+                  join entries e on e.ledger_id = d.ledger_id and e.entry = d.entry
+                 where d.ledger_id = new.ledger_id and d.sequence = new.transaction_sequence - 1
+                   and e.transaction_sequence = new.partially_posts_sequence
+                union all
+                select e.account_sequence, e.direction, -e.amount
+                  from entries e
+                 where e.ledger_id = new.ledger_id
+                   and (e.entry >= new.transaction_sequence << 10 and e.entry < (new.transaction_sequence + 1) << 10
+                        or e.entry >= (new.transaction_sequence - 1) << 10
+                           and e.entry < new.transaction_sequence << 10
+                           and e.transaction_sequence = new.partially_posts_sequence)) parts
+                group by account_sequence, direction
+               having sum(amount) <> 0)
+       or not exists (select from entries e
+                where e.ledger_id = new.ledger_id and e.entry >= (new.transaction_sequence - 1) << 10
+                  and e.entry < new.transaction_sequence << 10
+                  and e.transaction_sequence = new.partially_posts_sequence) then
+        raise exception 'transaction % of ledger % posts what transaction % did not hold',
+            new.transaction_sequence, new.ledger_id, new.partially_posts_sequence
+            using errcode = 'check_violation', constraint = 'partial_posts_take_from_hold', table = 'transactions';
+    end if;
+    return null;
+end $$;
+create constraint trigger check_partial_post after insert on transactions deferrable initially deferred for each row
+    when (new.partially_posts_sequence is not null) execute function check_partial_post();
+
 -- What entries mean hangs on their account's unit and side, and every id on the time its object was created.
 create function check_identity() returns trigger language plpgsql as $$
 begin
@@ -508,8 +561,11 @@ create trigger check_identity before update on balances for each row
     when ((new.ledger_id, new.account_sequence) is distinct from (old.ledger_id, old.account_sequence))
     execute function check_identity();
 create trigger check_identity before update on transactions for each row
-    when ((new.ledger_id, new.transaction_sequence, new.created_at)
-          is distinct from (old.ledger_id, old.transaction_sequence, old.created_at))
+    when ((new.ledger_id, new.transaction_sequence, new.created_at, new.reverses_sequence, new.partially_posts_sequence,
+           new.settlement_sequence)
+          is distinct from
+          (old.ledger_id, old.transaction_sequence, old.created_at, old.reverses_sequence, old.partially_posts_sequence,
+           old.settlement_sequence))
     execute function check_identity();
 create trigger check_identity before update on ledgers for each row
     when ((new.ledger_id, new.organization_id, new.created_at)

@@ -1,0 +1,186 @@
+"""Categories: the chart of accounts, and what the accounts of a category sum to.
+
+Accounts and categories may be in several categories, which form a graph without cycles, at most five deep. Accounts
+that are directly in exactly the same categories make up one category set. A category's balances are those of
+all sets that hold it or a category below it, so that an account counts once, however many paths lead to it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from doppia.accounting.accounts import Account
+from doppia.accounting.balances import NOTHING, Direction, Sums, balance
+from doppia.accounting.errors import (
+    CategoryCycle,
+    CategoryLockFailed,
+    CategoryTooDeep,
+    CurrencyMismatch,
+    ObjectNotFound,
+    ParameterInvalid,
+    TooManyCategories,
+)
+from doppia.accounting.money import Currency
+from doppia.accounting.transactions import CategoryLock, holds
+
+LEVELS_MAX: Final = 5
+CATEGORIES_OF_ACCOUNT_MAX: Final = 100
+
+
+class Category(NamedTuple):
+    """A category as the rules see it.
+
+    Attributes:
+        id: as the wire shows it.
+        sequence: position in the ledger's log at which it was created.
+        sets: the category sets whose accounts are in it, directly or through categories below it.
+    """
+
+    id: str
+    sequence: int
+    currency: Currency
+    normal_balance: Direction
+    is_open: bool
+    sets: frozenset[int] = frozenset()
+
+
+class Chart(NamedTuple):
+    """The part of a chart of accounts that a change needs: categories by sequence, and the sums of category sets."""
+
+    categories: Mapping[int, Category]
+    sums: Mapping[int, Sums]
+
+
+NO_CHART: Final = Chart({}, {})
+
+
+def add_up(sums: Iterable[Sums]) -> Sums:
+    """Return the sums of all of them together."""
+    total = NOTHING
+    for part in sums:
+        total = Sums(*(a + b for a, b in zip(total, part, strict=True)))
+    return total
+
+
+def sums_after(sums: Mapping[int, Sums], before: Mapping[int, Account], after: Iterable[Account]) -> dict[int, Sums]:
+    """Return the sums of category sets, once accounts stand as in `after` rather than as in `before`."""
+    changed = dict(sums)
+    for account in after:
+        if account.category_set is not None and account.category_set in changed:
+            was = before[account.sequence].sums
+            gained = (new - old for new, old in zip(account.sums, was, strict=True))
+            total = changed[account.category_set]
+            changed[account.category_set] = Sums(*(a + b for a, b in zip(total, gained, strict=True)))
+    return changed
+
+
+def check_category_locks(
+    locks: Sequence[CategoryLock],
+    chart: Chart,
+    written: Sequence[Account],
+    before: Mapping[int, Account],
+    after: Mapping[int, Account],
+) -> None:
+    """Test the category locks of a transaction on the balances after it.
+
+    Args:
+        locks: in order.
+        chart: with every category that a lock names, and the sums before the transaction.
+        written: the accounts of its entries.
+        before: all its accounts as they stand before it, by sequence.
+        after: those that it changes, as they stand afterwards.
+
+    Raises, the first that holds, in this order:
+        ObjectNotFound: there is no such category.
+        ParameterInvalid: the category holds no account that the transaction writes, so the lock would guard nothing.
+        CategoryLockFailed.
+    """
+    for position, lock in enumerate(locks):
+        where = f"ledger_account_category_balance_locks[{position}]"
+        category = chart.categories.get(lock.category)
+        if category is None or category.id != lock.category_id or not category.is_open:
+            raise ObjectNotFound(
+                object="ledger_account_category",
+                id=lock.category_id,
+                parameter=f"{where}.ledger_account_category_id",
+            )
+        if not any(account.category_set in category.sets for account in written):
+            raise ParameterInvalid(
+                parameter=f"{where}.ledger_account_category_id", reason="holds no account that the transaction writes"
+            )
+        sums = sums_after({key: chart.sums[key] for key in category.sets}, before, after.values())
+        total = add_up(sums.values())
+        for guard in lock.guards:
+            amount = balance(guard.balance, total, category.normal_balance).amount
+            if not holds(amount, guard.comparison, guard.bound):
+                raise CategoryLockFailed(
+                    parameter=f"{where}.{guard.balance}_balance_amount",
+                    ledger_account_category_id=category.id,
+                    balance=guard.balance,
+                    amount=amount,
+                    comparison=guard.comparison,
+                    bound=guard.bound,
+                )
+
+
+def check_unit(unit: Currency, category: Category) -> None:
+    """Ask that what comes into a category is in its currency.
+
+    Raises:
+        CurrencyMismatch.
+    """
+    if unit != category.currency:
+        raise CurrencyMismatch(
+            currency=unit.code,
+            currency_exponent=unit.exponent,
+            currency_expected=category.currency.code,
+            currency_exponent_expected=category.currency.exponent,
+        )
+
+
+def check_categories_of_account(count: int) -> None:
+    """Ask that an account is not directly in too many categories.
+
+    Raises:
+        TooManyCategories.
+    """
+    if count > CATEGORIES_OF_ACCOUNT_MAX:
+        raise TooManyCategories(count_max=CATEGORIES_OF_ACCOUNT_MAX)
+
+
+def check_nesting(parent: int, child: int, children: Mapping[int, Iterable[int]]) -> None:
+    """Ask that a category may come directly below another.
+
+    Args:
+        parent: sequence of the one.
+        child: sequence of the other.
+        children: of each category that has any, the sequences of those directly below it.
+
+    Raises, the first that holds, in this order:
+        CategoryCycle: `parent` is `child`, or below it.
+        CategoryTooDeep: more than five levels would stand on one path.
+    """
+    if parent in below(child, children):
+        raise CategoryCycle
+    parents: dict[int, list[int]] = {}
+    for upper, lowers in children.items():
+        for lower in lowers:
+            parents.setdefault(lower, []).append(upper)
+    levels = _height(parent, parents) + _height(child, children)
+    if levels > LEVELS_MAX:
+        raise CategoryTooDeep(levels=levels, levels_max=LEVELS_MAX)
+
+
+def below(category: int, children: Mapping[int, Iterable[int]]) -> set[int]:
+    """Return a category with all that are below it, at any depth."""
+    reached, waiting = {category}, [category]
+    while waiting:
+        for child in children.get(waiting.pop(), ()):
+            if child not in reached:
+                reached.add(child)
+                waiting.append(child)
+    return reached
+
+
+def _height(category: int, next_: Mapping[int, Iterable[int]]) -> int:
+    """Return how many levels the longest path from a category has, itself included."""
+    return 1 + max((_height(other, next_) for other in next_.get(category, ())), default=0)

@@ -1,0 +1,139 @@
+"""Batches: many new transactions of one ledger in one request, answered when all of them are durable."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from doppia.accounting.errors import (
+    LedgerError,
+    MixedLedgers,
+    ParameterInvalid,
+    TooManyTransactions,
+)
+from doppia.accounting.ids import Id
+from doppia.accounting.transactions import Draft, Transaction
+from doppia.api.drafts import TransactionCreate, read_create
+from doppia.api.errors import ErrorDetail, error_detail
+from doppia.api.pagination import BOOLEAN, parse_list
+from doppia.api.request import BodyDecoder, Reply, Request, encode, reply
+from doppia.api.transactions import TransactionObject, to_object
+from doppia.engine.transactions import Batch, refused_in_batch
+
+TRANSACTIONS_MAX: Final = 10_000
+NDJSON: Final = "application/x-ndjson"
+PARAMETERS: Final = {"atomic": BOOLEAN}
+
+
+class BatchCreate(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """Transactions of one ledger, in order. Of an atomic batch all are accepted, or none."""
+
+    ledger_transactions: Annotated[
+        list[TransactionCreate], Meta(extra_json_schema={"minItems": 1, "maxItems": TRANSACTIONS_MAX})
+    ]
+    atomic: bool = False
+
+
+class _RawBatch(Struct, forbid_unknown_fields=True):
+    """A batch whose transactions are read one by one, so that one that can't be read refuses itself alone."""
+
+    ledger_transactions: list[msgspec.Raw]
+    atomic: bool = False
+
+
+class BatchResult(Struct):
+    """What became of one transaction of a batch: itself, or why it was refused."""
+
+    status: Literal["accepted", "refused"]
+    ledger_transaction: TransactionObject | None
+    errors: ErrorDetail | None
+
+
+class BatchObject(Struct):
+    """What became of a batch, in the order of its transactions."""
+
+    results: list[BatchResult]
+
+
+_BATCH: Final = BodyDecoder(_RawBatch)
+_ITEM: Final = BodyDecoder(TransactionCreate)
+
+
+async def create(request: Request) -> Reply:
+    """Create up to 10,000 transactions of one ledger, each accepted or refused by itself, or all of them or none."""
+    query = parse_list(request.query, "batch", PARAMETERS, paged=False)
+    raw, is_atomic = _read(request, atomic=query.values.get("atomic"))
+    if not raw:
+        raise ParameterInvalid(parameter="ledger_transactions", reason="must hold at least one transaction")
+    if len(raw) > TRANSACTIONS_MAX:
+        raise TooManyTransactions(count=len(raw), count_max=TRANSACTIONS_MAX)
+    items, shows, ledger = await _items(request, raw, is_atomic=is_atomic)
+    if ledger is None:
+        # None of them names a ledger: nothing to post, only refusals to tell.
+        return Reply(200, encode(BatchObject([_result(item, None, "", ()) for item in items])))
+    ledger_id = request.service.ledger_id(ledger.ledger)
+
+    def render(told: Sequence[Transaction | LedgerError]) -> bytes:
+        results = [_result(one, ledger, ledger_id, show) for one, show in zip(told, shows, strict=True)]
+        return encode(BatchObject(results))
+
+    command = Batch(
+        ledger=ledger,
+        actor=request.principal.key_id.bytes,
+        key=request.key([is_atomic, hashlib.sha256(request.body).hexdigest()]),
+        size_bytes=len(request.body),
+        status=200,
+        render=render,
+        items=items,
+        is_atomic=is_atomic,
+    )
+    return reply(await request.service.groups.submit(command))
+
+
+def _read(request: Request, *, atomic: bool | None) -> tuple[Sequence[bytes], bool]:
+    """Return the JSON of each transaction, and whether the batch is atomic."""
+    if request.content_type.partition(";")[0].strip().lower() == NDJSON:
+        return [line for line in request.body.splitlines() if line.strip()], bool(atomic)
+    body = request.decode(_BATCH)
+    if atomic is not None:
+        raise ParameterInvalid(parameter="atomic", reason="stands in the body of a batch in JSON, not in its query")
+    return [bytes(raw) for raw in body.ledger_transactions], body.atomic
+
+
+async def _items(
+    request: Request, raw: Sequence[bytes], *, is_atomic: bool
+) -> tuple[list[Draft | LedgerError], list[Sequence[bool]], Id | None]:
+    """Return the drafts or refusals, whose balances each shows, and an id of the ledger that the first one names.
+
+    Raises:
+        BatchRefused: the batch is atomic, and one can't be read.
+    """
+    items: list[Draft | LedgerError] = []
+    shows: list[Sequence[bool]] = []
+    ledger: Id | None = None
+    for index, text in enumerate(raw):
+        show: Sequence[bool] = ()
+        try:
+            body = _ITEM.decode(text)
+            draft, account = await read_create(request, body)
+            ledger = ledger or account
+            if account.ledger != ledger.ledger:
+                numbers = sorted({account.ledger, ledger.ledger})
+                raise MixedLedgers(ledger_ids=[request.service.ledger_id(number) for number in numbers])
+            show = [bool(entry.show_resulting_ledger_account_balances) for entry in body.ledger_entries]
+            items.append(draft)
+        except LedgerError as refusal:
+            if is_atomic:
+                raise refused_in_batch(index, refusal) from None
+            items.append(refusal)
+        shows.append(show if any(show) else ())
+    return items, shows, ledger
+
+
+def _result(told: Any, ledger: Id | None, ledger_id: str, shows: Sequence[bool]) -> BatchResult:
+    if isinstance(told, LedgerError):
+        return BatchResult("refused", None, error_detail(told)[1])
+    assert ledger is not None, "what was accepted has a ledger"
+    return BatchResult("accepted", to_object(told, ledger.ledger, ledger_id, shows), None)
