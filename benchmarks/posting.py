@@ -168,7 +168,7 @@ async def copy_rate(url: str, transactions: int = 40_000) -> float:
         part = numbers[first : first + 1000]
         async with connection.transaction():
             for table, rows in (
-                ("log", [(1, n, n, at, 3, random.randbytes(80)) for n in part]),
+                ("log", [(1, n, n, at, 3, 1, random.randbytes(80)) for n in part]),
                 ("transactions", [transaction_row(n, at) for n in part]),
                 ("entries", [row for n in part for row in entry_rows(n, at)]),
                 ("idempotency_keys", [(1, random.randbytes(16), random.randbytes(16), n, 201, None) for n in part]),
@@ -183,7 +183,7 @@ async def copy_rate(url: str, transactions: int = 40_000) -> float:
 def transaction_row(number: int, at: datetime) -> tuple[Any, ...]:
     """Return a row of `transactions`, columns in the table's order."""
     moved = at + timedelta(microseconds=number)
-    return (1, number, number, moved, moved, moved, moved, None, None, "posted", 0, *[None] * 5, "{}")
+    return (1, number, number, moved, moved, moved, moved, *[None] * 4, "posted", 0, *[None] * 5, "{}")
 
 
 def entry_rows(number: int, at: datetime) -> list[tuple[Any, ...]]:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -27,6 +28,7 @@ from doppia.cli import keys
 from doppia.cli.connect import opened
 from doppia.cli.demo import demo
 from doppia.engine import keys as key_engine
+from doppia.engine.expiry import expire_due
 from doppia.engine.posting_group import PostingGroups
 from doppia.settings import Settings, SettingsError
 from doppia.store import organizations
@@ -116,6 +118,7 @@ async def _serve(chosen: Settings) -> None:
     async with _database_url(chosen) as url, opened(url) as database:
         await _begin(database, chosen.data_folder, base_url)
         service = Service(database, PostingGroups(database, _now), _now, Authenticator(database))
+        service.background.start(partial(expire_due, database, _now, service.groups))
         listening = asyncio.create_task(organizations.listen_for_revocations(url, service.authenticator.forget))
         server = uvicorn.Server(
             uvicorn.Config(
@@ -138,6 +141,7 @@ async def _serve(chosen: Settings) -> None:
             listening.cancel()
             with suppress(asyncio.CancelledError):
                 await listening
+            await service.background.stop()
             await service.groups.close()
             _log.info("stopped")
 

@@ -153,16 +153,27 @@ class Database:
                 if not connection.is_closed():
                     await transaction.rollback()
                 raise
-            try:
+            with committing():
                 await transaction.commit()
-            except (
-                OSError,
-                asyncpg.InterfaceError,
-                asyncpg.InternalClientError,
-                asyncpg.PostgresConnectionError,
-                asyncpg.OperatorInterventionError,
-            ) as error:
-                raise OutcomeUnknown from error
+
+
+@contextmanager
+def committing() -> Iterator[None]:
+    """Surround a commit, or one statement that is a database transaction of its own.
+
+    Raises:
+        OutcomeUnknown: the connection was lost meanwhile.
+    """
+    try:
+        yield
+    except (
+        OSError,
+        asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
+        asyncpg.PostgresConnectionError,
+        asyncpg.OperatorInterventionError,
+    ) as error:
+        raise OutcomeUnknown from error
 
 
 def session_settings() -> dict[str, str]:

@@ -17,7 +17,7 @@ from doppia.accounting.transactions import Change, Transaction
 from doppia.proof.records import AnyRecord, canonical_bytes, kind_of
 from doppia.store import monitors
 from doppia.store.database import Connection, load_queries
-from doppia.store.ledgers import ConsumedKey
+from doppia.store.ledgers import ConsumedKey, Head
 
 _SQL: Final = load_queries("posting")
 
@@ -104,8 +104,40 @@ async def taken_external_ids(
     return {row[0]: (row[1], format_id(int(row[2].timestamp()), ledger, row[1])) for row in rows}
 
 
-async def record(connection: Connection, group: Group) -> None:
-    """Record what a group accepted; the ledger's head is locked."""
+async def read_at_once(
+    connection: Connection, ledger: int, sequences: Iterable[int], external_ids: Iterable[str], digests: Iterable[bytes]
+) -> tuple[Head | None, dict[int, Account], dict[str, tuple[int, str]], dict[bytes, ConsumedKey]]:
+    """Return where a log ends, and accounts, external ids and keys as they are at that place, in one snapshot."""
+    head = None
+    found: dict[int, Account] = {}
+    taken: dict[str, tuple[int, str]] = {}
+    keys: dict[bytes, ConsumedKey] = {}
+    rows = await connection.fetch(_SQL["read_at_once"], ledger, list(sequences), list(external_ids), list(digests))
+    for row in rows:
+        kind, sequence, at = row[0], row[1], row[2]
+        if kind == "account":
+            found[sequence] = Account(
+                format_id(int(at.timestamp()), ledger, sequence),
+                sequence,
+                Currency(row[4], row[5]),
+                row[6],
+                row[7],
+                row[8],
+                Sums(row[9], row[10], row[11], row[12]),
+                row[13],
+                row[14],
+            )
+        elif kind == "key":
+            keys[row[15]] = ConsumedKey(row[15], row[16], sequence, row[17], row[18])
+        elif kind == "external_id":
+            taken[row[4]] = (sequence, format_id(int(at.timestamp()), ledger, sequence))
+        else:
+            head = Head(sequence, at, row[3])
+    return head, found, taken, keys
+
+
+async def record(connection: Connection, group: Group) -> bool:
+    """Record what a group accepted, if the ledger's head is still where the group began; else False, and nothing."""
     created = [change.transaction for _, change in group.changes if change.transaction.version == 0]
     changed = {
         change.transaction.sequence: change.transaction for _, change in group.changes if change.transaction.version > 0
@@ -123,9 +155,14 @@ async def record(connection: Connection, group: Group) -> None:
         *_discard_columns(group.changes),
         *_columns(group.keys, 5),
     ]
-    await connection.execute(_SQL["record"], group.ledger, group.sequence, group.recorded_at, *columns)
+    written = await connection.fetchval(
+        _SQL["record"], group.ledger, group.sequence, group.recorded_at, *columns, group.sequence - len(group.records)
+    )
+    if not written:
+        return False
     if group.monitors:
         await monitors.trigger(connection, group.ledger, group.monitors.values(), group.recorded_at)
+    return True
 
 
 def _columns(rows: Iterable[Sequence[object]], width: int) -> list[list[object]]:

@@ -23,6 +23,35 @@ select external_id, transaction_sequence, created_at
   from transactions
  where ledger_id = $1 and external_id = any($2::text[]) and status <> 'archived';
 
+-- name: read_at_once
+-- In one snapshot: where the log of ledger $1 ends, its accounts among the sequences $2, which of the texts $3 are
+-- external ids of pending or posted transactions, and what the idempotency keys $4 were consumed by. Each kind of row
+-- fills its own columns.
+select 'head' as kind, h.sequence, h.recorded_at as at, h.discarded_at, null as text, null::smallint as exponent,
+       null as normal_balance, null::boolean as is_open, null::bigint as lock_version, null::numeric as posted_credits,
+       null::numeric as posted_debits, null::numeric as pending_credits, null::numeric as pending_debits,
+       null::bigint as category_set, null::boolean as is_monitored, null::bytea as digest,
+       null::bytea as request_digest, null::smallint as status, null::bytea as answer
+  from ledger_heads h
+ where h.ledger_id = $1
+union all
+select 'account', a.account_sequence, a.created_at, a.discarded_at, a.currency, a.currency_exponent,
+       a.normal_balance::text, a.discarded_at is null, b.lock_version, b.posted_credits, b.posted_debits,
+       b.pending_credits, b.pending_debits, b.category_set, b.is_monitored, null, null, null, null
+  from accounts a
+  join balances b on b.ledger_id = a.ledger_id and b.account_sequence = a.account_sequence
+ where a.ledger_id = $1 and a.account_sequence = any($2::bigint[])
+union all
+select 'external_id', t.transaction_sequence, t.created_at, null, t.external_id, null, null, null, null, null, null, null,
+       null, null, null, null, null, null, null
+  from transactions t
+ where t.ledger_id = $1 and t.external_id = any($3::text[]) and t.status <> 'archived'
+union all
+select 'key', k.sequence, null, null, null, null, null, null, null, null, null, null, null, null, null, k.digest,
+       k.request_digest, k.status, k.answer
+  from idempotency_keys k
+ where k.digest = any($4::bytea[]);
+
 -- name: record
 -- Records an accepted group in ledger $1 up to sequence $2 at time $3: one statement, so that the triggers see all of it.
 -- Log, an element per record: $4 sequences, $5 object sequences, $6 kinds, $7 events, $8 payloads.
@@ -35,13 +64,15 @@ select external_id, transaction_sequence, created_at
 -- Discards: $43 entry numbers, $44 sequences of the records that end them, $45 accounts, $46 lock versions, $47 to $50
 -- the four sums after each that is a step of its own, else null.
 -- Idempotency keys: $51 digests, $52 digests of requests, $53 sequences of records, $54 statuses, $55 bodies of answers
--- or null.
+-- or null. $56 is the sequence at which the ledger's head was when all this was decided: if it has moved on, nothing is
+-- recorded and the count is 0.
 with head as (
-    update ledger_heads set sequence = $2, recorded_at = $3 where ledger_id = $1
+    update ledger_heads set sequence = $2, recorded_at = $3 where ledger_id = $1 and sequence = $56
+    returning ledger_id
 ), logged as (
     insert into log (ledger_id, sequence, object_sequence, recorded_at, kind, event, payload)
     select $1, r.sequence, r.object_sequence, $3, r.kind, r.event, r.payload
-      from unnest($4::bigint[], $5::bigint[], $6::smallint[], $7::smallint[], $8::bytea[])
+      from head, unnest($4::bigint[], $5::bigint[], $6::smallint[], $7::smallint[], $8::bytea[])
            as r (sequence, object_sequence, kind, event, payload)
 ), created as (
     insert into transactions (
@@ -51,7 +82,7 @@ with head as (
     select $1, t.sequence, t.sequence, $3, $3, t.effective_at, t.posted_at, t.expires_at,
            t.reverses, t.partially_posts, t.settlement, t.status::transaction_status, 0, t.description, t.external_id,
            t.ledgerable_type, t.ledgerable_id, t.archived_reason, t.metadata::jsonb
-      from unnest($9::bigint[], $10::text[], $11::timestamptz[], $12::timestamptz[], $13::text[], $14::text[],
+      from head, unnest($9::bigint[], $10::text[], $11::timestamptz[], $12::timestamptz[], $13::text[], $14::text[],
                   $15::text[], $16::text[], $17::bigint[], $18::text[], $19::text[], $20::timestamptz[], $21::bigint[],
                   $22::bigint[])
            as t (sequence, status, effective_at, posted_at, description, external_id,
@@ -64,37 +95,39 @@ with head as (
     select $1, e.entry, e.transaction_sequence, e.account_sequence, e.lock_version, $3, e.effective_at,
            e.direction::direction, e.status::transaction_status, e.amount::numeric,
            e.posted_credits::numeric, e.posted_debits::numeric, e.pending_credits::numeric, e.pending_debits::numeric
-      from unnest($23::bigint[], $24::bigint[], $25::bigint[], $26::bigint[], $27::timestamptz[], $28::text[],
+      from head, unnest($23::bigint[], $24::bigint[], $25::bigint[], $26::bigint[], $27::timestamptz[], $28::text[],
                   $29::text[], $30::text[], $31::text[], $32::text[], $33::text[], $34::text[])
            as e (entry, transaction_sequence, account_sequence, lock_version, effective_at, direction,
                  status, amount, posted_credits, posted_debits, pending_credits, pending_debits)
 ), annotated as (
     insert into entry_metadata (ledger_id, entry, updated_at, metadata)
     select $1, m.entry, $3, m.metadata::jsonb
-      from unnest($35::bigint[], $36::text[]) as m (entry, metadata)
+      from head, unnest($35::bigint[], $36::text[]) as m (entry, metadata)
 ), discarded as (
     insert into discards (
         ledger_id, entry, sequence, discarded_at, account_sequence, lock_version,
         posted_credits, posted_debits, pending_credits, pending_debits)
     select $1, d.entry, d.sequence, $3, d.account_sequence, d.lock_version,
            d.posted_credits::numeric, d.posted_debits::numeric, d.pending_credits::numeric, d.pending_debits::numeric
-      from unnest($43::bigint[], $44::bigint[], $45::bigint[], $46::bigint[],
+      from head, unnest($43::bigint[], $44::bigint[], $45::bigint[], $46::bigint[],
                   $47::text[], $48::text[], $49::text[], $50::text[])
            as d (entry, sequence, account_sequence, lock_version,
                  posted_credits, posted_debits, pending_credits, pending_debits)
 ), consumed as (
     insert into idempotency_keys (ledger_id, digest, request_digest, sequence, status, answer)
     select $1, k.digest, k.request_digest, k.sequence, k.status, k.answer
-      from unnest($51::bytea[], $52::bytea[], $53::bigint[], $54::smallint[], $55::bytea[])
+      from head, unnest($51::bytea[], $52::bytea[], $53::bigint[], $54::smallint[], $55::bytea[])
            as k (digest, request_digest, sequence, status, answer)
+), moved as (
+    update balances b
+       set lock_version = n.lock_version,
+           posted_credits = n.posted_credits::numeric, posted_debits = n.posted_debits::numeric,
+           pending_credits = n.pending_credits::numeric, pending_debits = n.pending_debits::numeric
+      from head, unnest($37::bigint[], $38::bigint[], $39::text[], $40::text[], $41::text[], $42::text[])
+           as n (account_sequence, lock_version, posted_credits, posted_debits, pending_credits, pending_debits)
+     where b.ledger_id = $1 and b.account_sequence = n.account_sequence
 )
-update balances b
-   set lock_version = n.lock_version,
-       posted_credits = n.posted_credits::numeric, posted_debits = n.posted_debits::numeric,
-       pending_credits = n.pending_credits::numeric, pending_debits = n.pending_debits::numeric
-  from unnest($37::bigint[], $38::bigint[], $39::text[], $40::text[], $41::text[], $42::text[])
-       as n (account_sequence, lock_version, posted_credits, posted_debits, pending_credits, pending_debits)
- where b.ledger_id = $1 and b.account_sequence = n.account_sequence;
+select count(*) from head;
 
 -- name: record_changes
 -- Records what an accepted group changes of older transactions of ledger $1 at time $2; runs before `record`.

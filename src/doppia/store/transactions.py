@@ -1,7 +1,8 @@
 """Transactions as they are read, with the entries in force."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from datetime import datetime
 from typing import Any, Final
 
 from doppia.accounting.accounts import Account
@@ -9,7 +10,8 @@ from doppia.accounting.balances import NOTHING, Sums
 from doppia.accounting.ids import ORDINAL_BITS, Id, format_id
 from doppia.accounting.money import Currency
 from doppia.accounting.transactions import Entry, Transaction
-from doppia.proof.records import TransactionWritten, moment, read_record
+from doppia.proof.records import EntryAnnotated, TransactionWritten, moment, read_record
+from doppia.store.categories import by_accounts
 from doppia.store.database import Connection, load_filters, load_queries
 from doppia.store.listing import Filter, Order, Place, compose
 
@@ -119,46 +121,96 @@ async def list_page(
     limit: int,
 ) -> list[tuple[int, Transaction]]:
     """Return a page of transactions, each with the number of its ledger."""
+    filters = await by_accounts(connection, ledgers, filters)
     query, arguments = compose(_SQL["list"], _FILTERS, filters, ledgers=ledgers, order=order, after=after, limit=limit)
     rows = await connection.fetch(query, *arguments)
     found = await _with_entries(connection, rows)
     return [(row["ledger_id"], transaction) for row, transaction in zip(rows, found, strict=True)]
 
 
-async def as_recorded(connection: Connection, ledger: int, sequences: Sequence[int]) -> dict[int, Transaction]:
-    """Return the transactions as they were when these log records wrote their entries, by sequence of the record."""
-    rows = await connection.fetch(_SQL["records"], ledger, list(sequences))
-    records = [record for row in rows if isinstance(record := read_record(row["payload"]), TransactionWritten)]
-    now = await get(connection, ledger, {record.transaction for record in records})
-    written = await written_entries(connection, [(ledger, sequence) for sequence in sequences])
-    return {
-        record.sequence: _at_version(now[record.transaction], record, written[ledger, record.sequence])
-        for record in records
+async def as_recorded(connection: Connection, records: Iterable[tuple[int, int]]) -> dict[tuple[int, int], Transaction]:
+    """Return the transactions that log records wrote, as they were then, by ledger and sequence of the record.
+
+    Their entries are those that were in force then, and those that an archived one had last, each with the metadata
+    that it had then.
+    """
+    pairs = list(records)
+    if not pairs:
+        return {}
+    rows = await connection.fetch(_SQL["recorded"], [ledger for ledger, _ in pairs], [seq for _, seq in pairs])
+    written = await written_entries(connection, list({(row["ledger_id"], row["entries_sequence"]) for row in rows}))
+    kept = [row for row in rows if row["entries_payload"] is not None]
+    annotations: defaultdict[tuple[int, int], list[EntryAnnotated]] = defaultdict(list)
+    if kept:
+        writers = list({(row["ledger_id"], row["entries_sequence"]) for row in kept})
+        found = await connection.fetch(_SQL["annotations"], *map(list, zip(*writers, strict=True)))
+        for row in found:
+            annotations[row["ledger_id"], row["object_sequence"]].append(read_record(row["payload"]))
+    recorded = {}
+    for row in rows:
+        record = read_record(row["payload"])
+        writer = record if row["entries_payload"] is None else read_record(row["entries_payload"])
+        place = (row["ledger_id"], row["entries_sequence"])
+        entries = _entries_at(record, writer, written[place], annotations.get(place, ()))
+        recorded[row["ledger_id"], row["sequence"]] = _at_version(row, record, entries)
+    return recorded
+
+
+def _entries_at(
+    record: TransactionWritten,
+    writer: TransactionWritten,
+    written: Sequence[Entry],
+    annotations: Iterable[EntryAnnotated],
+) -> tuple[Entry, ...]:
+    """Return a transaction's entries as they were at its version `record`.
+
+    Args:
+        record: the version.
+        writer: the record that wrote the entries.
+        written: the entries, as they are now.
+        annotations: of these entries, in order.
+    """
+    assert writer.entries is not None, "it is known to have written entries"
+    told = {
+        ordinal: (entry.metadata or {}, moment(writer.recorded_at)) for ordinal, entry in enumerate(writer.entries, 1)
     }
+    for annotation in annotations:
+        if annotation.sequence < record.sequence:
+            told[annotation.entry_ordinal] = (annotation.metadata, moment(annotation.recorded_at))
+    entries = []
+    for entry in written:
+        metadata, updated_at = told[entry.ordinal]
+        # Only an archived transaction shows entries that are discarded, and they were so from its end on.
+        discarded_at = entry.discarded_at if record.status == "archived" else None
+        if discarded_at is not None:
+            updated_at = max(updated_at, discarded_at)
+        entries.append(entry._replace(metadata=metadata, updated_at=updated_at, discarded_at=discarded_at))
+    return tuple(entries)
 
 
-def _at_version(now: Transaction, record: TransactionWritten, written: Sequence[Entry]) -> Transaction:
-    assert record.entries is not None, "a record without entries keeps its answer"
-    recorded_at = moment(record.recorded_at)
-    return replace(
-        now,
+def _at_version(row: Any, record: TransactionWritten, entries: tuple[Entry, ...]) -> Transaction:
+    ledger, created_at = row["ledger_id"], row["created_at"]
+    return Transaction(
+        id=format_id(int(created_at.timestamp()), ledger, record.transaction),
+        sequence=record.transaction,
         version=record.version,
         status=record.status,  # type: ignore[arg-type] # the record's status is one of the three
-        entries=tuple(
-            entry._replace(metadata=told.metadata or {}, updated_at=recorded_at, discarded_at=None)
-            for entry, told in zip(written, record.entries, strict=True)
-        ),
+        entries=entries,
         description=record.description,
         external_id=record.external_id,
         effective_at=moment(record.effective_at),
         posted_at=None if record.posted_at is None else moment(record.posted_at),
-        expires_at=None if record.expires_at is None else moment(record.expires_at),
-        updated_at=recorded_at,
+        created_at=created_at,
+        updated_at=moment(record.recorded_at),
         metadata=record.metadata,
         ledgerable_type=record.ledgerable_type,
         ledgerable_id=record.ledgerable_id,
         archived_reason=record.archived_reason,
-        reversed_by=None,
+        reverses=_linked(ledger, record.reverses, row["reverses_created_at"]),
+        reversed_by=_linked(ledger, row["reversed_by_sequence"], row["reversed_by_created_at"]),
+        expires_at=None if record.expires_at is None else moment(record.expires_at),
+        partially_posts=_linked(ledger, record.partially_posts, row["partially_posts_created_at"]),
+        settlement=_linked(ledger, record.settlement, row["settlement_created_at"]),
     )
 
 
@@ -171,3 +223,9 @@ async def by_external_id(connection: Connection, ledgers: Sequence[int], externa
     rows = await connection.fetch(_SQL["by_external_id"], list(ledgers), external_id)
     in_force = [row for row in rows if row[3]]
     return [Id(int(row[2].timestamp()), row[0], row[1], 0) for row in in_force or rows]
+
+
+async def due(connection: Connection, at: datetime, limit: int) -> list[Id]:
+    """Return holds, of whichever ledger, that have passed their `expires_at` and are still pending."""
+    rows = await connection.fetch(_SQL["due"], at, limit)
+    return [Id(int(row[2].timestamp()), row[0], row[1], 0) for row in rows]

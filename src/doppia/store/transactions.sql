@@ -46,6 +46,24 @@ concat(t.ledger_id, '.', t.transaction_sequence, '.', floor(extract(epoch from t
 exists (select from entries e
          where e.ledger_id = t.ledger_id and e.account_sequence = {value}::bigint
            and e.entry >= t.entries_sequence << 10 and e.entry < (t.entries_sequence + 1) << 10)
+-- filter: ledger_account_category_id
+exists (select from entries e
+          join balances k on k.ledger_id = e.ledger_id and k.account_sequence = e.account_sequence
+         where e.ledger_id = t.ledger_id
+           and e.entry >= t.entries_sequence << 10 and e.entry < (t.entries_sequence + 1) << 10
+           and k.category_set = any(array(select sets_of_category(g.ledger_id, {value}::bigint))))
+-- filter: few_accounts
+-- The same by the accounts themselves; see store/categories.py. Entries may be no longer in force, so they are asked for.
+t.transaction_sequence = any(array(
+    select i.transaction_sequence
+      from unnest({value}::bigint[]) as k (account_sequence)
+     cross join lateral (
+           select n.transaction_sequence from entries n
+            where n.ledger_id = g.ledger_id and n.account_sequence = k.account_sequence
+           offset 0) i))
+and exists (select from entries e
+             where e.ledger_id = t.ledger_id and e.account_sequence = any({value}::bigint[])
+               and e.entry >= t.entries_sequence << 10 and e.entry < (t.entries_sequence + 1) << 10)
 -- filter: external_id
 -- Said twice, for each of the two indexes holds one half.
 t.external_id = {value}::text and t.status <> 'archived' or t.external_id = {value}::text and t.status = 'archived'
@@ -57,6 +75,14 @@ t.ledgerable_id = {value}::text
 t.reverses_sequence = {value}::bigint and t.reverses_sequence is not null
 -- filter: partially_posts
 t.partially_posts_sequence = {value}::bigint and t.partially_posts_sequence is not null
+-- filter: ledger_account_settlement_id
+-- Those with an entry in it.
+t.transaction_sequence = any(array(
+    select e.transaction_sequence
+      from settlements s
+      join settled_entries x on x.ledger_id = s.ledger_id and x.settlement_sequence = s.settlement_sequence
+      join entries e on e.ledger_id = x.ledger_id and e.entry = x.entry
+     where s.ledger_id = g.ledger_id and s.settlement_sequence = {value}::bigint and s.status <> 'archiving'))
 -- filter: status
 t.status = any({value}::text[]::transaction_status[])
 -- filter: amount
@@ -88,9 +114,47 @@ select e.ledger_id, e.entry, e.created_at, e.effective_at, e.direction::text, e.
   left join discards d on d.ledger_id = e.ledger_id and d.entry = e.entry
  order by e.ledger_id, e.entry;
 
--- name: records
--- The log records $2 of ledger $1.
-select payload from log where ledger_id = $1 and sequence = any($2::bigint[]);
+-- name: recorded
+-- What the records $2 of the ledgers $1 (pairs) say of the transactions they wrote, and what they do not say: which
+-- record had written the entries that were in force then, with its payload where that is another; the reversal that was
+-- in force then; and when the transaction and those it names were created.
+select l.ledger_id, l.sequence, l.payload, w.sequence as entries_sequence, k.payload as entries_payload, t.created_at,
+       o.created_at as reverses_created_at, h.created_at as partially_posts_created_at,
+       s.created_at as settlement_created_at,
+       r.transaction_sequence as reversed_by_sequence, r.created_at as reversed_by_created_at
+  from unnest($1::bigint[], $2::bigint[]) as p (ledger_id, sequence)
+  join log l on l.ledger_id = p.ledger_id and l.sequence = p.sequence and l.kind = 3
+  join transactions t on t.ledger_id = l.ledger_id and t.transaction_sequence = l.object_sequence
+ cross join lateral (
+       -- Mostly they still are in force. Else the newest record until then that wrote any is looked for.
+       select case when t.entries_sequence <= l.sequence then t.entries_sequence else coalesce((
+              select c.sequence
+                from log c
+               where c.ledger_id = l.ledger_id and c.object_sequence = t.transaction_sequence
+                 and c.object_sequence <> c.sequence and c.kind = 3 and c.sequence <= l.sequence
+                 and exists (select from entries e where e.ledger_id = c.ledger_id and e.entry = (c.sequence << 10) + 1)
+               order by c.sequence desc
+               limit 1), t.transaction_sequence) end as sequence) w
+  left join log k on k.ledger_id = l.ledger_id and k.sequence = w.sequence and k.sequence <> l.sequence
+  left join transactions o on o.ledger_id = t.ledger_id and o.transaction_sequence = t.reverses_sequence
+  left join transactions h on h.ledger_id = t.ledger_id and h.transaction_sequence = t.partially_posts_sequence
+  left join settlements s on s.ledger_id = t.ledger_id and s.settlement_sequence = t.settlement_sequence
+  left join transactions r on r.ledger_id = t.ledger_id and r.reverses_sequence = t.transaction_sequence
+       and r.transaction_sequence < l.sequence
+       and (r.status <> 'archived'
+            -- It was archived (event 5) only later.
+            or exists (select from log a
+                        where a.ledger_id = r.ledger_id and a.object_sequence = r.transaction_sequence
+                          and a.object_sequence <> a.sequence and a.sequence > l.sequence
+                          and a.kind = 3 and a.event = 5));
+
+-- name: annotations
+-- What was said later (kind 4) of entries that the records $2 of the ledgers $1 (pairs) wrote, in order.
+select l.ledger_id, l.object_sequence, l.payload
+  from unnest($1::bigint[], $2::bigint[]) as w (ledger_id, sequence)
+  join log l on l.ledger_id = w.ledger_id and l.object_sequence = w.sequence and l.object_sequence <> l.sequence
+       and l.kind = 4
+ order by l.ledger_id, l.sequence;
 
 -- name: by_external_id
 -- In each of the ledgers $1 the transaction with the external id $2 that is in force, else the newest archived one.
@@ -107,3 +171,12 @@ select g.ledger_id, t.transaction_sequence, t.created_at, t.in_force
                 where a.ledger_id = g.ledger_id and a.external_id = $2 and a.status = 'archived') b
         order by b.in_force desc, b.transaction_sequence desc
         limit 1) t;
+
+-- name: due
+-- At most $2 pending transactions, of ledgers that are not discarded, that had expired at $1; those first that are due longest.
+select t.ledger_id, t.transaction_sequence, t.created_at
+  from transactions t
+  join ledger_heads h on h.ledger_id = t.ledger_id and h.discarded_at is null
+ where t.status = 'pending' and t.expires_at is not null and t.expires_at <= $1
+ order by t.expires_at
+ limit $2;

@@ -1,0 +1,37 @@
+"""Holds that nobody resolved in time: the service archives them once they have passed their `expires_at`."""
+
+import asyncio
+from typing import Final
+
+from doppia.accounting.errors import LedgerError
+from doppia.accounting.ids import Id
+from doppia.engine.posting_group import PostingGroups
+from doppia.engine.transactions import Expire
+from doppia.engine.writing import Clock
+from doppia.store import transactions
+from doppia.store.database import Database
+
+AT_ONCE_MAX: Final = 1000
+
+
+async def expire_due(database: Database, clock: Clock, groups: PostingGroups) -> None:
+    """Archive every hold that is due, in all ledgers, also those that fell due while no service ran.
+
+    What was resolved meanwhile is left as it is.
+
+    Raises:
+        TryAgain: the service can't do it now; what is left is still due.
+    """
+    while True:
+        async with database.connection() as connection:
+            due = await transactions.due(connection, clock(), AT_ONCE_MAX)
+        told = await asyncio.gather(*(groups.submit(_command(hold)) for hold in due), return_exceptions=True)
+        for refusal in told:
+            if isinstance(refusal, BaseException) and not isinstance(refusal, LedgerError):
+                raise refusal
+        if len(due) < AT_ONCE_MAX or any(isinstance(refusal, LedgerError) for refusal in told):
+            return
+
+
+def _command(hold: Id) -> Expire:
+    return Expire(ledger=hold, actor=None, key=None, status=200, render=lambda _: b"", target=hold)
