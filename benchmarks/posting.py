@@ -133,14 +133,21 @@ async def post_once(credentials: dict[str, str], accounts: list[str]) -> None:
         answer.raise_for_status()
 
 
-def load(data: Path, credentials: dict[str, str], accounts: list[str], mode: str, seconds: int) -> dict[str, Any]:
+def load(
+    data: Path,
+    credentials: dict[str, str],
+    accounts: list[str],
+    mode: str,
+    seconds: int,
+    connections: int = CONNECTIONS,
+) -> dict[str, Any]:
     """Run wrk, and return the rate and the latencies it saw."""
     list_ = data / "accounts.txt"
     list_.write_text("\n".join(accounts))
     pair = f"{credentials['organization_id']}:{credentials['api_key']}"
     authorization = "Basic " + base64.b64encode(pair.encode()).decode()
     output = subprocess.run(
-        ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", HERE / "posting.lua", credentials["base_url"], "--",
+        ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", HERE / "posting.lua", credentials["base_url"], "--",
          list_, mode, authorization],
         check=True, capture_output=True, text=True,
     ).stdout  # fmt: skip

@@ -177,7 +177,7 @@ END = "--- end of block ---"
 
 @pytest.mark.parametrize(
     "page",
-    ["docs/start.md", *(f"docs/guides/{name}.md" for name in ("holds", "idempotency", "guards", "custom-units"))],
+    ["docs/start.md", *(f"docs/guides/{page.name}" for page in sorted((ROOT / "docs" / "guides").glob("*.md")))],
 )
 def test_the_commands_of_a_guide_print_what_it_shows(page: str, folder: Path) -> None:
     helpers = "" if page == "docs/start.md" else blocks_of("docs/start.md")[0][1]

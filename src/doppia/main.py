@@ -30,6 +30,7 @@ from doppia.cli.demo import demo
 from doppia.engine import keys as key_engine
 from doppia.engine.expiry import expire_due
 from doppia.engine.posting_group import PostingGroups
+from doppia.engine.settling import work_off
 from doppia.settings import Settings, SettingsError
 from doppia.store import organizations
 from doppia.store.database import Database, DatabaseUrlError
@@ -118,7 +119,7 @@ async def _serve(chosen: Settings) -> None:
     async with _database_url(chosen) as url, opened(url) as database:
         await _begin(database, chosen.data_folder, base_url)
         service = Service(database, PostingGroups(database, _now), _now, Authenticator(database))
-        service.background.start(partial(expire_due, database, _now, service.groups))
+        service.background.start(partial(expire_due, database, _now, service.groups), partial(work_off, database, _now))
         listening = asyncio.create_task(organizations.listen_for_revocations(url, service.authenticator.forget))
         server = uvicorn.Server(
             uvicorn.Config(

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from books import PHP, PTS, account, chart
@@ -13,7 +13,7 @@ from doppia.accounting.accounts import Account
 from doppia.accounting.balances import NOTHING, BalanceName, Sums, balance
 from doppia.accounting.errors import BalanceLockFailed, OneSided, Unbalanced
 from doppia.accounting.money import AMOUNT_MAX, Currency
-from doppia.accounting.transaction_life import create, reversal, revise
+from doppia.accounting.transaction_life import create, expire, reversal, revise
 from doppia.accounting.transactions import Change, Comparison, Draft, Entry, Guard, Leg, Status, decide, holds
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
@@ -154,6 +154,31 @@ def test_archiving_a_pending_transaction_brings_every_sum_back(legs: list[Leg]) 
     assert all_sums(after(archived, after(held))) == all_sums(BOOKS)
     grown = {s: archived.accounts[s].lock_version - BOOKS[s].lock_version for s in archived.accounts}
     assert grown == {sequence: 2 * count for sequence, count in Counter(leg.account for leg in legs).items()}
+
+
+@given(balanced_legs())
+def test_a_hold_that_expires_leaves_the_accounts_as_one_that_is_archived_does(legs: list[Leg]) -> None:
+    later = NOW + timedelta(days=1)
+    held = create(Draft(legs, "pending", expires_at=later), BOOKS, id_="hold", sequence=10, recorded_at=NOW)
+    expired = expire(held.transaction, after(held), recorded_at=later)
+    archived = revise(held.transaction, {"status": "archived"}, after(held), sequence=11, recorded_at=NOW)
+    assert expired.accounts == archived.accounts
+    assert all_sums(after(expired, after(held))) == all_sums(BOOKS)
+
+
+@given(balanced_legs(), written, st.integers(-1, 1))
+def test_a_transaction_that_archives_on_a_lock_failure_is_never_refused_for_one_and_moves_all_or_nothing(
+    legs: list[Leg], status: Status, beyond: int
+) -> None:
+    each = after(created(status, legs))[legs[0].account]
+    amount = balance("available", each.sums, each.normal_balance).amount
+    guarded = [legs[0]._replace(guards=(Guard("available", "gte", amount + beyond),)), *legs[1:]]
+    draft = Draft(guarded, status, archives_on_lock_failure=True)
+    change = create(draft, BOOKS, id_="transaction-10", sequence=10, recorded_at=NOW)
+    if beyond > 0:
+        assert (change.transaction.status, change.accounts) == ("archived", {})
+    else:
+        assert (change.transaction.status, change.accounts) == (status, created(status, legs).accounts)
 
 
 @given(balanced_legs(), balanced_legs(), written)

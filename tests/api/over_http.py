@@ -92,6 +92,12 @@ class Books:
         body = {"name": "account", "ledger_id": ledger["id"], "currency": "PHP", "normal_balance": normal_balance}
         return await self._made("/ledger_accounts", {**body, **fields})
 
+    async def category(self, ledger: Json, *parents: Json, normal_balance: str = "credit", **fields: Any) -> Json:
+        """Create a category, directly in others."""
+        body = {"name": "category", "ledger_id": ledger["id"], "currency": "PHP", "normal_balance": normal_balance}
+        above = {"ledger_account_category_ids": [parent["id"] for parent in parents]}
+        return await self._made("/ledger_account_categories", {**body, **above, **fields})
+
     async def cash_and_wallet(self) -> tuple[Json, Json]:
         """Make a ledger with a debit-normal and a credit-normal account."""
         ledger = await self.ledger()

@@ -187,8 +187,9 @@ async def test_a_wrong_key_and_one_that_may_not_write_are_told_apart(
 
 
 async def test_a_filter_that_is_not_served_is_refused_by_name_and_never_ignored(treasury: AsyncModernTreasury) -> None:
-    with pytest.raises(UnprocessableEntityError, match="ledger_account_category_id is not a parameter"):
-        await treasury.ledger_accounts.list(ledger_account_category_id="00000000-0000-0000-0000-000000000000")
+    # Payouts are what the format had before settlements.
+    with pytest.raises(UnprocessableEntityError, match="ledger_account_payout_id is not a parameter"):
+        await treasury.ledger_entries.list(ledger_account_payout_id="00000000-0000-0000-0000-000000000000")
 
 
 async def test_the_clients_own_idempotency_key_makes_a_resent_write_happen_once(treasury: AsyncModernTreasury) -> None:

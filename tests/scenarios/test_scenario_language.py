@@ -1,13 +1,14 @@
 """The language of the stories: what it reads, what it refuses to read, and that a story that goes wrong is told."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
 from doppia.accounting.money import Currency
 from doppia.accounting.transactions import Draft, Guard, Leg
 from doppia.cli.scenario_runners import ExpectationFailed, PureRunner, play
-from doppia.cli.scenarios import Check, Create, Open, Reverse, Revise, Story, StoryError, parse
+from doppia.cli.scenarios import Check, Create, Lapse, Open, Reverse, Revise, Story, StoryError, Take, parse
 
 BOOKS = """\
 # A title
@@ -89,6 +90,53 @@ release a                                 -> refused transaction_final
     assert len({event.key for event in events if isinstance(event, Revise)}) == 3
 
 
+def test_a_part_is_taken_of_a_hold_and_is_a_transaction_of_its_own() -> None:
+    hold, part, again, rest = read(
+        """
+hold    a  Dr cash 3.00  Cr wallet 3.00                  -> pending
+take    a as b "First"  Dr cash 1.00  Cr wallet 1.00     -> posted
+repeat  b                                                -> replayed
+capture a                                                -> posted
+"""
+    ).events[3:]
+    assert isinstance(hold, Create)
+    assert isinstance(part, Take)
+    assert isinstance(again, Take)
+    assert isinstance(rest, Revise)
+    legs = [Leg(1, "cash", "debit", 100), Leg(2, "wallet", "credit", 100)]
+    assert (part.original, part.handle, part.key) == ("a", "b", "b")
+    assert part.draft == again.draft == Draft(legs, "posted", "First")
+    assert (again.original, again.key, rest.handle) == ("a", "b", "a")
+
+
+def test_a_hold_is_told_how_long_it_lasts_and_lapses() -> None:
+    hold, end = read(
+        """
+hold    a for 30s  Dr cash 3.00  Cr wallet 3.00  -> pending
+lapse   a                                        -> archived
+"""
+    ).events[3:]
+    assert isinstance(hold, Create)
+    assert isinstance(end, Lapse)
+    assert hold.lasts == end.lasts == timedelta(seconds=30)
+    assert hold.draft.expires_at is None
+
+
+def test_what_was_resolved_before_its_time_does_not_lapse() -> None:
+    play_through(
+        """
+hold    a for 30s  Dr cash 3.00  Cr wallet 3.00  -> pending
+capture a                                        -> posted
+lapse   a                                        -> posted
+balance cash posted 3.00
+hold    b for 30s  Dr cash 3.00  Cr wallet 3.00  -> pending
+hold    c for 60s  Dr cash 3.00  Cr wallet 3.00  -> pending
+lapse   b                                        -> archived
+capture c                                        -> posted
+"""
+    )
+
+
 def test_a_repeat_is_the_same_request_unless_it_says_something_else() -> None:
     events = read(
         """
@@ -141,6 +189,11 @@ def test_balances_are_read_in_the_unit_of_the_account() -> None:
         ("post a Dr cash 1.00 (available -> posted", "a quote or bracket from column 21 on is not closed"),
         ("capture a -> posted", "no transaction called a was accepted before it"),
         ("reverse a as b -> posted", "no transaction called a was accepted before it"),
+        ("take a as b Dr cash 1.00 Cr wallet 1.00 -> posted", "no transaction called a was accepted before it"),
+        ("lapse a -> archived", "no transaction called a was accepted before it"),
+        ("hold a for Dr cash 1.00 Cr wallet 1.00 -> pending", "how long a hold lasts is written in seconds"),
+        ("hold a for 0s Dr cash 1.00 Cr wallet 1.00 -> pending", "how long a hold lasts is written in seconds"),
+        ("post a for 1s Dr cash 1.00 Cr wallet 1.00 -> posted", "'for' can't be read here"),
         ("repeat a -> replayed", "nothing before it created a"),
         ("balance cash", "balances are written 'posted AMOUNT'"),
         ("balance cash posted", "balances are written 'posted AMOUNT'"),
@@ -156,7 +209,7 @@ def test_a_line_that_can_not_be_read_is_named_with_the_reason(line: str, sentenc
     assert str(error.value).endswith(".")
 
 
-def test_a_transaction_must_have_been_accepted_to_be_reversed_and_named_once() -> None:
+def test_a_transaction_must_have_been_accepted_to_be_followed_by_another_and_named_once() -> None:
     declared = "post a Dr cash 1.00 Cr wallet 1.00 -> refused balance_lock_failed\n"
     with pytest.raises(StoryError, match="no transaction called a was accepted"):
         read(declared + "reverse a as b -> posted")
@@ -165,6 +218,12 @@ def test_a_transaction_must_have_been_accepted_to_be_reversed_and_named_once() -
     accepted = "post a Dr cash 1.00 Cr wallet 1.00 -> posted\n"
     with pytest.raises(StoryError, match="a reversal is written 'reverse ORIGINAL as NAME'"):
         read(accepted + "reverse a -> posted")
+    with pytest.raises(StoryError, match="a partial post is written 'take ORIGINAL as NAME'"):
+        read(accepted + "take a Dr cash 0.50 Cr wallet 0.50 -> posted")
+    with pytest.raises(StoryError, match="there is another transaction called a"):
+        read(accepted + "take a as a Dr cash 0.50 Cr wallet 0.50 -> posted")
+    with pytest.raises(StoryError, match="what lapses is a hold with 'for 1s' behind its name"):
+        read(accepted + "lapse a -> archived")
 
 
 @pytest.mark.parametrize(

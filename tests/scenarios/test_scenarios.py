@@ -4,11 +4,12 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
 from doppia.accounting.accounts import Account
@@ -17,11 +18,14 @@ from doppia.accounting.errors import LedgerError
 from doppia.accounting.ids import Id, parse_id
 from doppia.accounting.transactions import Draft, Leg, Transaction
 from doppia.cli.scenario_runners import Balances, HttpRunner, Outcome, PureRunner, Runner, play
-from doppia.cli.scenarios import BALANCES, AnyAct, Create, Reverse, Revise, Story, parse
+from doppia.cli.scenarios import BALANCES, AnyAct, Create, Lapse, Reverse, Revise, Story, Take, parse
 from doppia.engine import accounts, keys, ledgers, transactions
+from doppia.engine.background import Background
+from doppia.engine.expiry import expire_due
 from doppia.engine.posting_group import PostingGroups
 from doppia.engine.writing import Key
 from doppia.store import accounts as stored_accounts
+from doppia.store import transactions as stored_transactions
 from doppia.store.database import Database
 
 STORIES = [parse(file.stem, file.read_text(encoding="utf-8")) for file in sorted(Path(__file__).parent.glob("*.txt"))]
@@ -38,6 +42,19 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+class Clock:
+    """A clock that goes on by itself, and can be put forward."""
+
+    def __init__(self) -> None:
+        self._ahead = timedelta(0)
+
+    def __call__(self) -> datetime:
+        return now() + self._ahead
+
+    def forward(self, span: timedelta) -> None:
+        self._ahead += span
+
+
 def own(id_: str) -> Id:
     parsed = parse_id(id_)
     assert parsed is not None, f"{id_} is no id of ours"
@@ -47,9 +64,10 @@ def own(id_: str) -> Id:
 class EngineRunner:
     """A ledger in the database, reached by the engine's functions."""
 
-    def __init__(self, database: Database, groups: PostingGroups, ledger: Id) -> None:
+    def __init__(self, database: Database, groups: PostingGroups, clock: Clock, ledger: Id) -> None:
         self._database = database
         self._groups = groups
+        self._clock = clock
         self._ledger = ledger
         self._accounts: dict[str, Id] = {}
         self._transactions: dict[str, Id] = {}
@@ -58,7 +76,7 @@ class EngineRunner:
     async def open(self, account: Account, description: str | None) -> None:
         answer = await accounts.open_(
             self._database,
-            now,
+            self._clock,
             self._ledger,
             None,
             None,
@@ -71,6 +89,8 @@ class EngineRunner:
         self._accounts[account.id] = own(answer.body.decode())
 
     async def act(self, event: AnyAct) -> Outcome:
+        if isinstance(event, Lapse):
+            return await self._lapse(event)
         try:
             answer = await self._groups.submit(self._command(event))
         except LedgerError as refusal:
@@ -81,6 +101,14 @@ class EngineRunner:
         self._transactions[event.handle] = own(told["id"])
         return Outcome(told["status"])
 
+    async def _lapse(self, event: Lapse) -> Outcome:
+        self._clock.forward(event.lasts)
+        await expire_due(self._database, self._clock, self._groups)
+        async with self._database.connection() as connection:
+            id_ = self._transactions[event.handle]
+            found = await stored_transactions.get(connection, id_.ledger, [id_.sequence])
+        return Outcome(found[id_.sequence].status)
+
     async def balances(self, account: Account) -> Balances:
         async with self._database.connection() as connection:
             id_ = self._accounts[account.id]
@@ -89,15 +117,21 @@ class EngineRunner:
         now_ = fields.account
         return {name: balance(name, now_.sums, now_.normal_balance) for name in BALANCES}
 
-    def _command(self, event: AnyAct) -> transactions.Command:
+    def _command(self, event: Create | Revise | Reverse | Take) -> transactions.Command:
         common: dict[str, Any] = {"ledger": self._ledger, "actor": None, "status": 200, "render": _told}
         match event:
-            case Create(draft=draft):
+            case Create(draft=draft, lasts=lasts):
+                expires_at = None if lasts is None else self._clock() + lasts
                 request = self._draft(draft)
-                return transactions.Create(**common, key=_key(event, request), draft=request)
+                draft = replace(request, expires_at=expires_at)
+                return transactions.Create(**common, key=_key(event, request), draft=draft)
             case Reverse(draft=draft):
                 target = self._transactions[event.original]
                 return transactions.Reverse(**common, key=_key(event, draft), target=target, draft=draft)
+            case Take(draft=draft):
+                target = self._transactions[event.original]
+                request = self._draft(draft)
+                return transactions.PartialPost(**common, key=_key(event, request), target=target, draft=request)
             case Revise():
                 changes = self._changes(event.changes)
                 target = self._transactions[event.handle]
@@ -130,11 +164,12 @@ def test_a_story_goes_as_told_on_the_rules_alone(story: Story) -> None:
 @every_story
 @pytest.mark.anyio
 async def test_a_story_goes_as_told_on_the_engine(story: Story, database: Database) -> None:
-    begun = await keys.begin(database, now)
+    clock = Clock()
+    begun = await keys.begin(database, clock)
     assert begun is not None
     answer = await ledgers.create(
         database,
-        now,
+        clock,
         begun[0].organization,
         None,
         None,
@@ -143,16 +178,22 @@ async def test_a_story_goes_as_told_on_the_engine(story: Story, database: Databa
         description=story.title,
         metadata={},
     )
-    groups = PostingGroups(database, now)
+    groups = PostingGroups(database, clock)
     try:
-        await goes_as_told(story, EngineRunner(database, groups, own(answer.body.decode())))
+        await goes_as_told(story, EngineRunner(database, groups, clock, own(answer.body.decode())))
     finally:
         await groups.close()
 
 
 @every_story
 @pytest.mark.anyio
-async def test_a_story_goes_as_told_over_http(story: Story, client: httpx2.AsyncClient) -> None:
-    runner = HttpRunner(client)
-    await runner.begin(story)
-    await goes_as_told(story, runner)
+async def test_a_story_goes_as_told_over_http(story: Story, running: Any) -> None:
+    background = Background()
+    background.start(partial(expire_due, running.service.database, now, running.service.groups))
+    try:
+        async with running.client() as client:
+            runner = HttpRunner(client)
+            await runner.begin(story)
+            await goes_as_told(story, runner)
+    finally:
+        await background.stop()

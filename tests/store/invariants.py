@@ -11,9 +11,14 @@ from typing import Any
 import asyncpg
 
 from doppia.proof.records import (
+    AccountCategories,
     AccountWritten,
+    CategoryParents,
+    CategoryWritten,
     EntryAnnotated,
     LedgerWritten,
+    MonitorWritten,
+    StatementWritten,
     TransactionWritten,
     canonical_bytes,
     kind_of,
@@ -40,7 +45,7 @@ async def assert_invariants(url: str) -> None:
 
 async def violations(connection: Connection) -> list[str]:
     """Return a line for each row that breaks a rule."""
-    assert len(_RULES) == 15
+    assert len(_RULES) == _SQL.count("-- rule: "), "each rule is found"
     broken = []
     for rule, query in _RULES:
         broken += [f"{rule}: {dict(row)}" for row in await connection.fetch(query)]
@@ -64,7 +69,7 @@ async def _log_faults(connection: Connection) -> list[str]:
         if isinstance(record, EntryAnnotated):
             metadata[ledger, record.entry_sequence << 10 | record.entry_ordinal] = record.metadata
             continue
-        newest[ledger, type(record), about] = record
+        newest[ledger, type(record), record.account if isinstance(record, AccountCategories) else about] = record
         if isinstance(record, TransactionWritten):
             lives[ledger, about].append(record.status)
             for ordinal, entry in enumerate(record.entries or (), 1):
@@ -83,7 +88,12 @@ async def _log_faults(connection: Connection) -> list[str]:
         if any(status not in ("pending", after) for status, after in itertools.pairwise(statuses))
     ]
     tables = await _tables(connection)
-    told = {(ledger, kind.__name__, about): _told(record) for (ledger, kind, about), record in newest.items()}
+    discarded = {key for key, record in newest.items() if isinstance(record, CategoryWritten) and record.discarded}
+    told = {
+        (ledger, kind.__name__, about): fields
+        for (ledger, kind, about), record in newest.items()
+        if (fields := _told(record) if kind is not CategoryParents else _parents(ledger, record, discarded))
+    }
     faults += _differences("object", told, tables)
     faults += _differences("entry", written, await _entries(connection))
     kept = await connection.fetch(_READS["entry_metadata"])
@@ -99,14 +109,24 @@ def _differences(what: str, told: dict[Any, Any], stored: dict[Any, Any]) -> lis
     ]
 
 
+def _parents(ledger: int, record: CategoryParents, discarded: set[tuple[int, type, int]]) -> tuple[int, ...]:
+    """Return what a category is directly in, by its newest record: edges end where either side is discarded."""
+    ended = {category for number, _, category in discarded if number == ledger}
+    return () if record.category in ended else tuple(each for each in record.parents if each not in ended)
+
+
 def _object(record: Any) -> int:
     match record:
         case LedgerWritten():
             return 1
         case (
             AccountWritten(account=about) | TransactionWritten(transaction=about) | EntryAnnotated(entry_sequence=about)
-        ):
+            | CategoryWritten(category=about) | CategoryParents(category=about)
+            | MonitorWritten(monitor=about) | StatementWritten(sequence=about)
+        ):  # fmt: skip
             return int(about)
+        case AccountCategories(account=account, category=category):
+            return int(account if category is None else category)
         case _:
             raise AssertionError(record)
 
@@ -124,6 +144,22 @@ def _told(record: Any) -> tuple[Any, ...]:
                 a.name, a.description, a.currency, a.currency_exponent, a.normal_balance, a.external_id,
                 a.ledgerable_type, a.ledgerable_id, a.metadata, a.discarded,
             )  # fmt: skip
+        case CategoryWritten() as c:
+            return (
+                c.name, c.description, c.currency, c.currency_exponent, c.normal_balance, c.external_id, c.metadata,
+                c.discarded,
+            )  # fmt: skip
+        case AccountCategories(categories=categories):
+            return tuple(categories)
+        case MonitorWritten() as m:
+            return (
+                m.account, m.field, m.operator, m.value, m.triggered, m.description, m.discarded, m.metadata,
+            )  # fmt: skip
+        case StatementWritten() as w:
+            return (
+                w.account, w.lock_version, moment(w.effective_at_lower_bound), moment(w.effective_at_upper_bound),
+                w.starting_sums, w.ending_sums, w.description, moment(w.recorded_at), w.metadata,
+            )  # fmt: skip
         case TransactionWritten() as t:
             return (
                 t.version, t.status, _time(t.effective_at), _time(t.posted_at), t.description, t.external_id,
@@ -140,6 +176,16 @@ async def _tables(connection: Connection) -> dict[tuple[int, str, int], tuple[An
     accounts = await connection.fetch(_READS["accounts"])
     for ledger, account, *fields, metadata, discarded in accounts:
         stored[ledger, "AccountWritten", account] = (*fields, json.loads(metadata), discarded)
+    categories = await connection.fetch(_READS["categories"])
+    for ledger, category, *fields, metadata, discarded in categories:
+        stored[ledger, "CategoryWritten", category] = (*fields, json.loads(metadata), discarded)
+    for ledger, category, parents in await connection.fetch(_READS["category_parents"]):
+        stored[ledger, "CategoryParents", category] = tuple(parents)
+    for ledger, account, holders in await connection.fetch(_READS["account_categories"]):
+        stored[ledger, "AccountCategories", account] = tuple(holders)
+    for read, kind in (("monitors", "MonitorWritten"), ("statements", "StatementWritten")):
+        for ledger, sequence, *fields, metadata in await connection.fetch(_READS[read]):
+            stored[ledger, kind, sequence] = (*fields, json.loads(metadata))
     transactions = await connection.fetch(_READS["transactions"])
     for ledger, transaction, *fields, metadata in transactions:
         stored[ledger, "TransactionWritten", transaction] = (*fields, json.loads(metadata))

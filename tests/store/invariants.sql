@@ -45,6 +45,89 @@ select b.*, s.*
     <> (coalesce(s.lock_version, 0), coalesce(s.posted_credits, 0), coalesce(s.posted_debits, 0),
         coalesce(s.pending_credits, 0), coalesce(s.pending_debits, 0));
 
+-- rule: I2, what a category set keeps is what the balances of its accounts sum to
+select s.*, f.*
+  from category_sets s
+ cross join lateral (
+       select coalesce(sum(b.posted_credits), 0) as folded_pc, coalesce(sum(b.posted_debits), 0) as folded_pd,
+              coalesce(sum(b.pending_credits), 0) as folded_nc, coalesce(sum(b.pending_debits), 0) as folded_nd
+         from balances b
+        where b.ledger_id = s.ledger_id and b.category_set = s.category_set) f
+ where (s.posted_credits, s.posted_debits, s.pending_credits, s.pending_debits)
+    <> (f.folded_pc, f.folded_pd, f.folded_nc, f.folded_nd);
+
+-- rule: I2, a category set is named for each of its categories, and for no other
+select s.ledger_id, s.category_set, s.categories, m.named
+  from category_sets s
+ cross join lateral (
+       select array_agg(category_sequence order by category_sequence) as named
+         from category_set_members m
+        where m.ledger_id = s.ledger_id and m.category_set = s.category_set) m
+ where m.named is distinct from s.categories;
+
+-- rule: I2, the sums of a bucket of time are the fold of its entries, as of each multiple of 512 steps that touched it
+with points as (
+    select ledger_id, account_sequence, (lock_version + 511) / 512 * 512 as folded_at,
+           floor(extract(epoch from at) * 1000000)::bigint as at, entries, steps, pc, pd, nc, nd
+      from (select e.ledger_id, e.account_sequence, e.lock_version, e.effective_at as at, 1 as entries, 0 as steps,
+                   case when e.status = 'posted' and e.direction = 'credit' then e.amount else 0 end as pc,
+                   case when e.status = 'posted' and e.direction = 'debit' then e.amount else 0 end as pd,
+                   case when e.status = 'pending' and e.direction = 'credit' then e.amount else 0 end as nc,
+                   case when e.status = 'pending' and e.direction = 'debit' then e.amount else 0 end as nd
+              from entries e
+             where e.lock_version is not null
+            union all
+            select ledger_id, account_sequence, lock_version, created_at, 0, 1, 0, 0, 0, 0
+              from entries
+             where lock_version is not null
+            union all
+            select d.ledger_id, d.account_sequence, d.lock_version, e.effective_at, 0, 0, 0, 0,
+                   case when e.direction = 'credit' then -e.amount else 0 end,
+                   case when e.direction = 'debit' then -e.amount else 0 end
+              from discards d
+              join entries e using (ledger_id, entry)
+            union all
+            select ledger_id, account_sequence, lock_version, discarded_at, 0, 1, 0, 0, 0, 0
+              from discards
+             where posted_credits is not null) p
+     where exists (select from balances b
+                    where b.ledger_id = p.ledger_id and b.account_sequence = p.account_sequence
+                      and b.lock_version >= (p.lock_version + 511) / 512 * 512)
+), touched as (
+    select ledger_id, account_sequence, width_shift, at >> width_shift as bucket, folded_at, sum(entries) as entries,
+           sum(steps) as steps, sum(pc) as pc, sum(pd) as pd, sum(nc) as nc, sum(nd) as nd
+      from points, generate_series(0, 52, 4) as width_shift
+     group by 1, 2, 3, 4, 5
+), split as (
+    select ledger_id, account_sequence, width_shift, bucket, min(folded_at) as split_at
+      from (select *, sum(entries) over grown as entries_until, sum(steps) over grown as steps_until
+              from touched
+            window grown as (partition by ledger_id, account_sequence, width_shift, bucket order by folded_at)) t
+     where greatest(entries_until, steps_until) > 512 and width_shift > 0
+     group by 1, 2, 3, 4
+), written as (
+    select t.ledger_id, t.account_sequence, t.width_shift, t.bucket,
+           greatest(t.folded_at, p.split_at) as lock_version, sum(t.entries) as entries, sum(t.steps) as steps,
+           sum(t.pc) as pc, sum(t.pd) as pd, sum(t.nc) as nc, sum(t.nd) as nd
+      from touched t
+      left join split p on p.ledger_id = t.ledger_id and p.account_sequence = t.account_sequence
+           and p.width_shift = t.width_shift + 4 and p.bucket = t.bucket >> 4
+     where t.width_shift = 52 or p.bucket is not null
+     group by 1, 2, 3, 4, 5
+), expected as (
+    select w.ledger_id, w.account_sequence, w.width_shift, w.bucket, w.lock_version, s.bucket is not null as is_split,
+           sum(w.entries) over grown as entries, sum(w.steps) over grown as steps, sum(w.pc) over grown as pc,
+           sum(w.pd) over grown as pd, sum(w.nc) over grown as nc, sum(w.nd) over grown as nd
+      from written w
+      left join split s on s.ledger_id = w.ledger_id and s.account_sequence = w.account_sequence
+           and s.width_shift = w.width_shift and s.bucket = w.bucket and s.split_at <= w.lock_version
+    window grown as (partition by w.ledger_id, w.account_sequence, w.width_shift, w.bucket order by w.lock_version))
+select x.*, s.*
+  from expected x
+  full join effective_sums s using (ledger_id, account_sequence, width_shift, bucket, lock_version)
+ where ((s.entries, s.steps, s.is_split, s.posted_credits, s.posted_debits, s.pending_credits, s.pending_debits)
+      = (x.entries, x.steps, x.is_split, x.pc, x.pd, x.nc, x.nd)) is not true;
+
 -- rule: I3, lock versions and running sums of an account go step by step from nothing to its balance
 with steps as (
     select e.ledger_id, e.account_sequence, e.lock_version,
@@ -165,6 +248,64 @@ select r.*
   left join transactions t on t.ledger_id = r.ledger_id and t.transaction_sequence = r.reverses_sequence
  where r.reverses_sequence is not null and t.status is distinct from 'posted';
 
+-- rule: a balance monitor that is not discarded is triggered exactly while its condition holds, and its account watched
+select m.*, b.lock_version, b.is_monitored, v.amount
+  from balance_monitors m
+  join accounts a using (ledger_id, account_sequence)
+  join balances b using (ledger_id, account_sequence)
+ cross join lateral (
+       select b.posted_credits - b.posted_debits as posted,
+              b.posted_credits + b.pending_credits - b.posted_debits - b.pending_debits as pending,
+              b.posted_credits - b.posted_debits
+              + case a.normal_balance when 'debit' then b.pending_credits else -b.pending_debits end as available) c
+ cross join lateral (
+       select case m.field
+              when 'ledger_account_lock_version' then b.lock_version
+              else case a.normal_balance when 'debit' then -1 else 1 end
+                   * case m.field
+                     when 'posted_balance_amount' then c.posted
+                     when 'pending_balance_amount' then c.pending
+                     when 'available_balance_amount' then c.available end
+              end as amount) v
+ where m.discarded_at is null
+   and (b.is_monitored
+        and m.is_triggered = (sign(v.amount - m.value) = any(case m.operator
+                                when 'less_than' then array[-1]
+                                when 'less_than_or_equals' then array[-1, 0]
+                                when 'equals' then array[0]
+                                when 'greater_than_or_equals' then array[0, 1]
+                                when 'greater_than' then array[1] end))) is not true;
+
+-- rule: an account without monitors is not watched
+select b.*
+  from balances b
+ where b.is_monitored
+   and not exists (select from balance_monitors m
+                    where m.ledger_id = b.ledger_id and m.account_sequence = b.account_sequence
+                      and m.discarded_at is null);
+
+-- rule: I11, a statement says what the entries in force at its lock version say, before each of its bounds
+select s.*, f.*
+  from account_statements s
+ cross join lateral (
+       select array[s.starting_posted_credits, s.starting_posted_debits, s.starting_pending_credits,
+                    s.starting_pending_debits] as starting,
+              array[s.ending_posted_credits, s.ending_posted_debits, s.ending_pending_credits,
+                    s.ending_pending_debits] as ending) told
+ cross join unnest(array[s.effective_at_lower_bound, s.effective_at_upper_bound],
+                   array[told.starting::text, told.ending::text]) as p (bound, sums)
+ cross join lateral (
+       select array[coalesce(sum(e.amount) filter (where e.status = 'posted' and e.direction = 'credit'), 0),
+                    coalesce(sum(e.amount) filter (where e.status = 'posted' and e.direction = 'debit'), 0),
+                    coalesce(sum(e.amount) filter (where e.status = 'pending' and e.direction = 'credit'), 0),
+                    coalesce(sum(e.amount) filter (where e.status = 'pending' and e.direction = 'debit'), 0)] as folded
+         from entries e
+         left join discards d using (ledger_id, entry)
+        where e.ledger_id = s.ledger_id and e.account_sequence = s.account_sequence
+          and e.lock_version <= s.lock_version and (d.lock_version > s.lock_version or d.entry is null)
+          and e.effective_at < p.bound) f
+ where f.folded::text <> p.sums;
+
 -- rule: I14, no entry names another ledger's account
 select e.*
   from entries e
@@ -204,3 +345,33 @@ select ledger_id, entry, transaction_sequence, account_sequence, lock_version, c
 -- read: entry_metadata
 select ledger_id, entry, metadata::text
   from entry_metadata;
+
+-- read: categories
+select ledger_id, category_sequence, name, description, currency, currency_exponent, normal_balance::text, external_id,
+       metadata::text, discarded_at is not null
+  from categories;
+
+-- read: category_parents
+select ledger_id, child_sequence, array_agg(parent_sequence order by parent_sequence)
+  from category_edges
+ group by ledger_id, child_sequence;
+
+-- read: account_categories
+select ledger_id, account_sequence, categories
+  from balances
+  join category_sets using (ledger_id, category_set);
+
+-- read: monitors
+select ledger_id, monitor_sequence, account_sequence, field::text, operator::text, value::text, is_triggered, description,
+       discarded_at is not null, metadata::text
+  from balance_monitors;
+
+-- read: statements
+select ledger_id, statement_sequence, account_sequence, lock_version, effective_at_lower_bound,
+       effective_at_upper_bound,
+       array[starting_posted_credits::text, starting_posted_debits::text, starting_pending_credits::text,
+             starting_pending_debits::text],
+       array[ending_posted_credits::text, ending_posted_debits::text, ending_pending_credits::text,
+             ending_pending_debits::text],
+       description, created_at, metadata::text
+  from account_statements;

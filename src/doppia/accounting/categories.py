@@ -44,7 +44,10 @@ class Category(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """The part of a chart of accounts that a change needs: categories by sequence, and the sums of category sets."""
+    """The part of a chart of accounts that a change needs: categories by sequence, and the sums of category sets.
+
+    Sets of a category that none of the change's accounts is in may be told as one.
+    """
 
     categories: Mapping[int, Category]
     sums: Mapping[int, Sums]
@@ -122,14 +125,15 @@ def check_category_locks(
                 )
 
 
-def check_unit(unit: Currency, category: Category) -> None:
-    """Ask that what comes into a category is in its currency.
+def check_unit(unit: Currency, category: Category, parameter: str | None = None) -> None:
+    """Ask that what comes into a category is in its currency; `parameter` is where the request names the category.
 
     Raises:
         CurrencyMismatch.
     """
     if unit != category.currency:
         raise CurrencyMismatch(
+            parameter=parameter,
             currency=unit.code,
             currency_exponent=unit.exponent,
             currency_expected=category.currency.code,
@@ -153,7 +157,8 @@ def check_nesting(parent: int, child: int, children: Mapping[int, Iterable[int]]
     Args:
         parent: sequence of the one.
         child: sequence of the other.
-        children: of each category that has any, the sequences of those directly below it.
+        children: the sequences of those directly below each category that is above the one or below the other, or
+            either itself.
 
     Raises, the first that holds, in this order:
         CategoryCycle: `parent` is `child`, or below it.
@@ -183,4 +188,8 @@ def below(category: int, children: Mapping[int, Iterable[int]]) -> set[int]:
 
 def _height(category: int, next_: Mapping[int, Iterable[int]]) -> int:
     """Return how many levels the longest path from a category has, itself included."""
-    return 1 + max((_height(other, next_) for other in next_.get(category, ())), default=0)
+    levels, reached = 0, {category}
+    while reached:
+        levels += 1
+        reached = {other for each in reached for other in next_.get(each, ())}
+    return levels

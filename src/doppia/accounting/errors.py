@@ -343,7 +343,7 @@ class AmbiguousExternalId(Invalid):
 
     def __str__(self) -> str:
         return (
-            f"external_id {self.external_id!r} is in use in {len(self.ledger_ids)} ledgers; "
+            f"The external_id {self.external_id!r} is in use in {len(self.ledger_ids)} ledgers; "
             "say which with the parameter ledger_id."
         )
 

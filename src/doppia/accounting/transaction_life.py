@@ -324,7 +324,8 @@ def partial_post(
     Raises, the first that holds, in this order:
         NotPartiallyPostable: it is not pending.
         TransactionExpired, TransactionOfSettlement.
-        NotPartiallyPostable: a leg has no entry to take from, an entry no leg, or a leg takes all of its entry or more.
+        NotPartiallyPostable: it is a reversal; an entry has no leg, a leg takes all of its entry or more, or has no
+            entry to take from.
         What `decide` raises.
     """
     if transaction.status != "pending":
@@ -332,6 +333,8 @@ def partial_post(
     _check_unexpired(transaction, recorded_at)
     if transaction.settlement is not None:
         raise TransactionOfSettlement(ledger_account_settlement_id=transaction.settlement[1])
+    if transaction.reverses is not None:
+        raise NotPartiallyPostable(reason="it is a reversal, and moves all that the transaction it reverses moved")
     legs = list(draft.legs)
     rest = []
     for entry, position in _taken(transaction.entries, legs):

@@ -6,6 +6,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from doppia.accounting.errors import ObjectNotFound
 from doppia.accounting.money import currency
+from doppia.api.categories import read_parents
 from doppia.api.pagination import (
     BOOLEAN,
     DIRECTION,
@@ -22,6 +23,7 @@ from doppia.api.pagination import (
 from doppia.api.request import BodyDecoder, Reply, Request, encode, reply
 from doppia.api.wire import (
     BalancesObject,
+    CategoryIds,
     CurrencyCode,
     CurrencyExponent,
     Description,
@@ -57,6 +59,7 @@ class AccountCreate(Struct, forbid_unknown_fields=True, omit_defaults=True):
     external_id: ExternalId | None = None
     ledgerable_type: LedgerableText | None = None
     ledgerable_id: LedgerableText | None = None
+    ledger_account_category_ids: CategoryIds | None = None
     metadata: Metadata | None = None
 
 
@@ -96,6 +99,7 @@ FILTERS: Final = {
     "external_id": TEXT,
     "currency": TEXT,
     "normal_balance": DIRECTION,
+    "ledger_account_category_id": id_kind("ledger_account_category"),
     "discarded": BOOLEAN,
     "created_at": TIME,
     "updated_at": TIME,
@@ -147,6 +151,7 @@ async def create(request: Request) -> Reply:
             ledgerable_type=body.ledgerable_type,
             ledgerable_id=body.ledgerable_id,
             metadata=metadata,
+            parents=read_parents(body.ledger_account_category_ids, ledger),
         )
     )
 
@@ -170,6 +175,8 @@ async def list_(request: Request) -> Reply:
     for name in ("name", "external_id", "currency", "normal_balance", "discarded", "metadata"):
         if name in query.values:
             filters.append(Filter(name, query.values[name]))
+    if (category := query.values.get("ledger_account_category_id")) is not None:
+        filters.append(Filter("ledger_account_category_id", category.sequence))
     ledgers = await service.scope(request.principal, named_ledgers(query))
     async with service.database.connection() as connection:
         rows = await store.list_page(connection, ledgers, filters, query.after, query.per_page + 1)

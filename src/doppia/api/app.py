@@ -3,6 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
+from urllib.parse import unquote
 
 import structlog
 from msgspec import UNSET
@@ -20,7 +21,7 @@ from doppia.accounting.errors import (
 )
 from doppia.api import openapi, operations
 from doppia.api.auth import check_role
-from doppia.api.errors import ErrorBody, ErrorDetail, error_detail, error_headers
+from doppia.api.errors import ErrorBody, error_detail, error_headers, internal_error
 from doppia.api.pagination import parse_list
 from doppia.api.request import BODIES_BYTES_MAX, BODY_BYTES_MAX, Reply, Request, Service, encode
 from doppia.api.routes import PREFIXES, ROUTES, ApiRoute
@@ -42,7 +43,27 @@ def create_app(service: Service) -> ASGIApp:
         for path in dict.fromkeys(route.path for route in ROUTES)
     ]
     routes += [Route(route.path, _Open(service, route.handler)) for route in openapi.OPEN_ROUTES]
-    return Router(routes, redirect_slashes=False, default=_no_route)
+    return _by_segments(Router(routes, redirect_slashes=False, default=_no_route))
+
+
+_UNDECODED: Final = "doppia.undecoded"
+
+
+def _by_segments(router: ASGIApp) -> ASGIApp:
+    """Let a path be matched undecoded where it holds an encoded slash, which is part of a parameter and no border."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raw = scope.get("raw_path") or b""
+        if b"%2F" in raw or b"%2f" in raw:
+            scope = {**scope, "path": raw.decode("latin-1"), _UNDECODED: True}
+        await router(scope, receive, send)
+
+    return app
+
+
+def _path_parameters(scope: Scope) -> dict[str, str]:
+    found: dict[str, str] = scope["path_params"]
+    return {name: unquote(text) for name, text in found.items()} if _UNDECODED in scope else found
 
 
 def _route_for(method: str, routes: Mapping[str, T]) -> T:
@@ -97,7 +118,7 @@ class _ByMethod:
                 self._service,
                 principal,
                 f"{route.method} {route.path}",
-                scope["path_params"],
+                _path_parameters(scope),
                 scope["query_string"],
                 headers.get(b"content-type", b"").decode("latin-1"),
                 None if key is None else key.decode("latin-1"),
@@ -212,16 +233,14 @@ def refused(refusal: LedgerError) -> Reply:
 
 
 def broken() -> Reply:
-    """Return the reply to a request that met a fault of ours; what it was stands in the log."""
-    message = "The service failed to handle this request; its log says why. Whether a write happened, its key tells."
-    detail = ErrorDetail("internal_error", message, None, {"code": "internal_error", "retryable": False})
-    return Reply(500, encode(ErrorBody(detail)))
+    """Return the reply to a request that met a fault of ours."""
+    return Reply(500, encode(ErrorBody(internal_error())))
 
 
 async def send_reply(send: Send, reply: Reply, *, with_body: bool = True) -> None:
     """Send a reply."""
     headers = [(b"content-length", str(len(reply.body)).encode())]
-    if not any(name.lower() == "content-type" for name in reply.headers):
+    if reply.body and not any(name.lower() == "content-type" for name in reply.headers):
         headers.append(_JSON)
     headers += [(name.lower().encode(), value.encode()) for name, value in reply.headers.items()]
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})

@@ -57,7 +57,7 @@ class BatchObject(Struct):
     results: list[BatchResult]
 
 
-_BATCH: Final = BodyDecoder(_RawBatch)
+_BATCH: Final = BodyDecoder(_RawBatch, checks_texts=False)
 _ITEM: Final = BodyDecoder(TransactionCreate)
 
 

@@ -223,7 +223,7 @@ async def read_legs(
     """
     service, organization = request.service, request.principal.organization
     if len(entries) > ENTRIES_MAX:
-        raise TooManyEntries(count=len(entries), count_max=ENTRIES_MAX)
+        raise TooManyEntries(parameter=field, count=len(entries), count_max=ENTRIES_MAX)
     read = [_leg(entry, f"{field}[{position}]") for position, entry in enumerate(entries)]
     legs, ids = [leg for leg, _ in read], [id_ for _, id_ in read]
     owned = {ledger for ledger in {id_.ledger for id_ in ids} if await service.owns(organization, ledger)}
@@ -234,7 +234,7 @@ async def read_legs(
             )
     numbers = {id_.ledger for id_ in ids} | ({expected.ledger} if expected else set())
     if len(numbers) > 1:
-        raise MixedLedgers(ledger_ids=[service.ledger_id(number) for number in sorted(numbers)])
+        raise MixedLedgers(parameter=field, ledger_ids=[service.ledger_id(number) for number in sorted(numbers)])
     return legs, ids[0]
 
 

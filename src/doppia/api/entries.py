@@ -5,7 +5,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from doppia.accounting.errors import ObjectNotFound, ParameterInvalid
-from doppia.accounting.ids import ORDINAL_BITS
+from doppia.accounting.ids import ORDINAL_BITS, Id
 from doppia.api.pagination import (
     AMOUNT,
     BOOLEAN,
@@ -30,8 +30,9 @@ from doppia.api.transactions import EntryObject, entry_object
 from doppia.api.wire import Metadata, check_metadata
 from doppia.engine import entries as engine
 from doppia.store import entries as store
+from doppia.store import statements
 from doppia.store.entries import EntryInTransaction
-from doppia.store.listing import Filter, Place
+from doppia.store.listing import Filter, Order, Place
 
 
 class EntryUpdate(Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -42,11 +43,16 @@ class EntryUpdate(Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 _UPDATE: Final = BodyDecoder(EntryUpdate)
 
+_NUMBER_MAX: Final = 2**63 - 1
+
 GET_FILTERS: Final = {"show_balances": BOOLEAN}
 FILTERS: Final = {
     "id": id_kind("ledger_entry", many=True),
     "ledger_account_id": id_kind("ledger_account"),
+    "ledger_account_category_id": id_kind("ledger_account_category"),
     "ledger_transaction_id": id_kind("ledger_transaction"),
+    "ledger_account_settlement_id": id_kind("ledger_account_settlement"),
+    "ledger_account_statement_id": id_kind("ledger_account_statement"),
     "direction": DIRECTION,
     "status": STATUS,
     "amount": AMOUNT,
@@ -78,7 +84,7 @@ async def get(request: Request) -> Reply:
     return Reply(200, encode(_object(found, shows_balances=query.values.get("show_balances", False))))
 
 
-def _filters(query: ListQuery) -> list[Filter]:
+def _filters(query: ListQuery, order: Order) -> list[Filter]:
     """Return the conditions of an entry list.
 
     Raises:
@@ -94,32 +100,58 @@ def _filters(query: ListQuery) -> list[Filter]:
     for name in ("direction", "status", "metadata"):
         if name in values:
             filters.append(Filter(name, values[name]))
-    for name in ("ledger_account_id", "ledger_transaction_id"):
+    for name in ("ledger_account_id", "ledger_account_category_id", "ledger_transaction_id"):
         if name in values:
             filters.append(Filter(name, values[name].sequence))
+    if "ledger_account_settlement_id" in values:
+        filters.append(_of_settlement(query, order))
     if "as_of_lock_version" in values:
         if "ledger_account_id" not in values:
             raise ParameterInvalid(parameter="as_of_lock_version", reason="needs ledger_account_id beside it")
         filters.append(Filter("as_of_lock_version", values["as_of_lock_version"]))
-    elif not values.get("show_deleted", False):
+    elif "ledger_account_statement_id" not in values and not values.get("show_deleted", False):
         filters.append(Filter("show_deleted", False))
     return filters
 
 
+def _of_settlement(query: ListQuery, order: Order) -> Filter:
+    """Return the condition that an entry is in a settlement.
+
+    A page in the order of creation lies beyond a number, to which the index of the settlement's entries goes at once.
+    """
+    first, last = 0, _NUMBER_MAX
+    if query.after is not None and order.time == "created_at" and "ledger_account_statement_id" not in query.values:
+        first, last = (first, query.after.key) if order.direction == "desc" else (query.after.key, last)
+    settlement: Id = query.values["ledger_account_settlement_id"]
+    return Filter("ledger_account_settlement_id", [settlement.sequence, first, last])
+
+
 async def list_(request: Request) -> Reply:
-    """List entries, the newest first unless order_by says otherwise; discarded ones only with show_deleted=true."""
+    """List entries, the newest first unless order_by says otherwise; discarded ones only with show_deleted=true.
+
+    Those of a statement are the entries that it was made of, be they discarded since.
+    """
     service = request.service
     query = parse_list(request.query, "ledger_entries", FILTERS)
     order = order_of(query, "entry", ORDINAL_BITS)
-    filters = _filters(query)
+    filters = _filters(query, order)
     ledgers = await service.scope(request.principal, named_ledgers(query))
+    statement_id: Id | None = query.values.get("ledger_account_statement_id")
+    page_of = (filters, order, query.after, query.per_page + 1)
+    rows: list[EntryInTransaction] = []
     async with service.database.connection() as connection:
-        rows = await store.list_page(connection, ledgers, filters, order, query.after, query.per_page + 1)
+        if statement_id is None:
+            rows = await store.list_page(connection, ledgers, *page_of)
+        elif statement_id.ledger in ledgers:
+            statement = await statements.get(connection, statement_id.ledger, statement_id.sequence)
+            if statement is not None and statement.id == str(statement_id):
+                rows = await statements.list_entries(connection, statement, *page_of)
 
     def place(row: EntryInTransaction) -> Place:
         entry = row.entry
         time = entry.created_at if order.time == "created_at" else entry.effective_at
-        return Place(time, row.ledger, entry.sequence << ORDINAL_BITS | entry.ordinal)
+        number = entry.sequence << ORDINAL_BITS | entry.ordinal
+        return Place(time, row.ledger, number if statement_id is None else entry.account.lock_version)
 
     page, headers = page_headers(query, rows, place)
     shows = query.values.get("show_balances", False)

@@ -63,6 +63,12 @@ def error_detail(refusal: LedgerError) -> tuple[int, ErrorDetail]:
     return status, ErrorDetail(code, str(refusal), refusal.parameter, details)
 
 
+def internal_error() -> ErrorDetail:
+    """Return what is said of a fault of ours; what it was stands in the log."""
+    message = "The service failed to handle this request; its log says why. Whether a write happened, its key tells."
+    return ErrorDetail("internal_error", message, None, {"code": "internal_error", "retryable": False})
+
+
 def error_headers(status: int) -> dict[str, str]:
     """Return what an error's status owes in headers."""
     if status == 401:  # noqa: PLR2004 - HTTP's own number

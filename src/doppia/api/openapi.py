@@ -12,7 +12,21 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from doppia.accounting.errors import AmountOutOfRange, LedgerError
-from doppia.api import accounts, batches, drafts, entries, ledgers, operations, reference_page
+from doppia.api import (
+    accounts,
+    allocations,
+    batches,
+    bulk,
+    categories,
+    drafts,
+    entries,
+    ledgers,
+    monitors,
+    operations,
+    reference_page,
+    settlements,
+    statements,
+)
 from doppia.api.errors import ErrorBody, refusals, status_and_code
 from doppia.api.pagination import METADATA, PER_PAGE_DEFAULT, PER_PAGE_MAX, Kind
 from doppia.api.request import IDEMPOTENCY_KEY_LENGTH_MAX, Reply, Service, encode
@@ -57,6 +71,13 @@ _EXAMPLES: Final[dict[type, Schema]] = {
         "external_id": "wallet-ana",
     },
     accounts.AccountUpdate: {"metadata": {"tier": "gold"}},
+    categories.CategoryCreate: {
+        "name": "Customer wallets",
+        "ledger_id": "65a1b2c3-0000-8000-8400-000000000400",
+        "currency": "PHP",
+        "normal_balance": "credit",
+    },
+    categories.CategoryUpdate: {"description": "What we owe our customers"},
     drafts.TransactionCreate: _TRANSACTION,
     batches.BatchCreate: {"atomic": True, "ledger_transactions": [_TRANSACTION]},
     drafts.TransactionUpdate: {"status": "posted"},
@@ -68,6 +89,29 @@ _EXAMPLES: Final[dict[type, Schema]] = {
         ],
     },
     entries.EntryUpdate: {"metadata": {"receipt": "A-17"}},
+    settlements.SettlementCreate: {
+        "settled_ledger_account_id": "65a1b2c3-0000-8000-8400-000000000c00",
+        "contra_ledger_account_id": "65a1b2c3-0000-8000-8400-000000000800",
+        "effective_at_upper_bound": "2026-04-01T00:00:00Z",
+    },
+    settlements.SettlementUpdate: {"status": "posted"},
+    settlements.SettlementEntries: {"ledger_entry_ids": ["65a1b2c3-0000-8000-8400-000000001002"]},
+    monitors.MonitorCreate: {
+        "ledger_account_id": "65a1b2c3-0000-8000-8400-000000000800",
+        "alert_condition": {"field": "available_balance_amount", "operator": "less_than", "value": 50_000},
+        "description": "The float runs low",
+    },
+    monitors.MonitorUpdate: {"metadata": {"pager": "treasury"}},
+    statements.StatementCreate: {
+        "ledger_account_id": "65a1b2c3-0000-8000-8400-000000000800",
+        "effective_at_lower_bound": "2026-03-01T00:00:00Z",
+        "effective_at_upper_bound": "2026-04-01T00:00:00Z",
+        "description": "March",
+    },
+    bulk.BulkRequestCreate: {
+        "action_type": "create", "resource_type": "ledger_transaction", "resources": [_TRANSACTION],
+    },
+    allocations.AllocationCreate: {"amount": 10_000, "weights": [50, 30, 20], "rounding": "largest_remainder"},
 }
 
 _NULL_WHERE_TOO_LONG: Final = {(AmountOutOfRange, "amount")}
@@ -107,7 +151,7 @@ def build() -> Schema:
     """Return the document."""
     answers = [route.answer for route in (*ROUTES, *OPEN_ROUTES) if route.answer is not None]
     bodies = [route.body for route in ROUTES if route.body is not None]
-    components = {**_components(bodies), **_answer_components([*answers, ErrorBody])}
+    components = {**_components(bodies), **_answer_components([*answers, bulk.BulkErrorObject, ErrorBody])}
     components["ErrorDetail"]["properties"]["refusal"] = _ref("schemas", "Refusal")
     components["Refusal"] = _refusal()
     paths: dict[str, Schema] = {}
@@ -209,10 +253,12 @@ def _operation(route: ApiRoute, components: Mapping[str, Schema]) -> Schema:
             "required": bool(components[route.body.__name__]["required"]),
             "content": {"application/json": {"schema": schema, "example": _EXAMPLES[route.body]}},
         }
-    answer = _schema_of(route.answer)
-    if route.is_list:
-        answer = {"type": "array", "items": answer, "maxItems": PER_PAGE_MAX}
-    success: Schema = {"description": "Success", "content": {"application/json": {"schema": answer}}}
+    success: Schema = {"description": "Success, without a body"}
+    if route.answer is not None:
+        answer = _schema_of(route.answer)
+        if route.is_list:
+            answer = {"type": "array", "items": answer, "maxItems": PER_PAGE_MAX}
+        success = {"description": "Success", "content": {"application/json": {"schema": answer}}}
     if route.is_list:
         success["headers"] = {name: _ref("headers", name) for name in ("X-Per-Page", "X-After-Cursor")}
     errors = {str(status): _ref("responses", f"Error{status}") for status in _error_statuses(route)}

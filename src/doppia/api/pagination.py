@@ -75,7 +75,7 @@ def _integer(text: str, parameter: str) -> int:
 def _version(text: str, parameter: str) -> int:
     number = _integer(text, parameter)
     if not 0 <= number <= LOCK_VERSION_MAX:
-        raise ParameterInvalid(parameter=parameter, reason="must be a lock version, a whole number from 0")
+        raise ParameterInvalid(parameter=parameter, reason="must be a version, a whole number from 0")
     return number
 
 

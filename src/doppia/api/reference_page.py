@@ -23,7 +23,7 @@ HEADERS: Final = {
 }
 
 _POWER_SHOWN_MIN: Final = 9
-_METHODS: Final = ("post", "get", "patch", "delete")
+_METHODS: Final = ("post", "get", "patch", "put", "delete")
 _SERVICE: Final = "Service"
 """The group that stands last: routes about the service itself."""
 
@@ -271,6 +271,8 @@ def _answers(document: Schema, responses: Mapping[str, Schema]) -> str:
 
 
 def _answer(document: Schema, status: str, response: Schema) -> str:
+    if "content" not in response:
+        return f'<p class="answer">{status} <code>no body</code></p>'
     ((media_type, media),) = response["content"].items()
     schema = media["schema"]
     if media_type != "application/json":

@@ -3,7 +3,23 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from doppia.api import accounts, batches, drafts, entries, ledgers, operations, transactions
+from doppia.api import (
+    accounts,
+    allocations,
+    batches,
+    bulk,
+    categories,
+    drafts,
+    entries,
+    events,
+    ledgers,
+    monitors,
+    operations,
+    settlements,
+    statements,
+    transactions,
+    versions,
+)
 from doppia.api.pagination import Kind
 from doppia.api.request import Reply, Request
 from doppia.store.organizations import Role
@@ -20,7 +36,7 @@ class ApiRoute(NamedTuple):
     Attributes:
         role: that the caller's key needs at least.
         body: type that the request's body is decoded into; None where it takes none.
-        answer: type of a success's body.
+        answer: type of a success's body; None where it has none.
         status: of a success.
         filters: query parameters; of a list, besides per_page and after_cursor.
         is_list: whether the answer is a page of `answer`.
@@ -73,6 +89,14 @@ ROUTES: Final = (
         transactions.TransactionObject, drafts.PartialPostCreate, 201,
     ),
     ApiRoute(
+        "GET", "/ledger_transactions/{id}/versions", versions.list_of_transaction, "read", versions.VersionObject,
+        filters=versions.OF_TRANSACTION_FILTERS, is_list=True,
+    ),
+    ApiRoute(
+        "GET", "/ledger_transaction_versions", versions.list_, "read", versions.VersionObject,
+        filters=versions.FILTERS, is_list=True,
+    ),
+    ApiRoute(
         "GET", "/ledger_entries", entries.list_, "read", transactions.EntryObject,
         filters=entries.FILTERS, is_list=True,
     ),
@@ -94,5 +118,96 @@ ROUTES: Final = (
     ApiRoute(
         "DELETE", "/ledgers/{id}", ledgers.delete, "write", ledgers.LedgerObject, filters=ledgers.DELETE_PARAMETERS
     ),
+    ApiRoute(
+        "POST", "/ledger_account_categories", categories.create, "write", categories.CategoryObject,
+        categories.CategoryCreate, 201,
+    ),
+    ApiRoute(
+        "GET", "/ledger_account_categories", categories.list_, "read", categories.CategoryObject,
+        filters=categories.FILTERS, is_list=True,
+    ),
+    ApiRoute("GET", "/ledger_account_categories/{id}", categories.get, "read", categories.CategoryObject),
+    ApiRoute(
+        "PATCH", "/ledger_account_categories/{id}", categories.update, "write", categories.CategoryObject,
+        categories.CategoryUpdate,
+    ),
+    ApiRoute("DELETE", "/ledger_account_categories/{id}", categories.delete, "write", categories.CategoryObject),
+    ApiRoute(
+        "PUT", "/ledger_account_categories/{id}/ledger_accounts/{ledger_account_id}", categories.add_account, "write",
+        None,
+    ),
+    ApiRoute(
+        "DELETE", "/ledger_account_categories/{id}/ledger_accounts/{ledger_account_id}", categories.remove_account,
+        "write", None,
+    ),
+    ApiRoute(
+        "PUT", "/ledger_account_categories/{id}/ledger_account_categories/{sub_category_id}", categories.add_category,
+        "write", None,
+    ),
+    ApiRoute(
+        "DELETE", "/ledger_account_categories/{id}/ledger_account_categories/{sub_category_id}",
+        categories.remove_category, "write", None,
+    ),
+    ApiRoute(
+        "POST", "/bulk_requests", bulk.create, "write", bulk.BulkRequestObject, bulk.BulkRequestCreate, 201
+    ),
+    ApiRoute(
+        "GET", "/bulk_requests", bulk.list_, "read", bulk.BulkRequestObject, filters=bulk.REQUEST_FILTERS, is_list=True
+    ),
+    ApiRoute("GET", "/bulk_requests/{id}", bulk.get, "read", bulk.BulkRequestObject),
+    ApiRoute(
+        "GET", "/bulk_results", bulk.list_results, "read", bulk.BulkResultObject,
+        filters=bulk.RESULT_FILTERS, is_list=True,
+    ),
+    ApiRoute("GET", "/bulk_results/{id}", bulk.get_result, "read", bulk.BulkResultObject),
+    ApiRoute(
+        "POST", "/allocations", allocations.create, "read", allocations.AllocationObject, allocations.AllocationCreate
+    ),
+    ApiRoute(
+        "POST", "/ledger_account_balance_monitors", monitors.create, "write", monitors.MonitorObject,
+        monitors.MonitorCreate, 201,
+    ),
+    ApiRoute(
+        "GET", "/ledger_account_balance_monitors", monitors.list_, "read", monitors.MonitorObject,
+        filters=monitors.FILTERS, is_list=True,
+    ),
+    ApiRoute("GET", "/ledger_account_balance_monitors/{id}", monitors.get, "read", monitors.MonitorObject),
+    ApiRoute(
+        "PATCH", "/ledger_account_balance_monitors/{id}", monitors.update, "write", monitors.MonitorObject,
+        monitors.MonitorUpdate,
+    ),
+    ApiRoute("DELETE", "/ledger_account_balance_monitors/{id}", monitors.delete, "write", monitors.MonitorObject),
+    ApiRoute(
+        "POST", "/ledger_account_statements", statements.create, "write", statements.StatementObject,
+        statements.StatementCreate, 201,
+    ),
+    ApiRoute(
+        "GET", "/ledger_account_statements", statements.list_, "read", statements.StatementObject,
+        filters=statements.FILTERS, is_list=True,
+    ),
+    ApiRoute("GET", "/ledger_account_statements/{id}", statements.get, "read", statements.StatementObject),
+    ApiRoute(
+        "POST", "/ledger_account_settlements", settlements.create, "write", settlements.SettlementObject,
+        settlements.SettlementCreate, 201,
+    ),
+    ApiRoute(
+        "GET", "/ledger_account_settlements", settlements.list_, "read", settlements.SettlementObject,
+        filters=settlements.FILTERS, is_list=True,
+    ),
+    ApiRoute("GET", "/ledger_account_settlements/{id}", settlements.get, "read", settlements.SettlementObject),
+    ApiRoute(
+        "PATCH", "/ledger_account_settlements/{id}", settlements.update, "write", settlements.SettlementObject,
+        settlements.SettlementUpdate,
+    ),
+    ApiRoute(
+        "PATCH", "/ledger_account_settlements/{id}/ledger_entries", settlements.add_entries, "write", None,
+        settlements.SettlementEntries,
+    ),
+    ApiRoute(
+        "DELETE", "/ledger_account_settlements/{id}/ledger_entries", settlements.remove_entries, "write", None,
+        settlements.SettlementEntries,
+    ),
+    ApiRoute("GET", "/events", events.list_, "read", events.EventObject, filters=events.FILTERS, is_list=True),
+    ApiRoute("GET", "/events/{id}", events.get, "read", events.EventObject),
     ApiRoute("GET", "/ping", operations.ping, "read", operations.Ping),
 )  # fmt: skip

@@ -6,7 +6,7 @@ from datetime import date
 from typing import Any, Final, Literal
 
 from doppia.accounting.errors import AmbiguousExternalId, LedgerError, ObjectNotFound
-from doppia.accounting.ids import Id, format_id
+from doppia.accounting.ids import Id, format_id, parse_id
 from doppia.accounting.transactions import Draft, Entry, Transaction
 from doppia.api.drafts import (
     EntryPart,
@@ -50,6 +50,7 @@ from doppia.api.wire import (
     new_metadata,
 )
 from doppia.engine.transactions import Create, PartialPost, Reverse, Revise, Single
+from doppia.engine.writing import Key, replayed
 from doppia.store import transactions as store
 from doppia.store.listing import Filter, Place
 
@@ -105,6 +106,8 @@ FILTERS: Final = {
     "id": id_kind("ledger_transaction", many=True),
     "ledger_id": id_kind("ledger"),
     "ledger_account_id": id_kind("ledger_account"),
+    "ledger_account_category_id": id_kind("ledger_account_category"),
+    "ledger_account_settlement_id": id_kind("ledger_account_settlement"),
     "external_id": TEXT,
     "ledgerable_type": TEXT,
     "ledgerable_id": TEXT,
@@ -183,16 +186,24 @@ def to_object(transaction: Transaction, ledger: int, ledger_id: str, shows: Sequ
 
 
 async def _submit(
-    request: Request, kind: type[Single], body: Any, ledger: Id, entries: Sequence[EntryPart] = (), **fields: Any
+    request: Request,
+    kind: type[Single],
+    key: Key | None,
+    ledger: Id,
+    entries: Sequence[EntryPart] = (),
+    *,
+    keep_answer: bool = False,
+    **fields: Any,
 ) -> Reply:
     """Post a command made of these fields, and answer with the transaction.
 
     Args:
         request: the caller's.
         kind: of the command.
-        body: of the request, decoded.
+        key: the caller's idempotency key.
         ledger: an id of the ledger.
         entries: those of the body, which say whose balances are shown.
+        keep_answer: whether the key keeps the answer though the log yields it; it does where balances are shown.
         fields: of the command.
     """
     ledger_id = request.service.ledger_id(ledger.ledger)
@@ -202,11 +213,11 @@ async def _submit(
     command = kind(
         ledger=ledger,
         actor=request.principal.key_id.bytes,
-        key=request.key(body),
+        key=key,
         size_bytes=len(request.body),
         status=200 if kind is Revise else 201,
         render=lambda transaction: encode(to_object(transaction, ledger.ledger, ledger_id, shows)),
-        keep_answer=bool(shows),
+        keep_answer=keep_answer or bool(shows),
         **fields,
     )
     return reply(await request.service.groups.submit(command))
@@ -216,10 +227,7 @@ async def create(request: Request) -> Reply:
     """Create a transaction."""
     body = request.decode(_CREATE)
     draft, account = await read_create(request, body)
-    return await _submit(request, Create, body, account, body.ledger_entries, draft=draft)
-
-
-_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
+    return await _submit(request, Create, request.key(body), account, body.ledger_entries, draft=draft)
 
 
 async def _target(request: Request, ledger: Id | None = None) -> Id:
@@ -232,11 +240,13 @@ async def _target(request: Request, ledger: Id | None = None) -> Id:
         AmbiguousExternalId: transactions of several ledgers have it, and `ledger` says not which.
     """
     service, text = request.service, request.path["id"]
-    if _UUID.fullmatch(text):
+    if parse_id(text) is not None:
         return await service.find(request.principal, text, "ledger_transaction")
-    ledgers = await service.scope(request.principal, None if ledger is None else {ledger.ledger})
-    async with service.database.connection() as connection:
-        holders = await store.by_external_id(connection, ledgers, text)
+    holders: list[Id] = []
+    if "\x00" not in text:  # which no external_id holds, and no database takes
+        ledgers = await service.scope(request.principal, None if ledger is None else {ledger.ledger})
+        async with service.database.connection() as connection:
+            holders = await store.by_external_id(connection, ledgers, text)
     if not holders:
         raise ObjectNotFound(object="ledger_transaction", id=text[:200])
     if len(holders) > 1:
@@ -264,8 +274,9 @@ def _filters(values: Mapping[str, Any]) -> list[Filter]:
         for name in ("external_id", "ledgerable_type", "ledgerable_id", "status", "metadata")
         if name in values
     ]
-    if (account := values.get("ledger_account_id")) is not None:
-        filters.append(Filter("ledger_account_id", account.sequence))
+    for name in ("ledger_account_id", "ledger_account_category_id", "ledger_account_settlement_id"):
+        if name in values:
+            filters.append(Filter(name, values[name].sequence))
     if (reversed_ := values.get("reverses_ledger_transaction_id")) is not None:
         filters.append(Filter("reverses", reversed_.sequence))
     if (hold := values.get("partially_posts_ledger_transaction_id")) is not None:
@@ -298,10 +309,29 @@ async def update(request: Request) -> Reply:
     """Update a transaction, named by its id or its external_id."""
     body = request.decode(_UPDATE)
     query = parse_list(request.query, "ledger_transaction", GET_PARAMETERS, paged=False)
-    target = await _target(request, query.values.get("ledger_id"))
+    ledger = query.values.get("ledger_id")
+    key = request.key(body if ledger is None else [str(ledger), body])
+    try:
+        target = await _target(request, ledger)
+    except (ObjectNotFound, AmbiguousExternalId):
+        # The change that is repeated may have taken the external_id away by which it names its transaction.
+        async with request.service.database.connection() as connection:
+            answer = await replayed(connection, key)
+        if answer is None:
+            raise
+        return reply(answer)
     changes = await read_update(request, body, target)
-    entries = body.ledger_entries or ()
-    return await _submit(request, Revise, body, target, entries, target=target, changes=changes)
+    by_external_id = parse_id(request.path["id"]) is None
+    return await _submit(
+        request,
+        Revise,
+        key,
+        target,
+        body.ledger_entries or (),
+        keep_answer=by_external_id,
+        target=target,
+        changes=changes,
+    )
 
 
 async def reverse(request: Request) -> Reply:
@@ -318,7 +348,7 @@ async def reverse(request: Request) -> Reply:
         body.ledgerable_id,
         new_metadata(body.metadata),
     )
-    return await _submit(request, Reverse, body, target, target=target, draft=draft)
+    return await _submit(request, Reverse, request.key(body), target, target=target, draft=draft)
 
 
 async def partial_post(request: Request) -> Reply:
@@ -336,8 +366,9 @@ async def partial_post(request: Request) -> Reply:
         effective_at=read_effective_at(body.effective_at),
         metadata=new_metadata(body.metadata),
     )
+    key = request.key(body)
     try:
-        return await _submit(request, PartialPost, body, target, body.posted_ledger_entries, target=target, draft=draft)
+        return await _submit(request, PartialPost, key, target, body.posted_ledger_entries, target=target, draft=draft)
     except LedgerError as refusal:
         if refusal.parameter is not None:
             # The rules call the entries of any transaction by one name.

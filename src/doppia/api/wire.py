@@ -8,10 +8,11 @@ from typing import Annotated, Any, Final
 from msgspec import UNSET, Meta, Struct
 
 from doppia.accounting.accounts import Account
-from doppia.accounting.balances import BalanceName, balance
+from doppia.accounting.balances import BalanceName, Direction, Sums, balance
+from doppia.accounting.categories import CATEGORIES_OF_ACCOUNT_MAX
 from doppia.accounting.errors import InvalidText, MetadataTooLarge, ObjectNotFound, ParameterInvalid
 from doppia.accounting.ids import EVENT_ORDINAL, VERSION_ORDINAL, Id, parse_id
-from doppia.accounting.money import AMOUNT_MAX, EXPONENT_MAX
+from doppia.accounting.money import AMOUNT_MAX, EXPONENT_MAX, Currency
 from doppia.accounting.transactions import ENTRIES_MAX, METADATA_PAIRS_MAX
 
 NAME_LENGTH_MAX: Final = 1000
@@ -67,6 +68,10 @@ LedgerableText = Annotated[
     str, Meta(min_length=1, max_length=100, description="Type or id of what this stands for in your system.")
 ]
 MetadataValue = Annotated[str, Meta(extra_json_schema={"maxLength": METADATA_VALUE_LENGTH_MAX})]
+CategoryIds = Annotated[
+    list[UuidText],
+    Meta(max_length=CATEGORIES_OF_ACCOUNT_MAX, description="Categories of the same ledger to be directly in."),
+]
 Metadata = Annotated[
     dict[str, MetadataValue | None],
     Meta(
@@ -215,7 +220,7 @@ class BalanceObject(Struct):
 
 
 class BalancesObject(Struct):
-    """The three balances of an account."""
+    """The three balances of an account, or of all accounts of a category together."""
 
     pending_balance: BalanceObject
     posted_balance: BalanceObject
@@ -224,17 +229,25 @@ class BalancesObject(Struct):
     effective_at_upper_bound: Time | None = None
 
 
-def _balance(name: BalanceName, account: Account) -> BalanceObject:
-    credit_total, debit_total, amount = balance(name, account.sums, account.normal_balance)
-    unit = account.currency
+def _balance(name: BalanceName, sums: Sums, normal_balance: Direction, unit: Currency) -> BalanceObject:
+    credit_total, debit_total, amount = balance(name, sums, normal_balance)
     return BalanceObject(
         credit_total, debit_total, amount, str(credit_total), str(debit_total), str(amount), unit.code, unit.exponent
     )
 
 
+def balances_of(sums: Sums, normal_balance: Direction, unit: Currency) -> BalancesObject:
+    """Return the balances that sums make as the wire shows them."""
+    return BalancesObject(
+        _balance("pending", sums, normal_balance, unit),
+        _balance("posted", sums, normal_balance, unit),
+        _balance("available", sums, normal_balance, unit),
+    )
+
+
 def balances(account: Account) -> BalancesObject:
     """Return an account's balances as the wire shows them."""
-    return BalancesObject(_balance("pending", account), _balance("posted", account), _balance("available", account))
+    return balances_of(account.sums, account.normal_balance, account.currency)
 
 
 def given(body: Struct, *names: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Playing a story: on the rules alone, or over HTTP on a server."""
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple, Protocol
@@ -11,9 +12,21 @@ from doppia.accounting.accounts import Account
 from doppia.accounting.balances import Balance, BalanceName, balance
 from doppia.accounting.errors import IdempotencyKeyReused, LedgerError
 from doppia.accounting.money import format_amount
-from doppia.accounting.transaction_life import create, reversal, revise
+from doppia.accounting.transaction_life import create, expire, is_due, partial_post, reversal, revise
 from doppia.accounting.transactions import Change, Leg, Transaction
-from doppia.cli.scenarios import BALANCES, AnyAct, AnyEvent, Check, Create, Open, Reverse, Revise, Story
+from doppia.cli.scenarios import (
+    BALANCES,
+    AnyAct,
+    AnyEvent,
+    Check,
+    Create,
+    Lapse,
+    Open,
+    Reverse,
+    Revise,
+    Story,
+    Take,
+)
 
 Balances = Mapping[BalanceName, Balance]
 
@@ -36,7 +49,7 @@ class Runner(Protocol):
         """Open an account."""
 
     async def act(self, event: AnyAct) -> Outcome:
-        """Create, revise or reverse a transaction, under the idempotency key of the event."""
+        """Do what the event says, under its idempotency key; what lapses is waited for."""
         ...
 
     async def balances(self, account: Account) -> Balances:
@@ -55,7 +68,7 @@ async def play(story: Story, runner: Runner) -> AsyncIterator[tuple[AnyEvent, Ou
         match event:
             case Open():
                 await runner.open(event.account, event.description)
-            case Create() | Revise() | Reverse():
+            case Create() | Revise() | Reverse() | Take() | Lapse():
                 outcome = await runner.act(event)
                 if outcome.word != event.expected:
                     raise ExpectationFailed(
@@ -79,13 +92,14 @@ def _compare(story: Story, check: Check, balances: Balances) -> None:
 
 
 class PureRunner:
-    """The rules alone, in memory; each record a second after the one before."""
+    """The rules alone, in memory; time stands still but for a millisecond with each act, and what lapses."""
 
     def __init__(self) -> None:
         self._accounts: dict[int, Account] = {}
         self._transactions: dict[str, Transaction] = {}
         self._requests: dict[str, object] = {}
         self._sequence = 0
+        self._now = _BEGINNING
 
     async def open(self, account: Account, _description: str | None) -> None:
         """Open an account."""
@@ -93,45 +107,68 @@ class PureRunner:
 
     async def act(self, event: AnyAct) -> Outcome:
         """Decide an event; a key is consumed by what is accepted."""
-        request = event.changes if isinstance(event, Revise) else event.draft
+        request = _asked_by(event)
         if event.key in self._requests:
             if self._requests[event.key] == request:
                 return Outcome("replayed")
             return _refused(IdempotencyKeyReused())
+        self._sequence += 2  # a partial post is two records
+        self._now += event.lasts if isinstance(event, Lapse) else _MOMENT
         try:
-            change = self._decide(event)
+            changes = self._decide(event)
         except LedgerError as refusal:
             return _refused(refusal)
         self._requests[event.key] = request
-        self._accounts |= change.accounts
-        transaction = self._transactions[event.handle] = change.transaction
-        if transaction.reverses is not None:
-            original = self._transactions[transaction.reverses[1]]
-            by = None if transaction.status == "archived" else (transaction.sequence, transaction.id)
-            self._transactions[original.id] = replace(original, reversed_by=by)
-        return Outcome(transaction.status)
+        for change in changes:
+            self._note(change)
+        return Outcome(self._transactions[event.handle].status)
 
     async def balances(self, account: Account) -> Balances:
         """Return the three balances of an account."""
         now = self._accounts[account.sequence]
         return {name: balance(name, now.sums, now.normal_balance) for name in BALANCES}
 
-    def _decide(self, event: AnyAct) -> Change:
-        self._sequence += 1
-        recorded_at = _BEGINNING + timedelta(seconds=self._sequence)
-        place: dict[str, Any] = {"sequence": self._sequence, "recorded_at": recorded_at}
+    def _decide(self, event: AnyAct) -> Sequence[Change]:
+        place: dict[str, Any] = {"sequence": self._sequence, "recorded_at": self._now}
         match event:
-            case Create():
-                return create(event.draft, self._accounts, id_=event.handle, **place)
+            case Create(draft=draft, lasts=lasts):
+                draft = replace(draft, expires_at=None if lasts is None else self._now + lasts)
+                return [create(draft, self._accounts, id_=event.handle, **place)]
             case Revise():
-                return revise(self._transactions[event.handle], event.changes, self._accounts, **place)
+                return [revise(self._transactions[event.handle], event.changes, self._accounts, **place)]
             case Reverse():
                 original = self._transactions[event.original]
                 draft = reversal(original, event.draft)
-                return create(draft, self._accounts, id_=event.handle, **place, reverses=original)
+                return [create(draft, self._accounts, id_=event.handle, **place, reverses=original)]
+            case Take():
+                hold = self._transactions[event.original]
+                return partial_post(hold, event.draft, self._accounts, id_=event.handle, **place)
+            case Lapse():
+                hold = self._transactions[event.handle]
+                return [expire(hold, self._accounts, recorded_at=self._now)] if is_due(hold, self._now) else []
+
+    def _note(self, change: Change) -> None:
+        self._accounts |= change.accounts
+        transaction = self._transactions[change.transaction.id] = change.transaction
+        if transaction.reverses is not None:
+            original = self._transactions[transaction.reverses[1]]
+            by = None if transaction.status == "archived" else (transaction.sequence, transaction.id)
+            self._transactions[original.id] = replace(original, reversed_by=by)
+
+
+def _asked_by(event: AnyAct) -> object:
+    """Return what an act asks for, which a repeat must ask for again."""
+    match event:
+        case Revise(changes=changes):
+            return changes
+        case Lapse():
+            return None
+        case _:
+            return event.draft
 
 
 _BEGINNING: Final = datetime(2026, 1, 1, tzinfo=UTC)
+_MOMENT: Final = timedelta(milliseconds=1)
 
 
 def _refused(refusal: LedgerError) -> Outcome:
@@ -140,6 +177,10 @@ def _refused(refusal: LedgerError) -> Outcome:
 
 class ServerError(Exception):
     """The server gave an answer that is no refusal of the ledger's; the sentence says which."""
+
+
+_PATIENCE: Final = timedelta(seconds=15)
+"""How much longer than it lasts a hold may stay pending before the story gives up waiting for its end."""
 
 
 class HttpRunner:
@@ -151,6 +192,7 @@ class HttpRunner:
         self._accounts: dict[str, str] = {}
         self._transactions: dict[str, str] = {}
         self._answers: dict[str, bytes] = {}
+        self._expiries: dict[str, str] = {}
 
     async def begin(self, story: Story) -> None:
         """Create the ledger."""
@@ -171,6 +213,8 @@ class HttpRunner:
 
     async def act(self, event: AnyAct) -> Outcome:
         """Send an event; an answer with the bytes of the first one to its key is a replay."""
+        if isinstance(event, Lapse):
+            return await self._await_end(event)
         method, path, body = self._request(event)
         headers = {"Idempotency-Key": f"{self._ledger}-{event.key}"}
         answer = await self._client.request(method, path, json=body, headers=headers)
@@ -195,6 +239,18 @@ class HttpRunner:
             for name in BALANCES
         }
 
+    async def _await_end(self, event: Lapse) -> Outcome:
+        path = f"/api/ledger_transactions/{self._transactions[event.handle]}"
+        ends = datetime.now(UTC) + event.lasts + _PATIENCE
+        while True:
+            answer = await self._client.get(path)
+            if not answer.is_success:
+                raise ServerError(_refusal(answer).sentence)
+            status = answer.json()["status"]
+            if status != "pending" or datetime.now(UTC) > ends:
+                return Outcome(status)
+            await asyncio.sleep(0.1)
+
     def _named(self, sentence: str) -> str:
         """Call accounts by the names that the story gives them."""
         for name, id_ in self._accounts.items():
@@ -207,11 +263,15 @@ class HttpRunner:
             raise ServerError(_refusal(answer).sentence)
         return answer.json()
 
-    def _request(self, event: AnyAct) -> tuple[str, str, dict[str, Any]]:
+    def _request(self, event: Create | Revise | Reverse | Take) -> tuple[str, str, dict[str, Any]]:
         path = "/api/ledger_transactions"
         match event:
-            case Create(draft=draft):
+            case Create(draft=draft, lasts=lasts):
                 body = self._words(event) | {"status": draft.status}
+                if lasts is not None:
+                    # A repeat is the same request, so it names the same time.
+                    expires_at = (datetime.now(UTC) + lasts).isoformat()
+                    body["expires_at"] = self._expiries.setdefault(event.key, expires_at)
                 return "POST", path, body | {"ledger_entries": [self._entry(leg) for leg in draft.legs]}
             case Revise(changes=changes):
                 body = {name: value for name, value in changes.items() if name != "legs"}
@@ -221,8 +281,11 @@ class HttpRunner:
             case Reverse(draft=draft, original=original):
                 body = self._words(event) | {"status": draft.status}
                 return "POST", f"{path}/{self._transactions[original]}/reversal", body
+            case Take(draft=draft, original=original):
+                body = self._words(event) | {"posted_ledger_entries": [self._entry(leg) for leg in draft.legs]}
+                return "POST", f"{path}/{self._transactions[original]}/partial_post", body
 
-    def _words(self, event: Create | Reverse) -> dict[str, Any]:
+    def _words(self, event: Create | Reverse | Take) -> dict[str, Any]:
         return {"description": event.draft.description, "metadata": event.draft.metadata}
 
     def _entry(self, leg: Leg) -> dict[str, Any]:

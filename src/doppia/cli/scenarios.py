@@ -9,15 +9,18 @@ the account's unit. What an event must lead to stands after the arrow.
     post     top-up  Dr cash  500.00  Cr maria  500.00                          -> posted
     hold     ride    Dr maria 200.00 (available >= 0.00)  Cr driver 200.00      -> pending
     amend    ride    Dr maria 190.00  Cr driver 190.00                          -> pending
-    capture  ride    Dr maria 180.00  Cr driver 180.00                          -> posted
+    take     ride as first-half  Dr maria 90.00  Cr driver 90.00                -> posted
+    capture  ride    Dr maria 85.00  Cr driver 85.00                            -> posted
     release  ride                                                               -> refused transaction_final
     reverse  top-up as mistake                                                  -> posted
     repeat   top-up                                                             -> replayed
 
-    balance  maria   posted -180.00  pending -180.00  available -180.00
+    balance  maria   posted -175.00  pending -175.00  available -175.00
 
 - `post` and `hold` create a transaction, posted or pending. `capture` posts a pending one, `release` archives it, and
   `amend` leaves it pending with new legs; `capture` takes new legs too, or posts those it has.
+- `take` posts a part of a pending one as a transaction of its own, named after `as`; the rest stays pending.
+- A hold with `for 1s` behind its name expires after so many seconds. `lapse` waits until it has.
 - `reverse` undoes a posted transaction by a new one, named after `as`; with `held` behind the name it is pending.
 - `repeat` sends the request that created a transaction once more, with the same idempotency key. Legs or a description
   of its own make it another request with that key. A refused request consumed no key, so its repeat is a new try.
@@ -29,6 +32,7 @@ the account's unit. What an event must lead to stands after the arrow.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
 from doppia.accounting.accounts import Account
@@ -69,9 +73,10 @@ class Act(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Create(Act):
-    """A new transaction."""
+    """A new transaction; `lasts` is the time after which it expires."""
 
     draft: Draft
+    lasts: timedelta | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +95,21 @@ class Reverse(Act):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Take(Act):
+    """A new transaction that posts a part of the pending `original`."""
+
+    original: str
+    draft: Draft
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lapse(Act):
+    """The end of a pending transaction that expires; `lasts` is the time it was given."""
+
+    lasts: timedelta
+
+
+@dataclass(frozen=True, kw_only=True)
 class Check(Event):
     """An account must stand at these amounts, in minor units."""
 
@@ -97,7 +117,7 @@ class Check(Event):
     amounts: Mapping[BalanceName, int]
 
 
-AnyAct = Create | Revise | Reverse
+AnyAct = Create | Revise | Reverse | Take | Lapse
 AnyEvent = Open | AnyAct | Check
 
 
@@ -125,7 +145,8 @@ _OUTCOME: Final = re.compile(r"posted|pending|archived|replayed|refused [a-z_]+"
 _SIDES: Final[Mapping[str, Direction]] = {"Dr": "debit", "Cr": "credit"}
 _CREATED_AS: Final[Mapping[str, Status]] = {"post": "posted", "hold": "pending"}
 _REVISED_TO: Final[Mapping[str, Status]] = {"amend": "pending", "capture": "posted", "release": "archived"}
-_ACTS: Final = {*_CREATED_AS, *_REVISED_TO, "reverse", "repeat"}
+_ACTS: Final = {*_CREATED_AS, *_REVISED_TO, "reverse", "repeat", "take", "lapse"}
+_SECONDS: Final = re.compile(r"([1-9]\d*)s", re.ASCII)
 
 
 def parse(name: str, text: str) -> Story:
@@ -173,7 +194,7 @@ class _Reader:
         self.events: list[AnyEvent] = []
         self._units: dict[str, Currency] = {}
         self._accounts: dict[str, Account] = {}
-        self._asked: dict[str, Create | Reverse] = {}
+        self._asked: dict[str, Create | Reverse | Take] = {}
         self._accepted: set[str] = set()
 
     def read(self, line: int, words: list[str]) -> None:
@@ -232,27 +253,46 @@ class _Reader:
             self._check_accepted(handle)
             changes = {"status": _REVISED_TO[verb], **self._said(rest)}
             return Revise(**fields, key=f"{verb}-{handle}-{fields['line']}", changes=changes)
-        asked = self._reverse(fields, rest) if verb == "reverse" else self._create(verb, fields, self._said(rest))
+        if verb == "lapse":
+            return self._lapse(fields, rest)
+        asked = self._create(verb, fields, rest) if verb in _CREATED_AS else self._follow(verb, fields, rest)
         if asked.handle in self._asked:
             raise ValueError(f"there is another transaction called {asked.handle}")
         self._asked[asked.handle] = asked
         return asked
 
-    def _create(self, verb: str, fields: dict[str, Any], said: dict[str, Any]) -> Create:
+    def _create(self, verb: str, fields: dict[str, Any], rest: list[str]) -> Create:
+        lasts = None
+        if verb == "hold" and rest[:1] == ["for"]:
+            lasts, rest = _seconds(rest[1:2]), rest[2:]
+        said = self._said(rest)
         draft = Draft(said.pop("legs", []), _CREATED_AS[verb], **said)
-        return Create(**fields, key=fields["handle"], draft=draft)
+        return Create(**fields, key=fields["handle"], draft=draft, lasts=lasts)
 
-    def _reverse(self, fields: dict[str, Any], rest: list[str]) -> Reverse:
+    def _follow(self, verb: str, fields: dict[str, Any], rest: list[str]) -> Reverse | Take:
+        """Read what makes a new transaction of another."""
         original = fields["handle"]
         self._check_accepted(original)
         if len(rest) < len(("as", "NAME")) or rest[0] != "as":
-            raise ValueError("a reversal is written 'reverse ORIGINAL as NAME'")
+            what = "reversal" if verb == "reverse" else "partial post"
+            raise ValueError(f"a {what} is written '{verb} ORIGINAL as NAME'")
         _, handle, *rest = rest
+        fields = {**fields, "handle": handle, "key": handle, "original": original}
+        if verb == "take":
+            said = self._said(rest)
+            return Take(**fields, draft=Draft(said.pop("legs", []), "posted", **said))
         held = rest[:1] == ["held"]
-        draft = Draft((), "pending" if held else "posted", **self._said(rest[held:]))
-        return Reverse(**fields | {"handle": handle}, key=handle, original=original, draft=draft)
+        return Reverse(**fields, draft=Draft((), "pending" if held else "posted", **self._said(rest[held:])))
 
-    def _repeat(self, fields: dict[str, Any], said: dict[str, Any]) -> Create | Reverse:
+    def _lapse(self, fields: dict[str, Any], rest: list[str]) -> Lapse:
+        handle = fields["handle"]
+        self._check_accepted(handle)
+        hold = self._asked[handle]
+        if not isinstance(hold, Create) or hold.lasts is None or rest:
+            raise ValueError("what lapses is a hold with 'for 1s' behind its name, and is written 'lapse NAME'")
+        return Lapse(**fields, key=f"lapse-{handle}-{fields['line']}", lasts=hold.lasts)
+
+    def _repeat(self, fields: dict[str, Any], said: dict[str, Any]) -> Create | Reverse | Take:
         first = self._asked.get(fields["handle"])
         if first is None:
             raise ValueError(f"nothing before it created {fields['handle']}")
@@ -298,6 +338,13 @@ class _Reader:
         exponent = self._account(leg.account_id).currency.exponent
         guard = Guard(subject, _COMPARISONS[sign], parse_amount(bound, exponent))  # type: ignore[arg-type] # the pattern knows three
         return leg._replace(guards=(*leg.guards, guard))
+
+
+def _seconds(words: list[str]) -> timedelta:
+    match = _SECONDS.fullmatch("".join(words))
+    if match is None:
+        raise ValueError("how long a hold lasts is written in seconds, such as 'for 1s'")
+    return timedelta(seconds=int(match[1]))
 
 
 def _split_outcome(words: list[str]) -> tuple[list[str], str | None]:

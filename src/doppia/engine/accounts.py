@@ -1,6 +1,6 @@
 """Accounts: open, update, discard."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from doppia.accounting.events import Event
 from doppia.accounting.ids import Id, format_id
 from doppia.accounting.money import Currency
 from doppia.accounting.transaction_life import merge_metadata
+from doppia.engine import categories
 from doppia.engine.writing import Answer, Clock, Key, Writing, writing
 from doppia.proof.records import AccountWritten, microseconds
 from doppia.store import accounts
@@ -36,13 +37,16 @@ async def open_(
     ledgerable_type: str | None = None,
     ledgerable_id: str | None = None,
     metadata: Mapping[str, str] | None = None,
+    parents: Sequence[Id] = (),
 ) -> Answer:
-    """Open an account at zero.
+    """Open an account at zero, directly in the categories `parents`.
 
     Raises:
         ObjectNotFound: of the ledger.
         IdempotencyKeyReused, LedgerDiscarded.
         ExternalIdTaken: an active account of the ledger has the external id.
+        ObjectNotFound, ObjectDiscarded, CurrencyMismatch: of a category, the first that is refused.
+        TooManyCategories.
     """
     async with writing(database, clock, ledger, key) as write:
         if write.replay is not None:
@@ -64,6 +68,7 @@ async def open_(
         )
         await accounts.create(write.connection, opened)
         await write.append(_record(opened, write.sequence, actor), write.sequence, Event.CREATED)
+        await categories.open_in(write, opened.account, parents, actor)
         return await write.answer(201, render(opened))
 
 

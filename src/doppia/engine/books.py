@@ -119,7 +119,8 @@ async def read(connection: Connection, ledger: int, needs: Needs) -> Books:
     if needs.external_ids:
         books.external_ids = await posting.taken_external_ids(connection, ledger, needs.external_ids)
     if needs.categories:
-        books.chart = await categories.chart(connection, ledger, needs.categories)
+        sets = {account.category_set for account in books.accounts.values() if account.category_set is not None}
+        books.chart = await categories.chart(connection, ledger, needs.categories, sets)
     monitored = [account.sequence for account in books.accounts.values() if account.is_monitored]
     if monitored:
         books.monitors = await monitors.of_accounts(connection, ledger, monitored)

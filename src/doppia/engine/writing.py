@@ -71,14 +71,21 @@ async def writing(
         LedgerDiscarded: it takes nothing more, unless `discarded_too`.
     """
     async with database.tx() as connection:
-        head = await ledgers.lock_head(connection, ledger.ledger)
-        if head is None:
-            raise ObjectNotFound(object="ledger", id=str(ledger))
-        replay = await replayed(connection, key)
-        if replay is None and head.discarded_at is not None and not discarded_too:
-            raise LedgerDiscarded(ledger_id=str(ledger))
-        now = max(clock(), head.recorded_at)
-        yield Writing(connection, ledger.ledger, head.sequence + 1, now, key, replay)
+        yield await begin(connection, clock, ledger, key, discarded_too=discarded_too)
+
+
+async def begin(
+    connection: Connection, clock: Clock, ledger: Id, key: Key | None = None, *, discarded_too: bool = False
+) -> Writing:
+    """Lock a ledger for one write in a database transaction that is under way. Raises what `writing` raises."""
+    head = await ledgers.lock_head(connection, ledger.ledger)
+    if head is None:
+        raise ObjectNotFound(object="ledger", id=str(ledger))
+    replay = await replayed(connection, key)
+    if replay is None and head.discarded_at is not None and not discarded_too:
+        raise LedgerDiscarded(ledger_id=str(ledger))
+    now = max(clock(), head.recorded_at)
+    return Writing(connection, ledger.ledger, head.sequence + 1, now, key, replay)
 
 
 async def replayed(connection: Connection, key: Key | None) -> Answer | None:

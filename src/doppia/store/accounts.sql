@@ -39,6 +39,12 @@ a.currency = {value}::text
 a.normal_balance = {value}::text::direction
 -- filter: discarded
 (a.discarded_at is not null) = {value}::boolean
+-- filter: ledger_account_category_id
+a.account_sequence = any(array(
+    select k.account_sequence
+      from balances k
+     where k.ledger_id = g.ledger_id
+       and k.category_set = any(array(select sets_of_category(g.ledger_id, {value}::bigint)))))
 -- filter: created_at
 a.created_at {is} {value}::timestamptz
 -- filter: updated_at

@@ -1,5 +1,65 @@
 -- Categories: the chart of accounts.
 
+-- name: get
+-- Category $2 of ledger $1 with what its accounts sum to.
+select c.ledger_id, c.category_sequence, c.name, c.description, c.currency, c.currency_exponent,
+       c.normal_balance::text, c.external_id, c.metadata, c.created_at, c.updated_at, c.discarded_at,
+       s.posted_credits, s.posted_debits, s.pending_credits, s.pending_debits
+  from categories c
+ cross join lateral category_sums(c.ledger_id, c.category_sequence) s
+ where c.ledger_id = $1 and c.category_sequence = $2;
+
+-- name: list
+select q.*, s.posted_credits, s.posted_debits, s.pending_credits, s.pending_debits
+  from (select p.*
+          from unnest($1::bigint[]) as g (ledger_id)
+         cross join lateral (
+               select c.ledger_id, c.category_sequence, c.name, c.description, c.currency, c.currency_exponent,
+                      c.normal_balance::text, c.external_id, c.metadata, c.created_at, c.updated_at, c.discarded_at
+                 from categories c
+                where c.ledger_id = g.ledger_id /* where */
+                order by /* order */
+                limit $2) p
+         order by /* merge */
+         limit $2) q
+ cross join lateral category_sums(q.ledger_id, q.category_sequence) s
+ order by /* merge */;
+
+-- filter: id
+c.category_sequence = any({value}::bigint[])
+-- filter: id_exact
+concat(c.ledger_id, '.', c.category_sequence, '.', floor(extract(epoch from c.created_at))::bigint, '.0') = any({value}::text[])
+-- filter: name
+md5(c.name) = any(array(select md5(n) from unnest({value}::text[]) n)) and c.name = any({value}::text[])
+-- filter: external_id
+c.external_id = {value}::text and c.external_id is not null
+-- filter: currency
+c.currency = {value}::text
+-- filter: discarded
+(c.discarded_at is not null) = {value}::boolean
+-- filter: metadata
+c.metadata @> {value}::jsonb and c.metadata <> '{}'
+-- filter: parent_ledger_account_category_id
+c.category_sequence = any(array(
+    select e.child_sequence
+      from category_edges e
+     where e.ledger_id = g.ledger_id and e.parent_sequence = {value}::bigint))
+-- filter: ledger_account_id
+-- Those the account is directly in, and all above them; one that is discarded has nothing above it.
+c.discarded_at is null and c.category_sequence = any(array(
+    with recursive above (category_sequence) as (
+        select m.category_sequence
+          from balances b
+         cross join lateral (select unnest(s.categories) as category_sequence
+                               from category_sets s
+                              where s.ledger_id = b.ledger_id and s.category_set = b.category_set) m
+         where b.ledger_id = g.ledger_id and b.account_sequence = {value}::bigint
+        union
+        select e.parent_sequence
+          from above a
+          join category_edges e on e.ledger_id = g.ledger_id and e.child_sequence = a.category_sequence)
+    select category_sequence from above))
+
 -- name: categories
 -- The categories of ledger $1 among the sequences $2.
 select category_sequence, created_at, currency, currency_exponent, normal_balance::text, discarded_at is null as is_open
@@ -7,15 +67,100 @@ select category_sequence, created_at, currency, currency_exponent, normal_balanc
  where ledger_id = $1 and category_sequence = any($2::bigint[]);
 
 -- name: sets
--- For each of the categories $2 of ledger $1 the sets that hold it or a category below it, with their sums.
-with recursive below (top, category_sequence) as (
-    select c, c from unnest($2::bigint[]) as c
+-- For each of the categories $2 of ledger $1 the sets whose accounts are in it, with their sums; those that are not
+-- among $3 as one, by the negative of the category's number.
+select c.category_sequence,
+       case when s.category_set = any($3::bigint[]) then s.category_set else -c.category_sequence end as category_set,
+       sum(s.posted_credits) as posted_credits, sum(s.posted_debits) as posted_debits,
+       sum(s.pending_credits) as pending_credits, sum(s.pending_debits) as pending_debits
+  from unnest($2::bigint[]) as c (category_sequence)
+ cross join lateral sets_of_category($1, c.category_sequence) as k (category_set)
+  join category_sets s on s.ledger_id = $1 and s.category_set = k.category_set
+ group by 1, 2;
+
+-- name: accounts
+-- Accounts that are in category $2 of ledger $1, $3 at most, and how many steps each has taken.
+select account_sequence, lock_version
+  from balances
+ where ledger_id = $1 and category_set = any(array(select sets_of_category($1, $2)))
+ limit $3;
+
+-- name: create
+-- Category $2 of ledger $1 at time $3.
+insert into categories (
+    ledger_id, category_sequence, created_at, updated_at, name, description, currency, currency_exponent,
+    normal_balance, external_id, metadata)
+values ($1, $2, $3, $3, $4, $5, $6, $7, $8::text::direction, $9, $10);
+
+-- name: update
+update categories
+   set name = $3, description = $4, external_id = $5, metadata = $6, updated_at = $7
+ where ledger_id = $1 and category_sequence = $2;
+
+-- name: end_edges
+delete from category_edges where ledger_id = $1 and (parent_sequence = $2 or child_sequence = $2);
+
+-- name: discard
+update categories set discarded_at = $3, updated_at = $3 where ledger_id = $1 and category_sequence = $2;
+
+-- name: external_id_holder
+-- The category of ledger $1 that has the external id $2 and is not discarded.
+select category_sequence, created_at
+  from categories
+ where ledger_id = $1 and external_id = $2 and discarded_at is null;
+
+-- name: parents
+-- The categories that category $2 of ledger $1 is directly in.
+select parent_sequence from category_edges where ledger_id = $1 and child_sequence = $2 order by parent_sequence;
+
+-- name: edges
+-- Of ledger $1, the edges from any of the categories $2 upwards and from category $3 downwards, as parent and child.
+with recursive above (parent_sequence, child_sequence) as (
+    select e.parent_sequence, e.child_sequence
+      from category_edges e
+     where e.ledger_id = $1 and e.child_sequence = any($2::bigint[])
     union
-    select b.top, e.child_sequence
+    select e.parent_sequence, e.child_sequence
+      from above a
+      join category_edges e on e.ledger_id = $1 and e.child_sequence = a.parent_sequence
+), below (parent_sequence, child_sequence) as (
+    select e.parent_sequence, e.child_sequence
+      from category_edges e
+     where e.ledger_id = $1 and e.parent_sequence = $3
+    union
+    select e.parent_sequence, e.child_sequence
       from below b
-      join category_edges e on e.ledger_id = $1 and e.parent_sequence = b.category_sequence
+      join category_edges e on e.ledger_id = $1 and e.parent_sequence = b.child_sequence
 )
-select distinct b.top, s.category_set, s.posted_credits, s.posted_debits, s.pending_credits, s.pending_debits
-  from below b
-  join category_set_members m on m.ledger_id = $1 and m.category_sequence = b.category_sequence
-  join category_sets s on s.ledger_id = $1 and s.category_set = m.category_set;
+select parent_sequence, child_sequence from above
+union all
+select parent_sequence, child_sequence from below;
+
+-- name: join
+-- Puts category $3 of ledger $1 directly below the categories $2.
+insert into category_edges (ledger_id, parent_sequence, child_sequence)
+select $1, parent_sequence, $3 from unnest($2::bigint[]) as parent_sequence;
+
+-- name: part
+delete from category_edges where ledger_id = $1 and parent_sequence = $2 and child_sequence = $3;
+
+-- name: of_account
+-- The categories that account $2 of ledger $1 is directly in, without those discarded.
+select c.category_sequence
+  from balances b
+  join category_sets s on s.ledger_id = b.ledger_id and s.category_set = b.category_set
+ cross join lateral unnest(s.categories) as m (category_sequence)
+  join categories c on c.ledger_id = b.ledger_id and c.category_sequence = m.category_sequence
+ where b.ledger_id = $1 and b.account_sequence = $2 and c.discarded_at is null
+ order by c.category_sequence;
+
+-- name: set_of
+-- The set of ledger $1 whose accounts are directly in the categories $2.
+select category_set from category_sets where ledger_id = $1 and categories = $2::bigint[];
+
+-- name: create_set
+insert into category_sets (ledger_id, category_set, categories) values ($1, $2, $3);
+
+-- name: place
+-- Brings account $2 of ledger $1 into set $3, or into none.
+update balances set category_set = $3 where ledger_id = $1 and account_sequence = $2;

@@ -11,7 +11,8 @@ select p.*, t.created_at as transaction_created_at,
               e.pending_debits, e.account_sequence, m.metadata, m.updated_at as metadata_updated_at, d.discarded_at
          from entries e
          left join entry_metadata m using (ledger_id, entry)
-         left join discards d using (ledger_id, entry)
+         left join (select ledger_id, entry, discarded_at, lock_version as discarded_lock_version from discards) d
+              using (ledger_id, entry)
         where e.ledger_id = g.ledger_id /* where */
         order by /* order */
         limit $2) p
@@ -27,6 +28,19 @@ concat(e.ledger_id, '.', e.entry >> 10, '.', floor(extract(epoch from e.created_
     = any({value}::text[])
 -- filter: ledger_account_id
 e.account_sequence = {value}::bigint
+-- filter: ledger_account_category_id
+exists (select from balances k
+         where k.ledger_id = e.ledger_id and k.account_sequence = e.account_sequence
+           and k.category_set = any(array(select sets_of_category(g.ledger_id, {value}::bigint))))
+-- filter: few_accounts
+-- The same by the accounts themselves; see store/categories.py.
+e.entry = any(array(
+    select i.entry
+      from unnest({value}::bigint[]) as k (account_sequence)
+     cross join lateral (
+           select n.entry from entries n
+            where n.ledger_id = g.ledger_id and n.account_sequence = k.account_sequence
+           offset 0) i))
 -- filter: ledger_transaction_id
 -- The entries of a transaction were written by its own record and by those that changed it.
 e.transaction_sequence = {value}::bigint and e.entry = any(array(
@@ -37,6 +51,16 @@ e.transaction_sequence = {value}::bigint and e.entry = any(array(
              where l.ledger_id = g.ledger_id and l.object_sequence = {value}::bigint
                and l.object_sequence <> l.sequence) w
      cross join generate_series(1, 1000) as o (ordinal)))
+-- filter: ledger_account_settlement_id
+-- Those of settlement {value}[1] whose numbers are from {value}[2] to {value}[3], in the order of its index; of one that
+-- is archiving, those that are still to be freed count no more.
+e.entry in (
+    select x.entry from settled_entries x
+     where x.ledger_id = g.ledger_id and x.settlement_sequence = ({value}::bigint[])[1]
+       and x.entry >= ({value}::bigint[])[2] and x.entry <= ({value}::bigint[])[3])
+and exists (
+    select from settlements s
+     where s.ledger_id = g.ledger_id and s.settlement_sequence = ({value}::bigint[])[1] and s.status <> 'archiving')
 -- filter: direction
 e.direction = {value}::text::direction
 -- filter: status
@@ -48,9 +72,19 @@ e.effective_at {is} {value}::timestamptz
 -- filter: updated_at
 greatest(e.created_at, m.updated_at, d.discarded_at) {is} {value}::timestamptz
 -- filter: as_of_lock_version
-e.lock_version <= {value}::bigint and (d.lock_version is null or d.lock_version > {value}::bigint)
+e.lock_version <= {value}::bigint
+and (d.discarded_lock_version is null or d.discarded_lock_version > {value}::bigint)
 -- filter: lock_version
 e.lock_version {is} {value}::bigint
+-- filter: outside_lock_versions
+-- Not after the first of two and up to the second.
+(e.lock_version <= ({value}::bigint[])[1] or e.lock_version > ({value}::bigint[])[2])
+-- filter: is_displaced
+-- Whether it is effective at another time than it was recorded.
+(e.effective_at <> e.created_at) = {value}::boolean
+-- filter: displaced_effective_at
+-- The same, as the index of such entries has it.
+e.effective_at <> e.created_at and e.effective_at {is} {value}::timestamptz
 -- filter: show_deleted
 d.entry is null or {value}::boolean
 -- filter: metadata

@@ -175,6 +175,7 @@ _PURGED_TABLES: Final = (
     "category_set_members",
     "category_sets",
     "categories",
+    "bulk_results",
     "idempotency_keys",
     "log",
     "ledger_heads",

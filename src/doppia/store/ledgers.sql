@@ -122,6 +122,12 @@ delete from category_set_members where ledger_id = $1;
 delete from category_sets where ledger_id = $1;
 -- name: purge_categories
 delete from categories where ledger_id = $1;
+-- name: purge_bulk_results
+-- The results stay, for their request counts them; what they hold of the ledger goes.
+update bulk_results t
+   set params = null, entity = null
+  from purged_ledgers p
+ where p.ledger_id = $1 and t.organization_id = p.organization_id and t.ledger_id = p.ledger_id;
 -- name: purge_idempotency_keys
 delete from idempotency_keys where ledger_id = $1;
 -- name: purge_log

@@ -69,23 +69,27 @@ def compose(
         limit: rows at most.
     """
     arguments: list[Any] = [list(ledgers), limit]
-    conditions = []
-
-    def place(value: Any) -> str:
-        arguments.append(value)
-        return f"${len(arguments)}"
-
-    for name, value, comparison in filters:
-        condition = fragments[name].replace("{is}", _OPERATORS[comparison])
-        conditions.append(condition.replace("{value}", place(value)))
+    conditions = [condition(fragments, found, arguments) for found in filters]
     if after is not None:
-        conditions += _beyond(order, [place(part) for part in after], single=len(ledgers) == 1)
-    where = "".join(f" and ({condition})" for condition in conditions)
+        marks = [_mark(part, arguments) for part in after]
+        conditions += _beyond(order, marks, single=len(ledgers) == 1)
+    where = "".join(f" and ({one})" for one in conditions)
     by_time = [] if order.time == "created_at" else [order.time]
     inner = ", ".join(f"{column} {order.direction}" for column in [*by_time, order.key])
     outer = ", ".join(f"{column} {order.direction}" for column in [order.time, "ledger_id", order.key])
     text = query.replace("/* where */", where).replace("/* order */", inner).replace("/* merge */", outer)
     return text, arguments
+
+
+def condition(fragments: Fragments, found: Filter, arguments: list[Any]) -> str:
+    """Return a filter's condition, its value appended to the arguments."""
+    text = fragments[found.name].replace("{is}", _OPERATORS[found.comparison])
+    return text.replace("{value}", _mark(found.value, arguments))
+
+
+def _mark(value: Any, arguments: list[Any]) -> str:
+    arguments.append(value)
+    return f"${len(arguments)}"
 
 
 def _beyond(order: Order, marks: Sequence[str], *, single: bool) -> list[str]:

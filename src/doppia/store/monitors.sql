@@ -1,5 +1,57 @@
 -- Balance monitors.
 
+-- name: list
+-- Each with its account as it stands.
+select p.*, a.created_at as account_created_at, a.currency, a.currency_exponent, a.normal_balance::text,
+       a.discarded_at is null as is_open, b.lock_version, b.posted_credits, b.posted_debits, b.pending_credits,
+       b.pending_debits
+  from unnest($1::bigint[]) as g (ledger_id)
+ cross join lateral (
+       select m.ledger_id, m.monitor_sequence, m.account_sequence, m.field::text, m.operator::text, m.value,
+              m.is_triggered, m.description, m.metadata, m.created_at, m.updated_at, m.discarded_at
+         from balance_monitors m
+        where m.ledger_id = g.ledger_id /* where */
+        order by /* order */
+        limit $2) p
+  join accounts a on a.ledger_id = p.ledger_id and a.account_sequence = p.account_sequence
+  join balances b on b.ledger_id = p.ledger_id and b.account_sequence = p.account_sequence
+ order by /* merge */
+ limit $2;
+
+-- filter: id
+m.monitor_sequence = any({value}::bigint[])
+-- filter: id_exact
+concat(m.ledger_id, '.', m.monitor_sequence, '.', floor(extract(epoch from m.created_at))::bigint, '.0')
+    = any({value}::text[])
+-- filter: ledger_account_id
+m.account_sequence = {value}::bigint
+-- filter: discarded
+(m.discarded_at is not null) = {value}::boolean
+-- filter: metadata
+m.metadata @> {value}::jsonb and m.metadata <> '{}'
+
+-- name: create
+insert into balance_monitors (
+    ledger_id, monitor_sequence, account_sequence, field, operator, value, is_triggered, description, metadata,
+    created_at, updated_at)
+values ($1, $2, $3, $4::text::monitored_field, $5::text::alert_operator, $6, $7, $8, $9, $10, $10);
+
+-- name: update
+update balance_monitors set description = $3, metadata = $4, updated_at = $5
+ where ledger_id = $1 and monitor_sequence = $2;
+
+-- name: discard
+update balance_monitors set discarded_at = $3, updated_at = $3 where ledger_id = $1 and monitor_sequence = $2;
+
+-- name: watch
+-- Lets account $2 of ledger $1 be watched for as long as it has a monitor that is not discarded.
+update balances b
+   set is_monitored = n.is_monitored
+  from (select exists (select from balance_monitors m
+                        where m.ledger_id = $1 and m.account_sequence = $2 and m.discarded_at is null)
+               as is_monitored) n
+ where b.ledger_id = $1 and b.account_sequence = $2 and b.is_monitored <> n.is_monitored;
+
 -- name: of_accounts
 -- The monitors of accounts $2 of ledger $1 that are not discarded.
 select ledger_id, monitor_sequence, account_sequence, field::text, operator::text, value, is_triggered, description,

@@ -146,14 +146,14 @@ select l.ledger_id, l.sequence, l.payload, w.sequence as entries_sequence, k.pay
             or exists (select from log a
                         where a.ledger_id = r.ledger_id and a.object_sequence = r.transaction_sequence
                           and a.object_sequence <> a.sequence and a.sequence > l.sequence
-                          and a.kind = 3 and a.event = 5));
+                          and a.kind + 0 = 3 and a.event + 0 = 5));
 
 -- name: annotations
 -- What was said later (kind 4) of entries that the records $2 of the ledgers $1 (pairs) wrote, in order.
 select l.ledger_id, l.object_sequence, l.payload
   from unnest($1::bigint[], $2::bigint[]) as w (ledger_id, sequence)
   join log l on l.ledger_id = w.ledger_id and l.object_sequence = w.sequence and l.object_sequence <> l.sequence
-       and l.kind = 4
+       and l.kind + 0 = 4
  order by l.ledger_id, l.sequence;
 
 -- name: by_external_id

@@ -1,11 +1,12 @@
--- Balances in time: at a recorded time, and at an effective time whatever was written out of order.
+-- Balances in time: as of a lock version, as known at a recorded time, over what is effective by a time.
 --
--- The balance after a lock version stands in the step that made it. The balance at an effective time is kept as sums over
--- buckets of time that grow finer where an account's entries are dense: a bucket of 2^48 microseconds (nine years) that
--- holds more than 512 entries is split into 256 buckets of 2^40, these into 2^32, 2^24 and at last 2^16 (65 ms). Buckets
--- take an account's steps 512 at a time; what came after the last multiple of 512 is added up when it is asked for. So
--- an account with few entries has no buckets, a busy one pays for them once in 512 steps, and a balance costs the same
--- whether an account has ten thousand entries or ten million. ADR 10.
+-- The balance after a lock version stands in the step that made it. For the balance at an effective time, entries are
+-- summed in buckets of time: one of 2^52 microseconds (143 years) that holds more than 512 entries is split into sixteen
+-- of 2^48, and so on down to a single microsecond. Every 512 steps of an account are taken into its buckets at once, and
+-- those they touch are written anew beside what they were before, so that a balance as of an old version is read like
+-- that of today. What came after the last multiple of 512 is added up when it is asked for. So an account with few entries
+-- has no buckets, a busy one pays for them once in 512 steps, and a balance costs the same whether an account has ten
+-- thousand entries or ten million. ADR 10.
 
 set local lock_timeout = '10s';
 set local statement_timeout = '60s';
@@ -15,28 +16,40 @@ create table effective_sums (
     account_sequence bigint not null,
     width_shift smallint not null,
     bucket bigint not null,
+    lock_version bigint not null check (lock_version % 512 = 0),
     entries bigint not null,
+    steps bigint not null,
     is_split boolean not null,
     posted_credits numeric not null,
     posted_debits numeric not null,
     pending_credits numeric not null,
     pending_debits numeric not null,
-    primary key (ledger_id, account_sequence, width_shift, bucket)
-) with (fillfactor = 70);
-comment on table effective_sums is 'Of an account''s steps up to the last multiple of 512: what entries in force sum to, by time at which they are effective.';
+    primary key (ledger_id, account_sequence, width_shift, bucket, lock_version)
+);
+comment on table effective_sums is 'What an account''s entries in force sum to, by the time at which they are effective.';
 comment on column effective_sums.bucket is 'Microseconds since 1970 >> width_shift.';
-comment on column effective_sums.entries is 'How many were written into it, those discarded since included.';
+comment on column effective_sums.lock_version is 'As of which; a newer row of the same bucket supersedes it for newer versions.';
+comment on column effective_sums.entries is 'How many are effective in it, those discarded since included.';
+comment on column effective_sums.steps is 'How many of the account''s steps were recorded in it.';
 alter table effective_sums alter ledger_id set (n_distinct = 2);
 alter table effective_sums alter account_sequence set (n_distinct = 10);
+create trigger refuse_change before update or delete on effective_sums for each row execute function refuse_change();
+create trigger refuse_truncate before truncate on effective_sums execute function refuse_truncate();
 
 create function microseconds_of(at timestamptz) returns bigint language sql immutable strict as $$
-    select (extract(epoch from at) * 1000000)::bigint
+    select (extract(epoch from at - timestamptz '1970-01-01 00:00:00+00') * 1000000)::bigint
+$$;
+
+-- By the hour, for an interval times a number is exact only as far as a double is.
+create function time_of(microseconds bigint) returns timestamptz language sql immutable strict as $$
+    select timestamptz '1970-01-01 00:00:00+00' + microseconds / 3600000000 * interval '1 hour'
+           + microseconds % 3600000000 * interval '1 microsecond'
 $$;
 
 -- The lock version that an account had at a recorded time, 0 before its first step. Times never decrease along an
 -- account, and every version is one step, so the search halves.
 create function account_version(of_ledger bigint, of_account bigint, at timestamptz) returns bigint
-    language plpgsql stable as $$
+    language plpgsql stable set plan_cache_mode = force_generic_plan as $$
 declare
     low bigint := 0;
     high bigint;
@@ -64,177 +77,6 @@ begin
     return low;
 end $$;
 
--- What the steps of an account after one lock version, up to another, added to its sums or took from them, and when it
--- is effective.
-create function account_steps(of_ledger bigint, of_account bigint, after_version bigint, to_version bigint)
-    returns table (effective_at timestamptz, entries integer, posted_credits numeric, posted_debits numeric,
-                   pending_credits numeric, pending_debits numeric) language sql stable as $$
-    select e.effective_at, 1,
-           case when e.status = 'posted' and e.direction = 'credit' then e.amount else 0 end,
-           case when e.status = 'posted' and e.direction = 'debit' then e.amount else 0 end,
-           case when e.status = 'pending' and e.direction = 'credit' then e.amount else 0 end,
-           case when e.status = 'pending' and e.direction = 'debit' then e.amount else 0 end
-      from entries e
-     where e.ledger_id = of_ledger and e.account_sequence = of_account
-       and e.lock_version > after_version and e.lock_version <= to_version
-    union all
-    select e.effective_at, 0, 0, 0,
-           case when e.direction = 'credit' then -e.amount else 0 end,
-           case when e.direction = 'debit' then -e.amount else 0 end
-      from discards d
-      join entries e on e.ledger_id = d.ledger_id and e.entry = d.entry
-     where d.ledger_id = of_ledger and d.account_sequence = of_account
-       and d.lock_version > after_version and d.lock_version <= to_version
-$$;
-
--- The entries of an account that were in force at a lock version and are effective from one time on, before another.
-create function account_entries(of_ledger bigint, of_account bigint, to_version bigint, from_time timestamptz,
-                                before_time timestamptz)
-    returns table (effective_at timestamptz, entries integer, posted_credits numeric, posted_debits numeric,
-                   pending_credits numeric, pending_debits numeric) language sql stable as $$
-    select e.effective_at, 1,
-           case when e.status = 'posted' and e.direction = 'credit' then e.amount else 0 end,
-           case when e.status = 'posted' and e.direction = 'debit' then e.amount else 0 end,
-           case when e.status = 'pending' and e.direction = 'credit' and d.entry is null then e.amount else 0 end,
-           case when e.status = 'pending' and e.direction = 'debit' and d.entry is null then e.amount else 0 end
-      from (select o.ledger_id, o.entry, o.effective_at, o.status, o.direction, o.amount
-              from entries o
-             where o.ledger_id = of_ledger and o.account_sequence = of_account and o.effective_at <> o.created_at
-               and o.effective_at >= from_time and o.effective_at < before_time and o.lock_version <= to_version
-            union all
-            select i.ledger_id, i.entry, i.effective_at, i.status, i.direction, i.amount
-              from entries i
-             where i.ledger_id = of_ledger and i.account_sequence = of_account and i.effective_at = i.created_at
-               and i.lock_version > account_version(of_ledger, of_account, from_time - interval '1 microsecond')
-               and i.lock_version <= least(
-                   to_version, account_version(of_ledger, of_account, before_time - interval '1 microsecond'))) e
-      left join discards d on d.ledger_id = e.ledger_id and d.entry = e.entry and d.lock_version <= to_version
-$$;
-
--- Takes the steps of an account after one multiple of 512, up to another, into its buckets.
-create function fold_steps(of_ledger bigint, of_account bigint, after_version bigint, to_version bigint) returns void
-    language plpgsql as $$
-declare
-    epoch constant timestamptz := '1970-01-01 00:00:00+00';
-    shift smallint := 48;
-    parents bigint[];
-    new_parents bigint[] := '{}';
-begin
-    loop
-        insert into effective_sums as s (ledger_id, account_sequence, width_shift, bucket, entries, is_split,
-                                         posted_credits, posted_debits, pending_credits, pending_debits)
-        select of_ledger, of_account, shift, microseconds_of(t.effective_at) >> shift, sum(t.entries), false,
-               sum(t.posted_credits), sum(t.posted_debits), sum(t.pending_credits), sum(t.pending_debits)
-          from account_steps(of_ledger, of_account, after_version, to_version) t
-         where parents is null or microseconds_of(t.effective_at) >> (shift + 8) = any(parents)
-         group by 4
-        on conflict (ledger_id, account_sequence, width_shift, bucket) do update
-           set entries = s.entries + excluded.entries,
-               posted_credits = s.posted_credits + excluded.posted_credits,
-               posted_debits = s.posted_debits + excluded.posted_debits,
-               pending_credits = s.pending_credits + excluded.pending_credits,
-               pending_debits = s.pending_debits + excluded.pending_debits;
-        -- What was split only now takes all that its parent holds, those steps included.
-        insert into effective_sums (ledger_id, account_sequence, width_shift, bucket, entries, is_split,
-                                    posted_credits, posted_debits, pending_credits, pending_debits)
-        select of_ledger, of_account, shift, microseconds_of(t.effective_at) >> shift, sum(t.entries), false,
-               sum(t.posted_credits), sum(t.posted_debits), sum(t.pending_credits), sum(t.pending_debits)
-          from unnest(new_parents) as p (bucket)
-         cross join account_entries(
-               of_ledger, of_account, to_version,
-               epoch + (p.bucket << (shift + 8)) * interval '1 microsecond',
-               epoch + ((p.bucket + 1) << (shift + 8)) * interval '1 microsecond') t
-         group by 4;
-        exit when shift = 16;
-        select coalesce(array_agg(s.bucket), '{}') into parents
-          from effective_sums s
-         where s.ledger_id = of_ledger and s.account_sequence = of_account and s.width_shift = shift and s.is_split
-           and s.bucket = any(array(
-               select distinct microseconds_of(t.effective_at) >> shift
-                 from account_steps(of_ledger, of_account, after_version, to_version) t));
-        with split as (
-            update effective_sums s set is_split = true
-             where s.ledger_id = of_ledger and s.account_sequence = of_account and s.width_shift = shift
-               and not s.is_split and s.entries > 512
-               and (s.bucket >> 8 = any(new_parents) or s.bucket = any(array(
-                   select distinct microseconds_of(t.effective_at) >> shift
-                     from account_steps(of_ledger, of_account, after_version, to_version) t)))
-            returning s.bucket
-        )
-        select coalesce(array_agg(bucket), '{}') into new_parents from split;
-        exit when cardinality(parents) + cardinality(new_parents) = 0;
-        shift := shift - 8;
-    end loop;
-end $$;
-
-create function fold_effective_sums() returns trigger language plpgsql set enable_hashjoin = on as $$
-begin
-    perform fold_steps(a.ledger_id, a.account_sequence, b.lock_version / 512 * 512, a.lock_version / 512 * 512)
-       from after a
-       join before b on b.ledger_id = a.ledger_id and b.account_sequence = a.account_sequence
-      where a.lock_version / 512 > b.lock_version / 512;
-    return null;
-end $$;
-create trigger fold_effective_sums after update on balances
-    referencing old table as before new table as after for each statement execute function fold_effective_sums();
-
--- The four sums of an account as of a lock version, over the entries that are effective before a time.
-create function sums_before(of_ledger bigint, of_account bigint, at_version bigint, before_time timestamptz,
-                            out posted_credits numeric, out posted_debits numeric, out pending_credits numeric,
-                            out pending_debits numeric) language plpgsql stable as $$
-declare
-    epoch constant timestamptz := '1970-01-01 00:00:00+00';
-    at_microsecond constant bigint := microseconds_of(before_time);
-    folded bigint;
-    shift smallint := 48;
-    first_bucket bigint := -9223372036854775808;
-    reached record;
-    part record;
-begin
-    select lock_version / 512 * 512 into folded from balances
-     where ledger_id = of_ledger and account_sequence = of_account;
-    posted_credits := 0; posted_debits := 0; pending_credits := 0; pending_debits := 0;
-    if at_version < folded - at_version then
-        -- Nearer to the beginning than to the buckets.
-        folded := 0;
-    end if;
-    while folded > 0 loop
-        select coalesce(sum(s.posted_credits), 0) as pc, coalesce(sum(s.posted_debits), 0) as pd,
-               coalesce(sum(s.pending_credits), 0) as nc, coalesce(sum(s.pending_debits), 0) as nd into part
-          from effective_sums s
-         where s.ledger_id = of_ledger and s.account_sequence = of_account and s.width_shift = shift
-           and s.bucket >= first_bucket and s.bucket < at_microsecond >> shift;
-        posted_credits := posted_credits + part.pc; posted_debits := posted_debits + part.pd;
-        pending_credits := pending_credits + part.nc; pending_debits := pending_debits + part.nd;
-        select s.is_split into reached
-          from effective_sums s
-         where s.ledger_id = of_ledger and s.account_sequence = of_account and s.width_shift = shift
-           and s.bucket = at_microsecond >> shift;
-        exit when not found;
-        if not reached.is_split then
-            select coalesce(sum(t.posted_credits), 0) as pc, coalesce(sum(t.posted_debits), 0) as pd,
-                   coalesce(sum(t.pending_credits), 0) as nc, coalesce(sum(t.pending_debits), 0) as nd into part
-              from account_entries(of_ledger, of_account, folded,
-                                   epoch + (at_microsecond >> shift << shift) * interval '1 microsecond',
-                                   before_time) t;
-            posted_credits := posted_credits + part.pc; posted_debits := posted_debits + part.pd;
-            pending_credits := pending_credits + part.nc; pending_debits := pending_debits + part.nd;
-            exit;
-        end if;
-        first_bucket := at_microsecond >> shift << 8;
-        shift := shift - 8;
-    end loop;
-    select coalesce(sum(t.posted_credits), 0) as pc, coalesce(sum(t.posted_debits), 0) as pd,
-           coalesce(sum(t.pending_credits), 0) as nc, coalesce(sum(t.pending_debits), 0) as nd into part
-      from account_steps(of_ledger, of_account, least(folded, at_version), greatest(folded, at_version)) t
-     where t.effective_at < before_time;
-    if at_version < folded then
-        part.pc := -part.pc; part.pd := -part.pd; part.nc := -part.nc; part.nd := -part.nd;
-    end if;
-    posted_credits := posted_credits + part.pc; posted_debits := posted_debits + part.pd;
-    pending_credits := pending_credits + part.nc; pending_debits := pending_debits + part.nd;
-end $$;
-
 -- The four sums of an account as they stood after a lock version.
 create function sums_at_version(of_ledger bigint, of_account bigint, at_version bigint,
                                 out posted_credits numeric, out posted_debits numeric, out pending_credits numeric,
@@ -252,3 +94,215 @@ create function sums_at_version(of_ledger bigint, of_account bigint, at_version 
             where d.ledger_id = of_ledger and d.account_sequence = of_account and d.lock_version = at_version
               and d.posted_credits is not null) s on true
 $$;
+
+-- What entries and discards did to an account's sums after one lock version, up to another: when each was recorded and
+-- when it is effective, whether it is an entry, and whether it is a step.
+create function account_steps(of_ledger bigint, of_account bigint, after_version bigint, to_version bigint)
+    returns table (recorded_at timestamptz, effective_at timestamptz, entries integer, steps integer,
+                   posted_credits numeric, posted_debits numeric, pending_credits numeric, pending_debits numeric)
+    language sql stable as $$
+    select e.created_at, e.effective_at, 1, 1,
+           case when e.status = 'posted' and e.direction = 'credit' then e.amount else 0 end,
+           case when e.status = 'posted' and e.direction = 'debit' then e.amount else 0 end,
+           case when e.status = 'pending' and e.direction = 'credit' then e.amount else 0 end,
+           case when e.status = 'pending' and e.direction = 'debit' then e.amount else 0 end
+      from entries e
+     where e.ledger_id = of_ledger and e.account_sequence = of_account
+       and e.lock_version > after_version and e.lock_version <= to_version
+    union all
+    select d.discarded_at, e.effective_at, 0, (d.posted_credits is not null)::integer, 0, 0,
+           case when e.direction = 'credit' then -e.amount else 0 end,
+           case when e.direction = 'debit' then -e.amount else 0 end
+      from discards d
+      join entries e on e.ledger_id = d.ledger_id and e.entry = d.entry
+     where d.ledger_id = of_ledger and d.account_sequence = of_account
+       and d.lock_version > after_version and d.lock_version <= to_version
+$$;
+
+-- The entries of an account as of a lock version that are effective from one time on, before another, each with what of
+-- it is in force. The steps that were recorded between these times are those after one version, up to another; among
+-- them are the entries effective when they were recorded, and all others have an index.
+create function account_entries(of_ledger bigint, of_account bigint, at_version bigint, from_time timestamptz,
+                                before_time timestamptz, after_version bigint, to_version bigint)
+    returns table (effective_at timestamptz, posted_credits numeric, posted_debits numeric, pending_credits numeric,
+                   pending_debits numeric) language sql stable as $$
+    select e.effective_at,
+           case when e.status = 'posted' and e.direction = 'credit' then e.amount else 0 end,
+           case when e.status = 'posted' and e.direction = 'debit' then e.amount else 0 end,
+           case when e.status = 'pending' and e.direction = 'credit' and d.entry is null then e.amount else 0 end,
+           case when e.status = 'pending' and e.direction = 'debit' and d.entry is null then e.amount else 0 end
+      from (select o.ledger_id, o.entry, o.effective_at, o.status, o.direction, o.amount
+              from entries o
+             where o.ledger_id = of_ledger and o.account_sequence = of_account and o.effective_at <> o.created_at
+               and o.effective_at >= from_time and o.effective_at < before_time and o.lock_version <= at_version
+            union all
+            select i.ledger_id, i.entry, i.effective_at, i.status, i.direction, i.amount
+              from entries i
+             where i.ledger_id = of_ledger and i.account_sequence = of_account and i.effective_at = i.created_at
+               and i.effective_at >= from_time and i.effective_at < before_time
+               and i.lock_version > after_version and i.lock_version <= to_version) e
+      left join discards d on d.ledger_id = e.ledger_id and d.entry = e.entry and d.lock_version <= at_version
+$$;
+
+create type effective_point as (
+    at bigint, entries bigint, steps bigint, posted_credits numeric, posted_debits numeric, pending_credits numeric,
+    pending_debits numeric
+);
+comment on type effective_point is 'What is effective, and how many steps were recorded, at one microsecond since 1970.';
+
+-- Takes the 512 steps of an account up to a lock version into its buckets, from the widest down.
+create function fold_steps(of_ledger bigint, of_account bigint, to_version bigint) returns void language plpgsql
+    set plan_cache_mode = force_generic_plan as $$
+declare
+    shift smallint := 52;
+    points effective_point[];
+    just_split bigint[] := '{}';
+    touched bigint;
+begin
+    select array_agg(row(p.at, p.entries, p.steps, p.posted_credits, p.posted_debits, p.pending_credits,
+                         p.pending_debits)::effective_point) into points
+      from account_steps(of_ledger, of_account, to_version - 512, to_version) s
+     cross join lateral (
+           select microseconds_of(s.effective_at), s.entries, case when s.effective_at = s.recorded_at then s.steps else 0 end,
+                  s.posted_credits, s.posted_debits, s.pending_credits, s.pending_debits
+            union all
+           select microseconds_of(s.recorded_at), 0, s.steps, 0, 0, 0, 0
+            where s.effective_at <> s.recorded_at) p (at, entries, steps, posted_credits, posted_debits,
+                                                      pending_credits, pending_debits);
+    loop
+        with grown as materialized (
+            -- In a bucket whose parent was split before: what was there, and what these steps add.
+            select a.bucket, o.is_split is true as was_split, coalesce(o.entries, 0) + a.entries as entries,
+                   coalesce(o.steps, 0) + a.steps as steps,
+                   coalesce(o.posted_credits, 0) + a.posted_credits as posted_credits,
+                   coalesce(o.posted_debits, 0) + a.posted_debits as posted_debits,
+                   coalesce(o.pending_credits, 0) + a.pending_credits as pending_credits,
+                   coalesce(o.pending_debits, 0) + a.pending_debits as pending_debits
+              from (select p.at >> shift as bucket, sum(p.entries) as entries, sum(p.steps) as steps,
+                           sum(p.posted_credits) as posted_credits, sum(p.posted_debits) as posted_debits,
+                           sum(p.pending_credits) as pending_credits, sum(p.pending_debits) as pending_debits
+                      from unnest(points) p
+                     group by 1) a
+              left join lateral (
+                   select s.* from effective_sums s
+                    where s.ledger_id = of_ledger and s.account_sequence = of_account and s.width_shift = shift
+                      and s.bucket = a.bucket and s.lock_version < to_version
+                    order by s.lock_version desc
+                    limit 1) o on true
+             where shift = 52 or o.bucket is not null or (
+                   select s.is_split from effective_sums s
+                    where s.ledger_id = of_ledger and s.account_sequence = of_account and s.width_shift = shift + 4
+                      and s.bucket = a.bucket >> 4 and s.lock_version < to_version
+                    order by s.lock_version desc
+                    limit 1)
+            union all
+            -- In a bucket whose parent these steps have split: all that it holds.
+            select microseconds_of(t.at) >> shift, false, sum(t.entries), sum(t.steps), sum(t.posted_credits),
+                   sum(t.posted_debits), sum(t.pending_credits), sum(t.pending_debits)
+              from unnest(just_split) as n (bucket)
+             cross join lateral (
+                   select time_of(n.bucket << (shift + 4)) as from_time,
+                          time_of((n.bucket + 1) << (shift + 4)) as before_time) w
+             cross join lateral (
+                   select account_version(of_ledger, of_account, w.from_time - interval '1 microsecond') as after_version,
+                          least(to_version, account_version(of_ledger, of_account,
+                                                            w.before_time - interval '1 microsecond')) as last_version) v
+             cross join lateral (
+                   select e.effective_at as at, 1 as entries, 0 as steps, e.posted_credits, e.posted_debits,
+                          e.pending_credits, e.pending_debits
+                     from account_entries(of_ledger, of_account, to_version, w.from_time, w.before_time,
+                                          v.after_version, v.last_version) e
+                    union all
+                   select s.recorded_at, 0, s.steps, 0, 0, 0, 0
+                     from account_steps(of_ledger, of_account, v.after_version, v.last_version) s) t
+             group by 1
+        ), written as (
+            insert into effective_sums (ledger_id, account_sequence, width_shift, bucket, lock_version, entries, steps,
+                                        is_split, posted_credits, posted_debits, pending_credits, pending_debits)
+            select of_ledger, of_account, shift, g.bucket, to_version, g.entries, g.steps,
+                   shift > 0 and greatest(g.entries, g.steps) > 512, g.posted_credits, g.posted_debits,
+                   g.pending_credits, g.pending_debits
+              from grown g
+        )
+        select count(*), coalesce(array_agg(g.bucket) filter (
+                   where not g.was_split and shift > 0 and greatest(g.entries, g.steps) > 512), '{}')
+          into touched, just_split
+          from grown g;
+        exit when touched = 0 or shift = 0;
+        shift := shift - 4;
+    end loop;
+end $$;
+
+create function fold_effective_sums() returns trigger language plpgsql as $$
+declare
+    due record;
+begin
+    for due in
+        select m.ledger_id, m.account_sequence, v.lock_version
+          from (select c.ledger_id, c.account_sequence, min(c.lock_version) as from_version,
+                       max(c.lock_version) as to_version
+                  from (select ledger_id, account_sequence, lock_version from before
+                        union all
+                        select ledger_id, account_sequence, lock_version from after) c
+                 group by c.ledger_id, c.account_sequence) m
+         cross join lateral generate_series((m.from_version / 512 + 1) * 512, m.to_version, 512) as v (lock_version)
+         order by m.ledger_id, m.account_sequence, v.lock_version
+    loop
+        perform fold_steps(due.ledger_id, due.account_sequence, due.lock_version);
+    end loop;
+    return null;
+end $$;
+create trigger fold_effective_sums after update on balances
+    referencing old table as before new table as after for each statement execute function fold_effective_sums();
+
+-- The four sums of an account as of a lock version, over the entries that are effective before a time.
+create function sums_before(of_ledger bigint, of_account bigint, at_version bigint, before_time timestamptz,
+                            out posted_credits numeric, out posted_debits numeric, out pending_credits numeric,
+                            out pending_debits numeric) language plpgsql stable
+    set plan_cache_mode = force_generic_plan as $$
+declare
+    at constant bigint := microseconds_of(before_time);
+    folded constant bigint := at_version / 512 * 512;
+    shift smallint := 52;
+    steps_before bigint := 0;
+    steps_reached bigint;
+    is_split boolean;
+begin
+    posted_credits := 0; posted_debits := 0; pending_credits := 0; pending_debits := 0;
+    while folded > 0 loop
+        -- The buckets before the one that holds the time, and that one; 64 times 143 years ago there was no calendar.
+        select sums_before.posted_credits + coalesce(sum(s.posted_credits) filter (where s.bucket < at >> shift), 0),
+               sums_before.posted_debits + coalesce(sum(s.posted_debits) filter (where s.bucket < at >> shift), 0),
+               sums_before.pending_credits + coalesce(sum(s.pending_credits) filter (where s.bucket < at >> shift), 0),
+               sums_before.pending_debits + coalesce(sum(s.pending_debits) filter (where s.bucket < at >> shift), 0),
+               steps_before + coalesce(sum(s.steps) filter (where s.bucket < at >> shift), 0),
+               max(s.steps) filter (where s.bucket = at >> shift),
+               bool_or(s.is_split) filter (where s.bucket = at >> shift)
+          into posted_credits, posted_debits, pending_credits, pending_debits, steps_before, steps_reached, is_split
+          from generate_series(case shift when 52 then -64 else (at >> (shift + 4)) << 4 end, at >> shift) as b (bucket)
+         cross join lateral (
+               select t.* from effective_sums t
+                where t.ledger_id = of_ledger and t.account_sequence = of_account and t.width_shift = shift
+                  and t.bucket = b.bucket and t.lock_version <= folded
+                order by t.lock_version desc
+                limit 1) s;
+        if not is_split and shift > 0 then
+            select sums_before.posted_credits + coalesce(sum(e.posted_credits), 0),
+                   sums_before.posted_debits + coalesce(sum(e.posted_debits), 0),
+                   sums_before.pending_credits + coalesce(sum(e.pending_credits), 0),
+                   sums_before.pending_debits + coalesce(sum(e.pending_debits), 0)
+              into posted_credits, posted_debits, pending_credits, pending_debits
+              from account_entries(of_ledger, of_account, folded, time_of((at >> shift) << shift), before_time,
+                                   steps_before, steps_before + steps_reached) e;
+        end if;
+        exit when is_split is not true;
+        shift := shift - 4;
+    end loop;
+    select sums_before.posted_credits + coalesce(sum(s.posted_credits), 0),
+           sums_before.posted_debits + coalesce(sum(s.posted_debits), 0),
+           sums_before.pending_credits + coalesce(sum(s.pending_credits), 0),
+           sums_before.pending_debits + coalesce(sum(s.pending_debits), 0)
+      into posted_credits, posted_debits, pending_credits, pending_debits
+      from account_steps(of_ledger, of_account, folded, at_version) s
+     where s.effective_at < before_time;
+end $$;

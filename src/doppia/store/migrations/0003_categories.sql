@@ -172,16 +172,17 @@ create function check_category_unit() returns trigger language plpgsql as $$
 begin
     if exists (select
                  from accounts a
-                 join category_set_members m on m.ledger_id = new.ledger_id and m.category_set = new.category_set
-                 join categories c on c.ledger_id = m.ledger_id and c.category_sequence = m.category_sequence
+                 join category_sets s on s.ledger_id = new.ledger_id and s.category_set = new.category_set
+                cross join lateral unnest(s.categories) as m (category_sequence)
+                 join categories c on c.ledger_id = s.ledger_id and c.category_sequence = m.category_sequence
                 where a.ledger_id = new.ledger_id and a.account_sequence = new.account_sequence
                   and (c.currency, c.currency_exponent) <> (a.currency, a.currency_exponent)) then
         raise exception 'account % of ledger % is of another unit than its category', new.account_sequence, new.ledger_id
             using errcode = 'check_violation', constraint = 'categories_hold_one_unit', table = 'balances';
     end if;
-    return new;
+    return null;
 end $$;
-create trigger check_category_unit before insert or update of category_set on balances for each row
+create trigger check_category_unit after insert or update of category_set on balances for each row
     when (new.category_set is not null) execute function check_category_unit();
 
 -- Categories form no cycle, stand at most five deep, and an edge joins two of the same unit.

@@ -14,7 +14,7 @@ create table balance_monitors (
     account_sequence bigint not null,
     field monitored_field not null,
     operator alert_operator not null,
-    value numeric not null check (scale(value) = 0),
+    value numeric not null check (value between -1e45 and 1e45 and scale(value) = 0),
     is_triggered boolean not null,
     description text,
     metadata jsonb not null default '{}',

@@ -10,37 +10,46 @@ create type bulk_result_status as enum ('pending', 'successful', 'failed');
 create table bulk_requests (
     organization_id uuid not null references organizations,
     request_id uuid not null,
+    key_id uuid not null references api_keys,
     action_type text not null,
     resource_type text not null,
-    key_id uuid not null,
-    role key_role not null,
     status bulk_status not null,
-    resources integer not null check (resources >= 0),
-    succeeded integer not null default 0,
-    failed integer not null default 0 check (succeeded + failed <= resources),
+    resources integer not null check (resources > 0),
+    succeeded integer not null check (succeeded >= 0),
+    failed integer not null check (failed >= 0),
     metadata jsonb not null default '{}',
     created_at timestamptz not null,
     updated_at timestamptz not null,
-    primary key (organization_id, request_id)
+    primary key (organization_id, request_id),
+    constraint bulk_requests_counted check ((status = 'completed') = (succeeded + failed >= resources)),
+    constraint bulk_requests_told_once check (succeeded + failed <= resources)
 );
+comment on column bulk_requests.request_id is 'In the order of created_at: accounting/bulk.py.';
 comment on column bulk_requests.key_id is 'The API key that sent it, in whose name and with whose role its items are done.';
-create index bulk_requests_created_at_idx on bulk_requests (organization_id, created_at, request_id);
-create index bulk_requests_unfinished_idx on bulk_requests (created_at) where status <> 'completed';
+create index bulk_requests_unfinished_idx on bulk_requests (organization_id, request_id) where status <> 'completed';
 create index bulk_requests_metadata_idx on bulk_requests using gin (metadata jsonb_path_ops) where metadata <> '{}';
 
 create table bulk_results (
     organization_id uuid not null,
     request_id uuid not null,
-    ordinal integer not null check (ordinal >= 0),
+    ordinal integer not null check (ordinal between 1 and 10000),
+    ledger_id bigint,
     status bulk_result_status not null,
-    params bytea not null,
+    entity_type text not null,
+    params bytea,
     entity_id uuid,
     entity bytea,
     created_at timestamptz not null,
     updated_at timestamptz not null,
     primary key (organization_id, request_id, ordinal),
-    foreign key (organization_id, request_id) references bulk_requests
+    foreign key (organization_id, request_id) references bulk_requests,
+    check ((status = 'pending') = (entity_id is null)),
+    check ((status = 'failed') = (entity_type = 'bulk_error'))
 );
+comment on column bulk_results.ledger_id is 'That the item is about, where it names one; when it is purged, params and entity are forgotten.';
 comment on column bulk_results.params is 'The item as it was sent: JSON.';
 comment on column bulk_results.entity is 'What became of it: JSON of the object, or of the errors.';
+create index bulk_results_pending_idx on bulk_results (organization_id, request_id, ordinal) where status = 'pending';
+create index bulk_results_entity_type_idx on bulk_results (organization_id, entity_type, request_id, ordinal);
 create index bulk_results_entity_idx on bulk_results (organization_id, entity_id) where entity_id is not null;
+create index bulk_results_ledger_idx on bulk_results (organization_id, ledger_id) where ledger_id is not null;

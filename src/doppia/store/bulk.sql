@@ -1,0 +1,124 @@
+-- Bulk requests and their results.
+
+-- name: get_request
+select r.organization_id, r.request_id, r.key_id, r.action_type, r.resource_type, r.status::text, r.resources,
+       r.succeeded, r.failed, r.metadata, r.created_at, r.updated_at
+  from bulk_requests r
+ where r.organization_id = $1 and r.request_id = $2;
+
+-- name: list_requests
+select r.organization_id, r.request_id, r.key_id, r.action_type, r.resource_type, r.status::text, r.resources,
+       r.succeeded, r.failed, r.metadata, r.created_at, r.updated_at
+  from bulk_requests r
+ where r.organization_id = $1 /* where */
+ order by r.request_id desc
+ limit $2;
+
+-- name: get_result
+select t.request_id, t.ordinal, t.status::text, t.entity_type, t.params, t.entity_id, t.entity, t.created_at,
+       t.updated_at
+  from bulk_results t
+ where t.organization_id = $1 and t.request_id = $2 and t.ordinal = $3;
+
+-- name: list_results
+select t.request_id, t.ordinal, t.status::text, t.entity_type, t.params, t.entity_id, t.entity, t.created_at,
+       t.updated_at
+  from bulk_results t
+ where t.organization_id = $1 /* where */
+ order by t.request_id desc, t.ordinal desc
+ limit $2;
+
+-- filter: request_before
+r.request_id < {value}::uuid
+-- filter: id
+r.request_id = any({value}::uuid[])
+-- filter: action_type
+r.action_type = {value}::text
+-- filter: resource_type
+r.resource_type = {value}::text
+-- filter: request_status
+r.status = {value}::text::bulk_status
+-- filter: metadata
+r.metadata @> {value}::jsonb and r.metadata <> '{}'
+-- filter: created_at
+r.created_at {is} {value}::timestamptz
+
+-- filter: result_before
+(t.request_id, t.ordinal) < (({value}::text[])[1]::uuid, ({value}::text[])[2]::integer)
+-- filter: request_id
+t.request_id = {value}::uuid
+-- filter: entity_id
+t.entity_id = {value}::uuid and t.entity_id is not null
+-- filter: entity_type
+t.entity_type = {value}::text
+-- filter: pending
+t.status = 'pending' and {value}::boolean
+-- filter: successful
+t.status = 'successful' and {value}::boolean
+-- filter: failed
+t.entity_type = 'bulk_error' and {value}::boolean
+
+-- name: create
+-- Creates request $2 of organization $1, sent with key $3 at $7, and its items: $8 ordinals, $9 ledgers, $10 texts.
+with request as (
+    insert into bulk_requests (
+        organization_id, request_id, key_id, action_type, resource_type, metadata, created_at, updated_at, status,
+        resources, succeeded, failed)
+    values ($1, $2, $3, $4, $5, $6, $7, $7, 'pending', cardinality($8::integer[]), 0, 0)
+)
+insert into bulk_results (organization_id, request_id, ordinal, ledger_id, status, entity_type, params, created_at,
+                          updated_at)
+select $1, $2, i.ordinal, i.ledger_id, 'pending', $5, i.params, $7, $7
+  from unnest($8::integer[], $9::bigint[], $10::bytea[]) as i (ordinal, ledger_id, params);
+
+-- name: claim
+-- One process at a time works bulk requests off, for as long as this session lasts. Two would do no harm, only nothing
+-- more: whatever an item does, its key lets it do once.
+select pg_try_advisory_lock(7237970109966541105);
+
+-- name: release
+select pg_advisory_unlock(7237970109966541105);
+
+-- name: unfinished
+-- The oldest unfinished request of each organization, and the role of the key that sent it; null where it is revoked.
+select distinct on (r.organization_id)
+       r.organization_id, r.request_id, r.key_id, r.action_type, r.resource_type, r.status::text, r.resources,
+       r.succeeded, r.failed, r.metadata, r.created_at, r.updated_at,
+       (select k.role::text from api_keys k where k.id = r.key_id and k.revoked_at is null)
+  from bulk_requests r
+ where r.status <> 'completed'
+ order by r.organization_id, r.request_id;
+
+-- name: pending
+-- The next $3 items of request $2 of organization $1; params are null where the item's ledger is purged.
+select t.ordinal, t.params
+  from bulk_results t
+ where t.organization_id = $1 and t.request_id = $2 and t.status = 'pending'
+ order by t.ordinal
+ limit $3;
+
+-- name: tell
+-- Writes what became of items of request $2 of organization $1 at $3: $4 ordinals, $5 ledgers, $6 statuses,
+-- $7 entity types, $8 entity ids, $9 entities. What another process has told meanwhile is left as it is.
+with told as (
+    update bulk_results t
+       set ledger_id = coalesce(t.ledger_id, n.ledger_id), status = n.status::bulk_result_status,
+           entity_type = n.entity_type, entity_id = n.entity_id, updated_at = $3,
+           entity = case when t.params is not null then n.entity end
+      from unnest($4::integer[], $5::bigint[], $6::text[], $7::text[], $8::uuid[], $9::bytea[])
+           as n (ordinal, ledger_id, status, entity_type, entity_id, entity)
+     -- The ordinals are said twice, lest all of the request's rows be read where few are thought to be pending.
+     where t.organization_id = $1 and t.request_id = $2 and t.ordinal = any($4::integer[]) and t.ordinal = n.ordinal
+       and t.status = 'pending'
+    returning t.status
+), counts as (
+    select count(*) filter (where status = 'successful') as succeeded,
+           count(*) filter (where status = 'failed') as failed
+      from told
+)
+update bulk_requests r
+   set succeeded = r.succeeded + c.succeeded, failed = r.failed + c.failed, updated_at = $3,
+       status = case when r.succeeded + r.failed + c.succeeded + c.failed = r.resources
+                then 'completed' else 'processing' end::bulk_status
+  from counts c
+ where r.organization_id = $1 and r.request_id = $2;

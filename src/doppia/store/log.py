@@ -1,0 +1,122 @@
+"""Ledgers' logs as they are read: pages of records, and what the objects of records were then."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, NamedTuple
+
+import msgspec
+
+from doppia.accounting.ids import Id, format_id
+from doppia.store.database import Connection, load_filters, load_queries
+from doppia.store.listing import Filter, Order, Place, compose
+from doppia.store.statements import Statement
+
+_SQL: Final = load_queries("log")
+_FILTERS: Final = load_filters("log")
+
+_NEWEST_FIRST: Final = Order("created_at", "sequence", 0, "desc")
+_ALONG_ACCOUNT: Final = Order("created_at", "lock_version", 0, "desc")
+
+
+class LogRow(NamedTuple):
+    """A record of a log.
+
+    Attributes:
+        object_sequence: of the record that created the object that this one is about.
+        object_created_at: the time of that record.
+        payload: the record's canonical bytes.
+        place: of the row in its list.
+    """
+
+    ledger: int
+    sequence: int
+    object_sequence: int
+    object_created_at: datetime
+    recorded_at: datetime
+    kind: int
+    event: int
+    payload: bytes
+    place: Place
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """The record's ledger and sequence."""
+        return self.ledger, self.sequence
+
+    @property
+    def object_id(self) -> str:
+        """The id of the object; of the transaction where the record is about one of its entries."""
+        return format_id(int(self.object_created_at.timestamp()), self.ledger, self.object_sequence)
+
+
+def happening(kind: int, event: int) -> int:
+    """Return the number that stands for a kind of record and an event in the filter `happening`."""
+    return kind << 4 | event
+
+
+def about(entity: Id) -> list[Filter]:
+    """Return the conditions that a record is about the object that has this id, rather than about its entries."""
+    filters = [Filter("object", entity.sequence)]
+    if entity.ordinal:
+        named = msgspec.msgpack.encode(entity.sequence) + msgspec.msgpack.encode(entity.ordinal)
+        filters.append(Filter("entry", named))
+    return filters
+
+
+async def list_page(
+    connection: Connection, ledgers: Sequence[int], filters: Sequence[Filter], after: Place | None, limit: int
+) -> list[LogRow]:
+    """Return a page of records, the newest first.
+
+    Each way to look for them enters another index, so no filter walks through a log for what is rare in it.
+    """
+    names = {found.name for found in filters}
+    query = "list_of_object" if "object" in names else "list_happenings" if "happening" in names else "list"
+    # Where the query names the value of this filter by its place, that is the first.
+    filters = sorted(filters, key=lambda found: found.name != "happening")
+    return await _page(connection, query, filters, ledgers, _NEWEST_FIRST, after, limit)
+
+
+async def list_of_statement(
+    connection: Connection, statement: Statement, filters: Sequence[Filter], after: Place | None, limit: int
+) -> list[LogRow]:
+    """Return a page of the records that wrote the versions of a statement.
+
+    Those are the newest ones, when the statement was made, of the transactions that have entries in it, in the order of
+    these entries, the newest first.
+    """
+    of_statement = [
+        Filter("account", statement.account.sequence),
+        Filter("pinned", statement.account.lock_version),
+        Filter("lower", statement.effective_at_lower_bound),
+        Filter("upper", statement.effective_at_upper_bound),
+        Filter("made", statement.sequence),
+    ]
+    filters = [*of_statement, *filters]
+    return await _page(connection, "list_of_statement", filters, [statement.ledger], _ALONG_ACCOUNT, after, limit)
+
+
+async def _page(
+    connection: Connection,
+    query: str,
+    filters: Sequence[Filter],
+    ledgers: Sequence[int],
+    order: Order,
+    after: Place | None,
+    limit: int,
+) -> list[LogRow]:
+    text, arguments = compose(_SQL[query], _FILTERS, filters, ledgers=ledgers, order=order, after=after, limit=limit)
+    return [
+        LogRow(
+            row["ledger_id"],
+            row["sequence"],
+            row["object_sequence"],
+            row["object_created_at"],
+            row["created_at"],
+            row["kind"],
+            row["event"],
+            row["payload"],
+            Place(row["created_at"], row["ledger_id"], row[order.key]),
+        )
+        for row in await connection.fetch(text, *arguments)
+    ]

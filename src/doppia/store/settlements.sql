@@ -1,0 +1,158 @@
+-- Settlements, their entries, and what a sweep asks for.
+
+-- name: list
+select p.*, a.created_at as settled_created_at, a.currency, a.currency_exponent, a.normal_balance::text,
+       c.created_at as contra_created_at, t.created_at as transaction_created_at
+  from unnest($1::bigint[]) as g (ledger_id)
+ cross join lateral (
+       select s.ledger_id, s.settlement_sequence, s.settled_account_sequence, s.contra_account_sequence, s.status::text,
+              s.becomes::text, s.lock_version, s.searched_lock_version, s.effective_at_upper_bound,
+              s.allow_either_direction, s.skip_transaction, s.transaction_sequence, s.net, s.amount, s.direction::text, s.description, s.metadata,
+              s.created_at, s.updated_at
+         from settlements s
+        where s.ledger_id = g.ledger_id /* where */
+        order by /* order */
+        limit $2) p
+  join accounts a on a.ledger_id = p.ledger_id and a.account_sequence = p.settled_account_sequence
+  join accounts c on c.ledger_id = p.ledger_id and c.account_sequence = p.contra_account_sequence
+  left join transactions t on t.ledger_id = p.ledger_id and t.transaction_sequence = p.transaction_sequence
+ order by /* merge */
+ limit $2;
+
+-- filter: id
+s.settlement_sequence = any({value}::bigint[])
+-- filter: id_exact
+concat(s.ledger_id, '.', s.settlement_sequence, '.', floor(extract(epoch from s.created_at))::bigint, '.0') = any({value}::text[])
+-- filter: transaction
+s.transaction_sequence = {value}::bigint and s.transaction_sequence is not null
+-- filter: settled_account
+s.settled_account_sequence = {value}::bigint
+-- filter: direction
+s.direction = {value}::text::direction
+-- filter: status
+s.status = any({value}::text[]::settlement_status[])
+-- filter: created_at
+s.created_at {is} {value}::timestamptz
+-- filter: updated_at
+s.updated_at {is} {value}::timestamptz
+-- filter: metadata
+s.metadata @> {value}::jsonb and s.metadata <> '{}'
+
+-- name: create
+insert into settlements (
+    ledger_id, settlement_sequence, settled_account_sequence, contra_account_sequence, status, becomes, lock_version,
+    searched_lock_version, effective_at_upper_bound, allow_either_direction, skip_transaction, description, metadata,
+    created_at, updated_at)
+values ($1, $2, $3, $4, $5::text::settlement_status, $6::text::settlement_status, $7, $8, $9, $10, $11, $12, $13, $14,
+        $14);
+
+-- name: update
+update settlements
+   set status = $3::text::settlement_status, becomes = $4::text::settlement_status, skip_transaction = $5,
+       transaction_sequence = $6, amount = $7, direction = $8::text::direction, description = $9, metadata = $10,
+       updated_at = $11
+ where ledger_id = $1 and settlement_sequence = $2;
+
+-- name: lock_account
+-- Locks what is settled of account $2 of ledger $1 until the database transaction ends; there may be no such account.
+insert into settled_accounts as m (ledger_id, account_sequence, swept_lock_version)
+select ledger_id, account_sequence, 0 from accounts where ledger_id = $1 and account_sequence = $2
+on conflict (ledger_id, account_sequence) do update set swept_lock_version = m.swept_lock_version;
+
+-- name: lock_account_of
+-- The same for the account of settlement $2, if there is one.
+insert into settled_accounts as m (ledger_id, account_sequence, swept_lock_version)
+select ledger_id, settled_account_sequence, 0 from settlements where ledger_id = $1 and settlement_sequence = $2
+on conflict (ledger_id, account_sequence) do update set swept_lock_version = m.swept_lock_version;
+
+-- name: mark
+-- Where a sweep of account $2 of ledger $1 may begin to look, how far there is anything to look for, and whether entries
+-- are still to be freed.
+select coalesce(m.swept_lock_version, 0), b.lock_version,
+       exists (select from settlements s
+                where s.ledger_id = b.ledger_id and s.settled_account_sequence = b.account_sequence
+                  and s.status = 'archiving')
+  from balances b
+  left join settled_accounts m on m.ledger_id = b.ledger_id and m.account_sequence = b.account_sequence
+ where b.ledger_id = $1 and b.account_sequence = $2;
+
+-- name: unsettled
+-- The first $5 posted entries of account $2 of ledger $1, after lock version $3 up to $4, that are in no settlement and
+-- were not written by one.
+select e.entry, e.lock_version, e.effective_at
+  from entries e
+  join transactions t on t.ledger_id = e.ledger_id and t.transaction_sequence = e.transaction_sequence
+ where e.ledger_id = $1 and e.account_sequence = $2 and e.lock_version > $3 and e.lock_version <= $4
+   and e.status = 'posted' and t.settlement_sequence is null
+   and not exists (select from settled_entries x where x.ledger_id = e.ledger_id and x.entry = e.entry)
+ order by e.lock_version
+ limit $5;
+
+-- name: unsettled_net
+-- Credits less debits of all of those that are effective before $5.
+select coalesce(sum(case e.direction when 'credit' then e.amount else -e.amount end), 0)
+  from entries e
+  join transactions t on t.ledger_id = e.ledger_id and t.transaction_sequence = e.transaction_sequence
+ where e.ledger_id = $1 and e.account_sequence = $2 and e.lock_version > $3 and e.lock_version <= $4
+   and e.status = 'posted' and t.settlement_sequence is null and e.effective_at < $5
+   and not exists (select from settled_entries x where x.ledger_id = e.ledger_id and x.entry = e.entry);
+
+-- name: note_search
+-- The sweep $2 of account $3 of ledger $1 has come from lock version $4 to $5 at time $6 and left no entry up to $7.
+with noted as (
+    update settlements set searched_lock_version = $5, updated_at = $6 where ledger_id = $1 and settlement_sequence = $2
+)
+update settled_accounts set swept_lock_version = $7
+ where ledger_id = $1 and account_sequence = $3 and swept_lock_version >= $4 and swept_lock_version < $7;
+
+-- name: add_entries
+-- Puts those of the entries $3 that are in no settlement into settlement $2 of ledger $1.
+insert into settled_entries (ledger_id, entry, settlement_sequence)
+select $1, e.entry, $2 from unnest($3::bigint[]) as e (entry)
+on conflict do nothing
+returning entry;
+
+-- name: remove_entries
+delete from settled_entries
+ where ledger_id = $1 and settlement_sequence = $2 and entry = any($3::bigint[])
+returning entry;
+
+-- name: free_entries
+-- Frees at most $3 entries of settlement $2 of ledger $1.
+delete from settled_entries
+ where ledger_id = $1 and entry = any(array(
+       select x.entry from settled_entries x
+        where x.ledger_id = $1 and x.settlement_sequence = $2
+        order by x.entry
+        limit $3));
+
+-- name: has_entries
+select exists (select from settled_entries where ledger_id = $1 and settlement_sequence = $2);
+
+-- name: holders
+-- Which of the entries $2 of ledger $1 are in which settlement.
+select x.entry, x.settlement_sequence, s.created_at, s.status::text
+  from settled_entries x
+  join settlements s on s.ledger_id = x.ledger_id and s.settlement_sequence = x.settlement_sequence
+ where x.ledger_id = $1 and x.entry = any($2::bigint[]);
+
+-- name: entries
+-- What is to be known of the entries $2 of ledger $1 before they are picked.
+select e.entry, e.created_at, e.account_sequence, e.status::text, t.settlement_sequence is not null
+  from entries e
+  join transactions t on t.ledger_id = e.ledger_id and t.transaction_sequence = e.transaction_sequence
+ where e.ledger_id = $1 and e.entry = any($2::bigint[]);
+
+-- name: unfinished
+-- Settlements of ledgers that take writes, of which something is left to do; a sweep waits until the entries of its
+-- account that are to be freed are free.
+select s.ledger_id, s.settlement_sequence, s.created_at
+  from settlements s
+  join ledger_heads h on h.ledger_id = s.ledger_id
+ where s.status in ('processing', 'archiving') and h.discarded_at is null
+   and not (s.status = 'processing' and exists (
+       select from settlements o
+        where o.ledger_id = s.ledger_id and o.settled_account_sequence = s.settled_account_sequence
+          and o.status = 'archiving'))
+ order by s.ledger_id, s.settlement_sequence
+ limit $1;

@@ -1,0 +1,181 @@
+"""Account statements in the database, and the entries that one holds."""
+
+import heapq
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import Any, Final, NamedTuple
+
+from doppia.accounting.accounts import Account
+from doppia.accounting.balances import Sums
+from doppia.accounting.ids import format_id
+from doppia.accounting.money import Currency
+from doppia.store import entries
+from doppia.store.database import Connection, load_filters, load_queries
+from doppia.store.entries import EntryInTransaction
+from doppia.store.listing import Filter, Order, Place, compose
+
+_SQL: Final = load_queries("statements")
+_FILTERS: Final = load_filters("statements")
+
+
+class Statement(NamedTuple):
+    """What an account did between two effective times; it never changes.
+
+    Attributes:
+        account: as it was known when the statement was made: `lock_version` is the one that the statement is pinned
+            to, and `sums` are those over the entries effective before `effective_at_upper_bound`.
+        starting: the sums over the entries effective before `effective_at_lower_bound`.
+    """
+
+    id: str
+    ledger: int
+    sequence: int
+    account: Account
+    effective_at_lower_bound: datetime
+    effective_at_upper_bound: datetime
+    starting: Sums
+    description: str | None
+    metadata: Mapping[str, str]
+    created_at: datetime
+
+
+def _statement(row: Any) -> Statement:
+    ledger, sequence, created_at = row["ledger_id"], row["statement_sequence"], row["created_at"]
+    starting, ending = (Sums(*(row[f"{when}_{name}"] for name in Sums._fields)) for when in ("starting", "ending"))
+    account = Account(
+        format_id(int(row["account_created_at"].timestamp()), ledger, row["account_sequence"]),
+        row["account_sequence"],
+        Currency(row["currency"], row["currency_exponent"]),
+        row["normal_balance"],
+        row["is_open"],
+        row["lock_version"],
+        ending,
+    )
+    return Statement(
+        format_id(int(created_at.timestamp()), ledger, sequence),
+        ledger,
+        sequence,
+        account,
+        row["effective_at_lower_bound"],
+        row["effective_at_upper_bound"],
+        starting,
+        row["description"],
+        row["metadata"],
+        created_at,
+    )
+
+
+async def sums_before(
+    connection: Connection, ledger: int, account: int, lock_version: int, times: Sequence[datetime]
+) -> list[Sums]:
+    """Return what an account's entries, as of a lock version, sum to that are effective before each of the times."""
+    return [Sums(*row) for row in await connection.fetch(_SQL["sums"], ledger, account, lock_version, list(times))]
+
+
+async def create(connection: Connection, statement: Statement) -> None:
+    """Create a statement; the ledger's head is locked."""
+    account = statement.account
+    await connection.execute(
+        _SQL["create"],
+        statement.ledger,
+        statement.sequence,
+        account.sequence,
+        account.lock_version,
+        statement.effective_at_lower_bound,
+        statement.effective_at_upper_bound,
+        *statement.starting,
+        *account.sums,
+        statement.description,
+        dict(statement.metadata),
+        statement.created_at,
+    )
+
+
+async def get(connection: Connection, ledger: int, sequence: int) -> Statement | None:
+    """Return a statement."""
+    found = await list_page(connection, [ledger], [Filter("id", [sequence])], None, 1)
+    return found[0] if found else None
+
+
+async def list_page(
+    connection: Connection,
+    ledgers: Sequence[int],
+    filters: Sequence[Filter],
+    after: Place | None,
+    limit: int,
+) -> list[Statement]:
+    """Return a page of statements, the newest first."""
+    order = Order("created_at", "statement_sequence", 0, "desc")
+    query, arguments = compose(_SQL["list"], _FILTERS, filters, ledgers=ledgers, order=order, after=after, limit=limit)
+    return [_statement(row) for row in await connection.fetch(query, *arguments)]
+
+
+async def list_entries(
+    connection: Connection,
+    statement: Statement,
+    filters: Sequence[Filter],
+    order: Order,
+    after: Place | None,
+    limit: int,
+) -> list[EntryInTransaction]:
+    """Return a page of the entries that a statement holds: those in force at its lock version, between its bounds.
+
+    Along an account, entries stand in the order of their recording, and an index walks its lock versions from any place
+    on. So those recorded within the bounds are a range of lock versions. The others, effective within the bounds and
+    recorded before or after, are found by an index of their own and sorted. The two are merged. In the order of
+    effective_at the range is left to entries that are effective when they were recorded, for which the two orders are
+    one.
+
+    Args:
+        connection: to read with.
+        statement: the entries' own.
+        filters: as `entries.list_page` takes them.
+        order: by created_at or effective_at, then by lock_version.
+        after: the place of the last row of the page before; its key is a lock version.
+        limit: rows at most.
+    """
+    account, by_creation = statement.account, order.time == "created_at"
+    lower, upper = statement.effective_at_lower_bound, statement.effective_at_upper_bound
+    place = None if after is None else after.time
+    first, last, before, through = await connection.fetchrow(
+        _SQL["versions"], statement.ledger, account.sequence, lower, upper, place
+    )
+    last = min(last, account.lock_version)
+    within = [first, last]
+    if after is not None:
+        # Entries of the same time are told apart by their versions.
+        if order.direction == "desc":
+            last = min(last, max(before, min(after.key - 1, through)))
+        else:
+            first = max(first, min(through, max(after.key, before)))
+    held = [
+        *filters,
+        Filter("ledger_account_id", account.sequence),
+        Filter("as_of_lock_version", account.lock_version),
+    ]
+    in_range = [
+        *held,
+        Filter("lock_version", first, "gt"),
+        Filter("lock_version", last, "lte"),
+        Filter("effective_at", lower, "gte"),
+        Filter("effective_at", upper, "lt"),
+    ]
+    aside = [*held, Filter("displaced_effective_at", lower, "gte"), Filter("displaced_effective_at", upper, "lt")]
+    if by_creation:
+        aside.append(Filter("outside_lock_versions", within))
+    else:
+        in_range.append(Filter("is_displaced", value=False))
+    ledgers = [statement.ledger]
+    by_version = Order("created_at", "lock_version", 0, order.direction)
+    pages = [await entries.list_page(connection, ledgers, in_range, by_version, None, limit)]
+    if not by_creation or within != [0, account.lock_version]:
+        # No index has this expression, so none is walked for the order that it offers.
+        sorted_ = Order(order.time, "lock_version + 0", 0, order.direction)
+        pages.append(await entries.list_page(connection, ledgers, aside, sorted_, after, limit))
+    rows = heapq.merge(
+        *pages,
+        key=lambda row: (getattr(row.entry, order.time), row.entry.account.lock_version),
+        reverse=order.direction == "desc",
+    )
+    return list(islice(rows, limit))
