@@ -20,6 +20,7 @@ from cyclopts import App, Parameter
 
 from doppia import settings
 from doppia.accounting.errors import LedgerError
+from doppia.api import bulk_work
 from doppia.api.app import create_app
 from doppia.api.auth import Authenticator
 from doppia.api.protocol import BoundedHttpProtocol
@@ -28,9 +29,9 @@ from doppia.cli import keys
 from doppia.cli.connect import opened
 from doppia.cli.demo import demo
 from doppia.engine import keys as key_engine
+from doppia.engine import settling
 from doppia.engine.expiry import expire_due
 from doppia.engine.posting_group import PostingGroups
-from doppia.engine.settling import work_off
 from doppia.settings import Settings, SettingsError
 from doppia.store import organizations
 from doppia.store.database import Database, DatabaseUrlError
@@ -119,7 +120,11 @@ async def _serve(chosen: Settings) -> None:
     async with _database_url(chosen) as url, opened(url) as database:
         await _begin(database, chosen.data_folder, base_url)
         service = Service(database, PostingGroups(database, _now), _now, Authenticator(database))
-        service.background.start(partial(expire_due, database, _now, service.groups), partial(work_off, database, _now))
+        service.background.start(
+            partial(expire_due, database, _now, service.groups),
+            partial(settling.work_off, database, _now),
+            partial(bulk_work.work_off, service),
+        )
         listening = asyncio.create_task(organizations.listen_for_revocations(url, service.authenticator.forget))
         server = uvicorn.Server(
             uvicorn.Config(

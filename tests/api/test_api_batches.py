@@ -87,7 +87,7 @@ class Fault(NamedTuple):
     """Why an atomic batch was refused."""
 
     status: int
-    index: int
+    place: int
     code: str
     parameter: str | None
 
@@ -370,7 +370,7 @@ class TestLines:
                 refused("too_few_entries", "ledger_entries"),
             ]
         before = await books.state()
-        assert fault(await send_lines(books, content, "?atomic=true")).index == 1
+        assert fault(await send_lines(books, content, "?atomic=true")).place == 1
         for query, expected in (
             ("?atomic=maybe", Refusal(422, "parameter_invalid", "atomic")),
             ("?atomic=", Refusal(422, "parameter_invalid", "atomic")),
@@ -424,7 +424,8 @@ NO_BATCH: list[tuple[str, str, Refusal]] = [
     ("no json", '{"ledger_transactions": [{]}', Refusal(400, "invalid_json", None)),
     ("no end", '{"ledger_transactions": [{}', Refusal(400, "invalid_json", None)),
     # Half of a surrogate pair is no character, so what holds it is no JSON: it can't be told where it ends.
-    ("half a surrogate pair", '{"ledger_transactions": [{"description": "\\ud800"}]}', Refusal(400, "invalid_json", None)),
+    ("half a surrogate pair", '{"ledger_transactions": [{"description": "\\ud800"}]}',
+     Refusal(400, "invalid_json", None)),
     ("nested too deeply", f'{{"ledger_transactions": [{"[" * 100_000}', Refusal(400, "invalid_json", None)),
     ("more after it", '{"ledger_transactions": [{}]} x', Refusal(400, "invalid_json", None)),
 ]  # fmt: skip

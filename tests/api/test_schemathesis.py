@@ -1,9 +1,11 @@
 """Requests made up from the OpenAPI document, in its shape and out of it: every answer is one that it describes."""
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final
 from uuid import uuid4
 
@@ -27,6 +29,7 @@ from starlette.types import ASGIApp
 
 from doppia.api.app import create_app
 from doppia.api.auth import Authenticator
+from doppia.api.bulk_work import work_off
 from doppia.api.request import Service
 from doppia.api.routes import ROUTES, ApiRoute
 from doppia.engine import keys
@@ -45,6 +48,14 @@ SETTINGS: Final = settings(
 )
 UUID: Final = {"type": "string", "format": "uuid"}
 NOBODYS_ID: Final = "65a1b2c3-0000-8000-8400-000000000400"
+KINDS: Final = {
+    field.default
+    for route in ROUTES
+    if route.answer is not None
+    for field in msgspec.structs.fields(route.answer)
+    if field.name == "object"
+}
+"""Of all objects that a route answers with."""
 
 
 @asynccontextmanager
@@ -58,7 +69,10 @@ async def serving(postgres: Any) -> AsyncIterator[tuple[Service, tuple[str, str]
     begun = await keys.begin(database, now)
     assert begun is not None
     groups = PostingGroups(database, now)
-    yield Service(database, groups, now, Authenticator(database)), (str(begun[0].organization), begun[1])
+    service = Service(database, groups, now, Authenticator(database))
+    service.background.start(partial(work_off, service))
+    yield service, (str(begun[0].organization), begun[1])
+    await service.background.stop()
     await groups.close()
     await database.close()
     await connection.execute(f"drop database {name} with (force)")
@@ -128,7 +142,9 @@ def load(session: asgi.ASGIClient, living: Living) -> Any:
             for parameter in operation["parameters"]:
                 if "schema" in parameter:
                     base = parameter["name"].partition("[")[0]
-                    name = f"{kind_in(path)}_id" if base == "id" else base
+                    of_version = parameter["in"] == "query" and path.endswith("/versions")
+                    kind = "ledger_transaction_version" if of_version else kind_in(path)
+                    name = f"{kind}_id" if base == "id" else base
                     parameter["schema"] = aimed(name, parameter["schema"], living)
     document["paths"] = {path: item for path, item in document["paths"].items() if not path.startswith("/v1/")}
     return schemathesis.openapi.from_dict(document)
@@ -138,9 +154,13 @@ def aimed(name: str, schema: dict[str, Any], living: Living) -> dict[str, Any]:
     """Return the schema of what is called `name`; where it is an id, as that of an object that is there or of none."""
     if "items" in schema:
         return {**schema, "items": aimed(name.removesuffix("s"), schema["items"], living)}
+    if "anyOf" in schema:
+        return {**schema, "anyOf": [aimed(name, each, living) for each in schema["anyOf"]]}
     if schema == UUID:
         # settled_ledger_account_id and sub_category_id name their kinds by the end, or with the beginning left out.
         told = name.removesuffix("_id")
+        if told == "entity":
+            return {"enum": [*(id_ for ids in living.values() for id_ in ids), NOBODYS_ID]}
         kinds = [kind for kind in living if told.endswith(kind) or kind.endswith(told.removeprefix("sub_"))]
         return {"enum": [*(living[max(kinds, key=len)] if kinds else ()), NOBODYS_ID]}
     return schema
@@ -151,31 +171,77 @@ def seed(session: asgi.ASGIClient) -> Living:
     living: Living = defaultdict(list)
     strict = load(session, living)
 
-    def post(path: str, body: dict[str, Any], **path_parameters: str) -> Any:
-        case = strict[path]["POST"].Case(
-            body=body, media_type="application/json", path_parameters=path_parameters or None
-        )
+    def call(method: str, path: str, body: Any = None, **parameters: str) -> Any:
+        sent = {} if body is None else {"body": body, "media_type": "application/json"}
+        case = strict[path][method].Case(**sent, path_parameters=parameters or None)
         answer = case.call_and_validate(session=session, checks=CHECKS)
-        assert answer.status_code == 201, answer.text
-        return answer.json()
+        assert answer.status_code in {200, 201}, answer.text
+        return answer.json() if answer.content else None
 
-    ledger = post("/api/ledgers", {"name": "books", "metadata": {"region": "PH"}})
-    living["ledger"].append(ledger["id"])
+    def make(path: str, body: dict[str, Any], **parameters: str) -> str:
+        made = call("POST", path, body, **parameters)
+        living[made["object"]].append(made["id"])
+        return str(made["id"])
+
+    ledger = make("/api/ledgers", {"name": "books", "metadata": {"region": "PH"}})
+    unit = {"ledger_id": ledger, "currency": "GOLD", "currency_exponent": 18}
     for name, side in (("cash", "debit"), ("wallet", "credit"), ("unused", "credit")):
-        account = {"name": name, "ledger_id": ledger["id"], "currency": "GOLD", "normal_balance": side}
-        living["ledger_account"].append(post("/api/ledger_accounts", {**account, "currency_exponent": 18})["id"])
+        make("/api/ledger_accounts", {**unit, "name": name, "normal_balance": side})
+    cash, wallet, unused = living["ledger_account"]
+    chart(call, make, unit, wallet, unused)
+    condition = {"field": "posted_balance_amount", "operator": "greater_than", "value": 10**36}
+    make("/api/ledger_account_balance_monitors", {"ledger_account_id": wallet, "alert_condition": condition})
+    legs: dict[int, list[dict[str, Any]]] = {
+        amount: [
+            {"ledger_account_id": account, "direction": side, "amount": amount} for account, side in
+            ((cash, "debit"), (wallet, "credit"))
+        ]
+        for amount in (10**36, 7, 3, 1, 0)
+    }  # fmt: skip
     for status, amount in (("posted", 10**36), ("pending", 7), ("archived", 0), ("posted", 1)):
-        legs = [
-            {"ledger_account_id": account, "direction": side, "amount": amount,
-             "show_resulting_ledger_account_balances": True}
-            for account, side in zip(living["ledger_account"], ("debit", "credit"), strict=False)
-        ]  # fmt: skip
-        transaction = post("/api/ledger_transactions", {"status": status, "ledger_entries": legs})
+        shown = [{**leg, "show_resulting_ledger_account_balances": True} for leg in legs[amount]]
+        transaction = call("POST", "/api/ledger_transactions", {"status": status, "ledger_entries": shown})
         living["ledger_transaction"].append(transaction["id"])
         living["ledger_entry"] += [entry["id"] for entry in transaction["ledger_entries"]]
-    reversal = post("/api/ledger_transactions/{id}/reversal", {}, id=living["ledger_transaction"][0])
-    living["ledger_transaction"].append(reversal["id"])
+    largest, hold, _, _ = living["ledger_transaction"]
+    make("/api/ledger_transactions/{id}/partial_post", {"posted_ledger_entries": legs[3]}, id=hold)
+    make("/api/ledger_transactions/{id}/reversal", {}, id=largest)
+    batch = {"atomic": True, "ledger_transactions": [{"ledger_entries": legs[1]}]}
+    (result,) = call("POST", "/api/ledger_transactions/batch", batch)["results"]
+    living["ledger_transaction"].append(result["ledger_transaction"]["id"])
+    bounds = {"effective_at_lower_bound": "2020-01-01T00:00:00Z", "effective_at_upper_bound": "2100-01-01T00:00:00Z"}
+    make("/api/ledger_account_statements", {"ledger_account_id": wallet, **bounds})
+    settle(call, make, wallet, cash, living["ledger_entry"][1])
+    requested = [{"name": "made in bulk", "normal_balance": "debit", **unit}, {"name": "", **unit}]
+    bulk = {"action_type": "create", "resource_type": "ledger_account", "resources": requested}
+    request = make("/api/bulk_requests", bulk)
+    while call("GET", "/api/bulk_requests/{id}", id=request)["status"] != "completed":
+        time.sleep(0.02)
+    for path in ("/api/bulk_results", "/api/events", "/api/ledger_transaction_versions"):
+        for row in call("GET", path)[:5]:
+            living[row["object"]].append(row["id"])
+    assert set(living) == KINDS
     return living
+
+
+def chart(call: Any, make: Any, unit: dict[str, Any], wallet: str, unused: str) -> None:
+    """Draw a category with a category and an account in it, which holds an account of its own."""
+    body = {**unit, "name": "what we owe", "normal_balance": "credit"}
+    path = "/api/ledger_account_categories"
+    upper, lower, other = (make(path, body) for _ in range(3))
+    call("PUT", f"{path}/{{id}}/ledger_account_categories/{{sub_category_id}}", id=upper, sub_category_id=lower)
+    call("PUT", f"{path}/{{id}}/ledger_accounts/{{ledger_account_id}}", id=lower, ledger_account_id=wallet)
+    for method in ("PUT", "DELETE"):
+        call(method, f"{path}/{{id}}/ledger_accounts/{{ledger_account_id}}", id=other, ledger_account_id=unused)
+
+
+def settle(call: Any, make: Any, wallet: str, cash: str, entry: str) -> None:
+    """Draft a settlement of one entry, and sweep the rest."""
+    accounts = {"settled_ledger_account_id": wallet, "contra_ledger_account_id": cash}
+    path = "/api/ledger_account_settlements"
+    draft = make(path, {**accounts, "status": "drafting"})
+    call("PATCH", f"{path}/{{id}}/ledger_entries", {"ledger_entry_ids": [entry]}, id=draft)
+    make(path, {**accounts, "allow_either_direction": True})
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["in shape", "out of shape"])

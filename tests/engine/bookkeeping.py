@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -17,7 +17,7 @@ from doppia.accounting.transactions import Draft, Leg, Status, Transaction
 from doppia.api.request import encode
 from doppia.api.transactions import to_object
 from doppia.engine import accounts, keys, ledgers
-from doppia.engine.transactions import Create, Reverse, Revise
+from doppia.engine.transactions import Batch, Create, Expire, PartialPost, Reverse, Revise
 from doppia.engine.writing import Answer, Key
 from doppia.store import accounts as account_store
 from doppia.store.database import Database
@@ -42,8 +42,9 @@ def key(name: str, request: object) -> Key:
     return Key(hashlib.sha256(name.encode()).digest()[:16], hashlib.sha256(repr(request).encode()).digest()[:16])
 
 
-def read(answer: Answer) -> dict[str, Any]:
-    return cast("dict[str, Any]", msgspec.json.decode(answer.body))
+def read(answer: Answer | LedgerError) -> Any:
+    assert isinstance(answer, Answer), answer
+    return msgspec.json.decode(answer.body)
 
 
 async def outcome(call: Awaitable[T]) -> T | LedgerError:
@@ -117,6 +118,26 @@ class Books:
         draft = Draft((), status, **more)
         return Reverse(
             ledger=self.ledger, actor=None, key=key, status=201, render=self._render, target=target, draft=draft
+        )
+
+    def partial_post(self, target: Id, legs: Sequence[Leg], *, key: Key | None = None, **more: Any) -> PartialPost:
+        draft = Draft(legs, "posted", **more)
+        return PartialPost(
+            ledger=self.ledger, actor=None, key=key, status=201, render=self._render, target=target, draft=draft
+        )
+
+    def expire(self, target: Id) -> Expire:
+        return Expire(ledger=self.ledger, actor=None, key=None, status=200, render=self._render, target=target)
+
+    def batch(self, items: Sequence[Draft | LedgerError], *, is_atomic: bool = False, key: Key | None = None) -> Batch:
+        return Batch(
+            ledger=self.ledger, actor=None, key=key, status=200, render=self._render_batch, items=items,
+            is_atomic=is_atomic,
+        )  # fmt: skip
+
+    def _render_batch(self, told: Sequence[Transaction | LedgerError]) -> bytes:
+        return encode(
+            [{"code": one.code} if isinstance(one, LedgerError) else msgspec.Raw(self._render(one)) for one in told]
         )
 
 

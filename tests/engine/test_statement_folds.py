@@ -189,7 +189,7 @@ class Life:
                 assert isinstance(answer, LedgerError)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(4))
 async def test_a_statement_says_what_a_fold_of_the_entries_says_then_and_ever_after(
     database: Database, database_url: str, seed: int
 ) -> None:
@@ -237,17 +237,17 @@ async def test_statements_made_while_others_post_agree_with_the_version_they_nam
         early = begin - timedelta(seconds=place % 2)
         for status in ("posted", "pending"):
             legs = [leg(cash, "debit", place), leg(wallet, "credit", place, effective_at=early if place % 3 else None)]
-            await services[place % 2].submit(books.create(legs, status))  # type: ignore[arg-type] # one of the three
+            await services[place % 2].submit(books.create(legs, status))
 
-    async def state(_: int) -> Statement:
-        return await make(books, wallet, begin, end)
+    async def state() -> list[Statement]:
+        return [await make(books, wallet, begin, end) for _ in range(8)]
 
-    results = await asyncio.gather(*(write(place) for place in range(50)), *(state(place) for place in range(20)))
+    *made, _ = await asyncio.gather(state(), state(), asyncio.gather(*(write(place) for place in range(50))))
     for groups in services:
         await groups.close()
     await other.close()
 
-    statements = [each for each in results if isinstance(each, Statement)]
+    statements = [statement for each in made for statement in each]
     assert len({statement.account.lock_version for statement in statements}) > 1
     rows = await rows_of(books, wallet)
     for statement in statements:

@@ -18,6 +18,8 @@ from doppia.proof.records import (
     EntryAnnotated,
     LedgerWritten,
     MonitorWritten,
+    SettledEntries,
+    SettlementWritten,
     StatementWritten,
     TransactionWritten,
     canonical_bytes,
@@ -58,6 +60,7 @@ async def _log_faults(connection: Connection) -> list[str]:
     written: dict[tuple[int, int], tuple[Any, ...]] = {}
     metadata: dict[tuple[int, int], dict[str, str]] = {}
     lives: defaultdict[tuple[int, int], list[str]] = defaultdict(list)
+    settled: dict[tuple[int, int], int] = {}
     for ledger, sequence, object_sequence, recorded_at, kind, payload in await connection.fetch(_READS["log"]):
         record = read_record(payload)
         about = _object(record)
@@ -68,6 +71,9 @@ async def _log_faults(connection: Connection) -> list[str]:
             faults.append(f"record {sequence} of ledger {ledger} is not in its canonical bytes")
         if isinstance(record, EntryAnnotated):
             metadata[ledger, record.entry_sequence << 10 | record.entry_ordinal] = record.metadata
+            continue
+        faults += _settle(settled, ledger, record)
+        if isinstance(record, SettledEntries):
             continue
         newest[ledger, type(record), record.account if isinstance(record, AccountCategories) else about] = record
         if isinstance(record, TransactionWritten):
@@ -96,8 +102,28 @@ async def _log_faults(connection: Connection) -> list[str]:
     }
     faults += _differences("object", told, tables)
     faults += _differences("entry", written, await _entries(connection))
+    rows = await connection.fetch(_READS["settled_entries"])
+    faults += _differences("settled entry", settled, {(row[0], row[1]): row[2] for row in rows})
     kept = await connection.fetch(_READS["entry_metadata"])
     faults += _differences("metadata of entry", metadata, {(row[0], row[1]): json.loads(row[2]) for row in kept})
+    return faults
+
+
+def _settle(settled: dict[tuple[int, int], int], ledger: int, record: Any) -> list[str]:
+    """Let entries come to settlements and leave them as a record says; none comes to one while it is in another."""
+    faults = []
+    match record:
+        case SettledEntries(settlement=settlement, added=added, removed=removed):
+            for entry in added:
+                if (ledger, entry) in settled:
+                    faults.append(f"entry {entry} of ledger {ledger} came to {settlement} and was settled")
+                settled[ledger, entry] = settlement
+            for entry in removed:
+                if settled.pop((ledger, entry), None) != settlement:
+                    faults.append(f"entry {entry} of ledger {ledger} left {settlement} and was not in it")
+        case SettlementWritten(settlement=settlement, status="archiving" | "archived"):
+            for key in [key for key, of in settled.items() if key[0] == ledger and of == settlement]:
+                del settled[key]
     return faults
 
 
@@ -123,6 +149,7 @@ def _object(record: Any) -> int:
             AccountWritten(account=about) | TransactionWritten(transaction=about) | EntryAnnotated(entry_sequence=about)
             | CategoryWritten(category=about) | CategoryParents(category=about)
             | MonitorWritten(monitor=about) | StatementWritten(sequence=about)
+            | SettlementWritten(settlement=about) | SettledEntries(settlement=about)
         ):  # fmt: skip
             return int(about)
         case AccountCategories(account=account, category=category):
@@ -160,10 +187,17 @@ def _told(record: Any) -> tuple[Any, ...]:
                 w.account, w.lock_version, moment(w.effective_at_lower_bound), moment(w.effective_at_upper_bound),
                 w.starting_sums, w.ending_sums, w.description, moment(w.recorded_at), w.metadata,
             )  # fmt: skip
+        case SettlementWritten() as s:
+            return (
+                s.settled_account, s.contra_account, s.status, s.becomes, s.lock_version,
+                _time(s.effective_at_upper_bound), s.allow_either_direction, s.skip_transaction, s.transaction,
+                s.amount, s.direction, s.description, s.metadata,
+            )  # fmt: skip
         case TransactionWritten() as t:
             return (
                 t.version, t.status, _time(t.effective_at), _time(t.posted_at), t.description, t.external_id,
-                t.ledgerable_type, t.ledgerable_id, t.archived_reason, t.reverses, t.partially_posts, t.metadata,
+                t.ledgerable_type, t.ledgerable_id, t.archived_reason, t.reverses, t.partially_posts, t.settlement,
+                _time(t.expires_at), t.metadata,
             )  # fmt: skip
     raise AssertionError(record)
 
@@ -183,7 +217,8 @@ async def _tables(connection: Connection) -> dict[tuple[int, str, int], tuple[An
         stored[ledger, "CategoryParents", category] = tuple(parents)
     for ledger, account, holders in await connection.fetch(_READS["account_categories"]):
         stored[ledger, "AccountCategories", account] = tuple(holders)
-    for read, kind in (("monitors", "MonitorWritten"), ("statements", "StatementWritten")):
+    others = (("monitors", "MonitorWritten"), ("statements", "StatementWritten"), ("settlements", "SettlementWritten"))
+    for read, kind in others:
         for ledger, sequence, *fields, metadata in await connection.fetch(_READS[read]):
             stored[ledger, kind, sequence] = (*fields, json.loads(metadata))
     transactions = await connection.fetch(_READS["transactions"])

@@ -235,6 +235,79 @@ select d.*
  where (e.status = 'pending' and d.sequence > e.entry >> 10 and d.account_sequence = e.account_sequence
         and l.object_sequence = e.transaction_sequence and l.recorded_at = d.discarded_at) is not true;
 
+-- rule: I7, a part and what it left of its hold are together what was held before it, on each account and side
+select p.ledger_id, p.transaction_sequence, p.partially_posts_sequence, x.account_sequence, x.direction,
+       sum(x.amount) as difference
+  from transactions p
+ cross join lateral (
+       select e.account_sequence, e.direction, e.amount
+         from discards d
+         join entries e using (ledger_id, entry)
+        where d.ledger_id = p.ledger_id and d.sequence = p.transaction_sequence - 1
+          and e.transaction_sequence = p.partially_posts_sequence
+       union all
+       select e.account_sequence, e.direction, -e.amount
+         from entries e
+        where e.ledger_id = p.ledger_id and e.entry >> 10 in (p.transaction_sequence - 1, p.transaction_sequence)) x
+ where p.partially_posts_sequence is not null
+ group by p.ledger_id, p.transaction_sequence, p.partially_posts_sequence, x.account_sequence, x.direction
+having sum(x.amount) <> 0;
+
+-- rule: I7, all parts of a hold and its rest are what it held at first, where parts alone rewrote it
+with holds as (
+    select h.ledger_id, h.transaction_sequence, w.last
+      from transactions h
+     cross join lateral (
+           select count(*) as parts from transactions p
+            where p.ledger_id = h.ledger_id and p.partially_posts_sequence = h.transaction_sequence) p
+     cross join lateral (
+           select count(distinct e.entry >> 10) as records, max(e.entry >> 10) as last from entries e
+            where e.ledger_id = h.ledger_id and e.transaction_sequence = h.transaction_sequence
+              and e.status = 'pending') w
+     where p.parts > 0 and w.records = p.parts + 1)
+select h.ledger_id, h.transaction_sequence, x.account_sequence, x.direction, sum(x.amount) as difference
+  from holds h
+ cross join lateral (
+       select e.account_sequence, e.direction,
+              case e.entry >> 10 when h.transaction_sequence then e.amount else -e.amount end as amount
+         from entries e
+        where e.ledger_id = h.ledger_id and e.transaction_sequence = h.transaction_sequence
+          and e.entry >> 10 in (h.transaction_sequence, h.last)
+       union all
+       select e.account_sequence, e.direction, -e.amount
+         from transactions p
+         join entries e using (ledger_id, transaction_sequence)
+        where p.ledger_id = h.ledger_id and p.partially_posts_sequence = h.transaction_sequence) x
+ group by h.ledger_id, h.transaction_sequence, x.account_sequence, x.direction
+having sum(x.amount) <> 0;
+
+-- rule: I7, a part is posted, by the record after that which lowered its hold, before the hold had expired
+select p.*
+  from transactions p
+  left join transactions h on h.ledger_id = p.ledger_id and h.transaction_sequence = p.partially_posts_sequence
+  left join log l on l.ledger_id = p.ledger_id and l.sequence = p.transaction_sequence - 1
+ where p.partially_posts_sequence is not null
+   and (p.status = 'posted' and l.object_sequence = h.transaction_sequence and h.reverses_sequence is null
+        and (h.expires_at is null or p.posted_at < h.expires_at)) is not true;
+
+-- rule: I7, nothing was posted after its time, nothing expired before it, and what expired was held until then
+select t.*, e.early
+  from transactions t
+ cross join lateral (
+       select count(*) filter (where d.entry is null or d.discarded_at < t.expires_at or e.status <> 'pending') as early
+         from entries e
+         left join discards d using (ledger_id, entry)
+        where e.ledger_id = t.ledger_id and e.transaction_sequence = t.transaction_sequence
+          and e.entry >> 10 = t.entries_sequence) e
+ where t.posted_at >= t.expires_at
+    or t.archived_reason = 'expired' and (t.expires_at is not null and e.early = 0) is not true;
+
+-- rule: I4, what was archived because a balance lock failed never counted
+select t.*
+  from transactions t
+  join entries e using (ledger_id, transaction_sequence)
+ where t.archived_reason = 'balance_lock_failure' and (e.status <> 'archived' or e.lock_version is not null);
+
 -- rule: I8, a transaction has at most one reversal that is not archived
 select ledger_id, reverses_sequence, count(*)
   from transactions
@@ -313,6 +386,54 @@ select e.*
   left join balances b using (ledger_id, account_sequence)
  where a.account_sequence is null or b.account_sequence is null;
 
+-- rule: settlements, the net of one is that of its entries, and the amount of one that is settled is its net
+select s.*, x.net as net_of_entries
+  from settlements s
+ cross join lateral (
+       select coalesce(sum(case e.direction when 'credit' then e.amount else -e.amount end), 0) as net
+         from settled_entries x
+         join entries e using (ledger_id, entry)
+        where x.ledger_id = s.ledger_id and x.settlement_sequence = s.settlement_sequence) x
+ where s.net <> x.net or (s.status in ('pending', 'posted') and s.amount is distinct from abs(x.net));
+
+-- rule: settlements, what is settled is a posted entry of the account that no settlement wrote, within the bounds
+select x.*
+  from settled_entries x
+  left join settlements s using (ledger_id, settlement_sequence)
+  left join entries e using (ledger_id, entry)
+  left join transactions t on t.ledger_id = e.ledger_id and t.transaction_sequence = e.transaction_sequence
+ where (e.status = 'posted' and e.account_sequence = s.settled_account_sequence and t.settlement_sequence is null
+        and s.status <> 'archived' and (s.lock_version is null
+        or e.lock_version <= s.lock_version and e.effective_at < s.effective_at_upper_bound)) is not true;
+
+-- rule: settlements, up to the mark of an account every posted entry is settled or was written by a settlement
+select m.*, e.entry
+  from settled_accounts m
+  join entries e using (ledger_id, account_sequence)
+  join transactions t using (ledger_id, transaction_sequence)
+  left join settled_entries x on x.ledger_id = e.ledger_id and x.entry = e.entry
+ where e.status = 'posted' and e.lock_version <= m.swept_lock_version
+   and t.settlement_sequence is null and x.entry is null;
+
+-- rule: settlements, one and its transaction name each other, go through life together and move the same
+select s.ledger_id, s.settlement_sequence, s.status, t.transaction_sequence, t.status
+  from settlements s
+  full join transactions t
+    on t.ledger_id = s.ledger_id and t.settlement_sequence = s.settlement_sequence
+   and t.transaction_sequence = s.transaction_sequence
+ where s.transaction_sequence is not null and t.transaction_sequence is null
+    or t.settlement_sequence is not null and s.settlement_sequence is null
+    or t.settlement_sequence is not null and (
+       t.status::text <> case s.status when 'archiving' then 'archived' else s.status::text end
+       or s.amount is distinct from (
+           select sum(e.amount) from entries e
+            where e.ledger_id = t.ledger_id and e.entry >> 10 = t.entries_sequence
+              and e.account_sequence = s.settled_account_sequence and e.direction = s.direction)
+       or s.amount is distinct from (
+           select sum(e.amount) from entries e
+            where e.ledger_id = t.ledger_id and e.entry >> 10 = t.entries_sequence
+              and e.account_sequence = s.contra_account_sequence and e.direction <> s.direction));
+
 -- read: log
 select ledger_id, sequence, object_sequence, recorded_at, kind, payload
   from log
@@ -334,13 +455,26 @@ select a.ledger_id, account_sequence, name, description, currency, currency_expo
 -- read: transactions
 select ledger_id, transaction_sequence, version, status::text, effective_at, posted_at, description,
        external_id, ledgerable_type, ledgerable_id, archived_reason, reverses_sequence,
-       partially_posts_sequence, metadata::text
+       partially_posts_sequence, settlement_sequence, expires_at, metadata::text
   from transactions;
 
 -- read: entries
 select ledger_id, entry, transaction_sequence, account_sequence, lock_version, created_at, effective_at,
        direction::text, status::text, amount::text
   from entries;
+
+-- read: settlements
+select ledger_id, settlement_sequence, settled_account_sequence, contra_account_sequence, status::text, becomes::text,
+       lock_version, effective_at_upper_bound, allow_either_direction, skip_transaction, transaction_sequence,
+       amount::text, case direction when 'debit' then 0 when 'credit' then 1 end, description, metadata::text
+  from settlements;
+
+-- read: settled_entries
+-- Those of a settlement that is archiving belong to none, though they are still to be freed.
+select x.ledger_id, x.entry, x.settlement_sequence
+  from settled_entries x
+  join settlements s using (ledger_id, settlement_sequence)
+ where s.status <> 'archiving';
 
 -- read: entry_metadata
 select ledger_id, entry, metadata::text

@@ -20,7 +20,7 @@ REQUEST = UUID("00000000-0000-7000-8000-000000320000")
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 SEED = """
 insert into organizations
-select ('00000000-0000-0000-0000-00000000000' || n)::uuid, 'organization', now() from generate_series(1, 3) n;
+select ('00000000-0000-0000-0000-00000000000' || n)::uuid, 'organization', now() from generate_series(1, 2) n;
 insert into api_keys
 select id, id, 'key', 'write', id::text::bytea, now() from organizations;
 insert into bulk_requests
@@ -85,16 +85,16 @@ PAGES: dict[str, tuple[Kind, list[Filter]]] = {
 }
 
 
-@pytest.mark.parametrize("after", [None, Place(AT, 0, 5)], ids=["first", "later"])
-@pytest.mark.parametrize("name", PAGES)
-async def test_a_page_reads_little_more_than_it_shows(
-    seeded: asyncpg.Connection, name: str, after: Place | None
-) -> None:
+async def test_a_page_reads_little_more_than_it_shows(seeded: asyncpg.Connection) -> None:
     await seeded.execute("analyze")
-    kind, filters = PAGES[name]
-    query, arguments = compose_page(kind, ORGANIZATION, filters, after, 26)
-
-    assert await most_read(seeded, query, *arguments) <= 300
+    slow = []
+    for name, (kind, filters) in PAGES.items():
+        for after in (None, Place(AT, 0, 5)):
+            query, arguments = compose_page(kind, ORGANIZATION, filters, after, 26)
+            read = await most_read(seeded, query, *arguments)
+            if read > 300:
+                slow.append((name, after, read))
+    assert not slow, "\n" + "\n".join(map(str, slow))
 
 
 @pytest.mark.parametrize("analyzed", [True, False])
@@ -107,7 +107,7 @@ async def test_what_is_looked_up_or_told_is_found_by_its_key(seeded: asyncpg.Con
 
     assert await most_read(seeded, known["get_request"], ORGANIZATION, REQUEST) == 1
     assert await most_read(seeded, known["get_result"], ORGANIZATION, REQUEST, 7) == 1
-    assert await most_read(seeded, known["unfinished"]) == 6
+    assert await most_read(seeded, known["unfinished"]) == 4
     assert await most_read(seeded, known["pending"], ORGANIZATION, unfinished, 64) <= 100
     ordinals = list(range(1, 65))
     assert await most_read(seeded, known["tell"], ORGANIZATION, unfinished, AT, ordinals, [None] * 64, *told) == 64

@@ -233,6 +233,14 @@ async def test_entries_without_their_transaction_are_refused(writer: Writer) -> 
         ("transactions_final", "update transactions set status = 'archived', posted_at = null where status = 'posted'"),
         ("transactions_final", "update transactions set status = 'pending' where status = 'archived'"),
         ("transactions_final", "update transactions set entries_sequence = 5 where status = 'posted'"),
+        ("transactions_final", "update transactions set expires_at = '2999-01-01' where status = 'posted'"),
+        ("transactions_final", "update transactions set expires_at = '2999-01-01' where status = 'archived'"),
+        ("transactions_final", "update transactions set archived_reason = 'why not' where status = 'archived'"),
+        ("identity_is_final", "update transactions set reverses_sequence = 4 where status = 'archived'"),
+        ("identity_is_final", "update transactions set partially_posts_sequence = 5 where status = 'posted'"),
+        ("identity_is_final", "update transactions set settlement_sequence = 2 where status = 'posted'"),
+        ("identity_is_final", "update transactions set ledger_id = 8"),
+        ("identity_is_final", "update transactions set transaction_sequence = transaction_sequence + 10"),
     ],
 )
 async def test_a_change_that_nothing_explains_is_refused(writer: Writer, constraint: str, query: str) -> None:
@@ -314,6 +322,38 @@ async def test_a_pending_transaction_is_not_called_posted_without_its_entries(wr
     )
 
 
+@pytest.mark.parametrize(
+    ("constraint", "changes"),
+    [
+        pytest.param(
+            "transactions_posted_in_time",
+            "status = 'posted', expires_at = '2026-03-31', posted_at = '2026-03-31'",
+            id="posted when it expires",
+        ),
+        pytest.param(
+            "transactions_expired_in_time", "status = 'archived', archived_reason = 'expired'", id="no expiry"
+        ),
+        pytest.param(
+            "transactions_expired_in_time",
+            "status = 'archived', archived_reason = 'expired', updated_at = '2026-04-01', expires_at = '2026-04-02'",
+            id="expired before its time",
+        ),
+        pytest.param("transactions_archived_for_a_reason", "archived_reason = 'expired'", id="a reason for nothing"),
+    ],
+)
+async def test_a_hold_does_not_end_against_its_time(writer: Writer, constraint: str, changes: str) -> None:
+    await hold(writer)
+    await refused(writer, constraint, f"update transactions set {changes} where status = 'pending'")
+
+
+async def test_what_a_hold_is_does_not_change(writer: Writer) -> None:
+    await hold(writer)
+    for change in (
+        "reverses_sequence = 4", "partially_posts_sequence = 4", "settlement_sequence = 4", "created_at = now()"
+    ):  # fmt: skip
+        await refused(writer, "identity_is_final", f"update transactions set {change} where status = 'pending'")
+
+
 async def test_a_discard_of_no_entry_is_refused(writer: Writer) -> None:
     await hold(writer)
     await refused(writer, "discards_ledger_id_entry_fkey", "insert into discards values (7, 5, 7, now(), 2, 2)")
@@ -357,3 +397,100 @@ async def test_an_entry_is_not_slipped_in_at_the_version_of_a_discard(writer: Wr
     await writer.log(9)
     with pytest.raises(asyncpg.CheckViolationError):
         await writer.entries(9, ("50", "50"), (3, 3), ("150", "150"), moves_balances=False)
+
+
+PARTIAL_POST = """
+with given as (
+    select ordinal, account, side, $2::bigint[] as part, $3::bigint[] as rest
+      from unnest(array[1, 2], array[2, 3], array['debit', 'credit']) as g (ordinal, account, side)
+), sums as (
+    select *, rest[ordinal] as left_over, part[ordinal] as taken,
+           case side when 'debit' then 1 else 0 end as d, case side when 'credit' then 1 else 0 end as c
+      from given
+), lowered as (
+    update transactions set entries_sequence = 7, version = 1 where transaction_sequence = 6
+), created as (
+    insert into transactions (ledger_id, transaction_sequence, entries_sequence, created_at, updated_at, effective_at,
+                              posted_at, status, version, partially_posts_sequence)
+    values (7, 8, 8, now(), now(), now(), case $4 when 'posted' then now() end, $4::transaction_status, 0, $1)
+), moved as (
+    update balances b
+       set lock_version = 4, posted_credits = 100 * c + taken * c, posted_debits = 100 * d + taken * d,
+           pending_credits = left_over * c, pending_debits = left_over * d
+      from sums
+     where ledger_id = 7 and account_sequence = account
+), entered as (
+    insert into entries
+    select 7, (7 << 10) + ordinal, 6, account, 3, now(), now(), side::direction, 'pending'::transaction_status,
+           left_over, 100 * c, 100 * d, left_over * c, left_over * d
+      from sums
+    union all
+    select 7, (8 << 10) + ordinal, 8, account, 4, now(), now(), side::direction, 'posted'::transaction_status, taken,
+           100 * c + taken * c, 100 * d + taken * d, left_over * c, left_over * d
+      from sums
+)
+insert into discards
+select 7, (6 << 10) + ordinal, 7, now(), account, 3 from sums
+"""
+
+
+async def partial_post(
+    writer: Writer, taken: tuple[int, int], rest: tuple[int, int], hold: int = 6, status: str = "posted"
+) -> None:
+    """Lower the hold of `hold` by record 7, and post what is taken of its debit and credit by record 8."""
+    await writer.log(8)
+    async with writer.connection.transaction():
+        await writer.run(PARTIAL_POST, hold, taken, rest, status)
+
+
+async def test_a_part_is_posted_as_the_service_posts_it(writer: Writer) -> None:
+    await hold(writer)
+    await partial_post(writer, (3, 3), (4, 4))
+    row = await writer.connection.fetchrow(
+        "select lock_version, posted_debits, pending_debits from balances where ledger_id = 7 and account_sequence = 2"
+    )
+    assert tuple(row) == (4, 103, 4)
+
+
+@pytest.mark.parametrize(
+    ("taken", "rest"),
+    [
+        pytest.param((3, 3), (5, 5), id="more than was held"),
+        pytest.param((8, 8), (0, 0), id="more than was held, and nothing left"),
+        pytest.param((3, 3), (7, 7), id="nothing taken off the hold"),
+        pytest.param((3, 3), (3, 3), id="less than was held"),
+        pytest.param((0, 0), (6, 6), id="nothing, and the hold lowered"),
+    ],
+)
+async def test_a_part_and_what_is_left_are_what_was_held(
+    writer: Writer, taken: tuple[int, int], rest: tuple[int, int]
+) -> None:
+    await hold(writer)
+    with pytest.raises(asyncpg.CheckViolationError) as refusal:
+        await partial_post(writer, taken, rest)
+    assert refusal.value.constraint_name == "partial_posts_take_from_hold"
+
+
+async def test_a_part_is_not_taken_from_what_holds_nothing(writer: Writer) -> None:
+    await hold(writer)
+    with pytest.raises(asyncpg.CheckViolationError) as refusal:
+        await partial_post(writer, (3, 3), (4, 4), hold=4)
+    assert refusal.value.constraint_name == "partial_posts_take_from_hold"
+
+
+@pytest.mark.parametrize("status", ["pending", "archived"])
+async def test_a_part_is_posted_or_none(writer: Writer, status: str) -> None:
+    await hold(writer)
+    with pytest.raises(asyncpg.CheckViolationError) as refusal:
+        await partial_post(writer, (3, 3), (4, 4), status=status)
+    assert refusal.value.constraint_name == "transactions_partial_posts_posted"
+
+
+async def test_a_part_without_a_record_that_lowers_its_hold_is_refused(writer: Writer) -> None:
+    await hold(writer)
+    await writer.log(8)
+    async with writer.connection.transaction():
+        await writer.entries(8, ("3", "3"), (3, 3), ("103", "103"))
+        with pytest.raises(asyncpg.RestrictViolationError) as refusal:
+            await writer.run("update transactions set partially_posts_sequence = 6 where transaction_sequence = 8")
+    assert refusal.value.constraint_name == "identity_is_final"

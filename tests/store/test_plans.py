@@ -13,7 +13,22 @@ from doppia.store.listing import Filter, Order, Place, compose
 
 pytestmark = pytest.mark.anyio
 
-TABLES = {"accounts", "balances", "transactions", "entries", "discards", "entry_metadata", "log", "idempotency_keys"}
+TABLES = {
+    "accounts",
+    "balances",
+    "transactions",
+    "entries",
+    "discards",
+    "entry_metadata",
+    "log",
+    "idempotency_keys",
+    "categories",
+    "category_edges",
+    "category_sets",
+    "category_set_members",
+    "balance_monitors",
+    "account_statements",
+}
 
 SEED = """
 set session_replication_role = replica;
@@ -47,6 +62,28 @@ select ledger_id, entry, created_at, '{"a": "b"}' from entries where entry % 5 =
 insert into discards
 select ledger_id, entry, transaction_sequence, created_at, account_sequence, lock_version from entries
  where entry % 7 = 0;
+insert into categories (ledger_id, category_sequence, name, currency, currency_exponent, normal_balance, created_at,
+                        updated_at, external_id)
+select ledger, n, 'category ' || n, 'PHP', 2, 'credit', '2026-01-01'::timestamptz + n * interval '1 second', now(),
+       'c' || n
+  from generate_series(7, 8) as ledger, generate_series(2, 1000) as n;
+insert into category_edges
+select ledger_id, category_sequence / 10, category_sequence from categories where category_sequence >= 20;
+insert into category_sets (ledger_id, category_set, categories)
+select ledger_id, category_sequence, array[category_sequence] from categories;
+insert into category_set_members
+select ledger_id, category_set, category_set from category_sets;
+update balances set category_set = account_sequence;
+insert into balance_monitors (ledger_id, monitor_sequence, account_sequence, field, operator, value, is_triggered,
+                              created_at, updated_at, metadata)
+select ledger, n, 2 + n % 999, 'posted_balance_amount', 'less_than', 5, false,
+       '2026-01-01'::timestamptz + n * interval '1 second', now(), jsonb_build_object('order', n::text)
+  from generate_series(7, 8) as ledger, generate_series(1001, 11000) as n;
+insert into account_statements
+select ledger, n, 2 + n % 999, 40, at - interval '1 day', at, 0, 0, 0, 0, 20, 20, 0, 0, null,
+       jsonb_build_object('order', n::text), at
+  from generate_series(7, 8) as ledger, generate_series(1001, 11000) as n,
+       lateral (select '2026-01-01'::timestamptz + n * interval '1 second' as at) t;
 insert into idempotency_keys
 select ledger_id, decode(md5(transaction_sequence::text), 'hex'), 'body', transaction_sequence, 201, null
   from transactions;
@@ -98,6 +135,18 @@ NAMED: dict[str, dict[str, tuple[Any, ...]]] = {
     "transactions": {"get": (7, [5000, 6000]), "entries": ([7, 7], [5000, 6000])},
     "accounts": {"get": (7, 5), "external_id_holder": (7, "a5"), "count_pending_entries": (7, 5)},
     "ledgers": {"get": (7,), "keys": ([b"1" * 16],)},
+    "categories": {
+        "get": (7, 5),
+        "categories": (7, [5, 6]),
+        "sets": (7, [5, 6], [5]),
+        "sets_of": (7, 5),
+        "accounts": (7, 5, 10),
+        "external_id_holder": (7, "c5"),
+        "parents": (7, 50),
+        "edges": (7, [50, 60], 5),
+        "member": (7, 5),
+    },
+    "monitors": {"of_accounts": (7, [5, 6]), "watch": (7, 5)},
 }
 
 
@@ -113,7 +162,10 @@ VALUES: dict[str, Any] = {
     "ledgerable_type": "order", "ledgerable_id": "1", "reverses": 5000, "partially_posts": 5000, "status": ["pending"],
     "amount": "5", "metadata": '{"order": "5000"}', "name": ["account 5"], "currency": "PHP",
     "normal_balance": "credit", "discarded": False, "ledger_transaction_id": 5000, "direction": "debit",
-    "as_of_lock_version": 50, "lock_version": 50, "show_deleted": False,
+    "ledger_account_category_id": 5, "few_accounts": [5, 6], "category_sets": [5],
+    "parent_ledger_account_category_id": 5,
+    "as_of_lock_version": 50, "lock_version": 50, "outside_lock_versions": [10, 20],
+    "show_deleted": False,
 }  # fmt: skip
 
 LISTS = {
@@ -124,6 +176,9 @@ LISTS = {
     ],
     "entries": [Order("created_at", "entry", ORDINAL_BITS, "desc"), Order("created_at", "entry", ORDINAL_BITS, "asc")],
     "accounts": [Order("created_at", "account_sequence", 0, "desc")],
+    "categories": [Order("created_at", "category_sequence", 0, "desc")],
+    "monitors": [Order("created_at", "monitor_sequence", 0, "desc")],
+    "statements": [Order("created_at", "statement_sequence", 0, "desc")],
 }
 
 

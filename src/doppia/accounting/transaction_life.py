@@ -28,8 +28,8 @@ from doppia.accounting.errors import (
     TransactionFinal,
     TransactionOfSettlement,
 )
+from doppia.accounting.texts import METADATA_PAIRS_MAX
 from doppia.accounting.transactions import (
-    METADATA_PAIRS_MAX,
     CategoryLock,
     Change,
     Draft,

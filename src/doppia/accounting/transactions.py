@@ -30,7 +30,6 @@ from doppia.accounting.errors import (
 from doppia.accounting.money import AMOUNT_MAX, Currency
 
 ENTRIES_MAX: Final = 1000
-METADATA_PAIRS_MAX: Final = 100
 
 Status = Literal["pending", "posted", "archived"]
 Comparison = Literal["gt", "gte", "eq", "not_eq", "lte", "lt"]

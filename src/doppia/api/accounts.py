@@ -6,6 +6,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from doppia.accounting.errors import ObjectNotFound
 from doppia.accounting.money import currency
+from doppia.accounting.texts import check_metadata
 from doppia.api.categories import read_parents
 from doppia.api.pagination import (
     BOOLEAN,
@@ -36,7 +37,6 @@ from doppia.api.wire import (
     Time,
     UuidText,
     balances,
-    check_metadata,
     given,
     in_order,
     new_metadata,

@@ -8,6 +8,7 @@ from msgspec import UNSET, Struct, UnsetType
 from doppia.accounting.errors import ObjectNotFound
 from doppia.accounting.ids import Id
 from doppia.accounting.money import currency
+from doppia.accounting.texts import check_metadata
 from doppia.api.pagination import (
     BOOLEAN,
     METADATA,
@@ -33,7 +34,6 @@ from doppia.api.wire import (
     Time,
     UuidText,
     balances_of,
-    check_metadata,
     given,
     in_order,
     new_metadata,

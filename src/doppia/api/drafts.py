@@ -16,6 +16,7 @@ from doppia.accounting.errors import (
     TooManyEntries,
 )
 from doppia.accounting.ids import Id
+from doppia.accounting.texts import check_metadata
 from doppia.accounting.transactions import ENTRIES_MAX, CategoryLock, Draft, Guard, Leg
 from doppia.api.request import Request
 from doppia.api.wire import (
@@ -32,7 +33,6 @@ from doppia.api.wire import (
     SignedAmount,
     TimeText,
     UuidText,
-    check_metadata,
     given,
     new_metadata,
     parse_date,

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from doppia.accounting.errors import ObjectNotFound, ParameterInvalid
 from doppia.accounting.ids import ORDINAL_BITS, Id
+from doppia.accounting.texts import check_metadata
 from doppia.api.pagination import (
     AMOUNT,
     BOOLEAN,
@@ -27,7 +28,7 @@ from doppia.api.pagination import (
 )
 from doppia.api.request import BodyDecoder, Reply, Request, encode, reply
 from doppia.api.transactions import EntryObject, entry_object
-from doppia.api.wire import Metadata, check_metadata
+from doppia.api.wire import Metadata
 from doppia.engine import entries as engine
 from doppia.store import entries as store
 from doppia.store import statements

@@ -5,6 +5,7 @@ from typing import Final, Literal
 from msgspec import UNSET, Struct, UnsetType
 
 from doppia.accounting.errors import ObjectNotFound
+from doppia.accounting.texts import check_metadata
 from doppia.api.auth import check_role
 from doppia.api.pagination import (
     BOOLEAN,
@@ -24,7 +25,6 @@ from doppia.api.wire import (
     Name,
     Object,
     Time,
-    check_metadata,
     given,
     in_order,
     new_metadata,

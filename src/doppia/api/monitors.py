@@ -6,6 +6,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from doppia.accounting.errors import ObjectNotFound, ParameterInvalid
 from doppia.accounting.monitors import AlertOperator, MonitoredField, condition_holds
+from doppia.accounting.texts import check_metadata
 from doppia.api.pagination import (
     BOOLEAN,
     METADATA,
@@ -26,7 +27,6 @@ from doppia.api.wire import (
     Time,
     UuidText,
     balances,
-    check_metadata,
     given,
     in_order,
     new_metadata,

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from doppia.accounting.errors import AmountOutOfRange, LedgerError
+from doppia.accounting.texts import EXTERNAL_ID_LENGTH_MAX
 from doppia.api import (
     accounts,
     allocations,
@@ -26,6 +27,7 @@ from doppia.api import (
     reference_page,
     settlements,
     statements,
+    transactions,
 )
 from doppia.api.errors import ErrorBody, refusals, status_and_code
 from doppia.api.pagination import METADATA, PER_PAGE_DEFAULT, PER_PAGE_MAX, Kind
@@ -109,7 +111,9 @@ _EXAMPLES: Final[dict[type, Schema]] = {
         "description": "March",
     },
     bulk.BulkRequestCreate: {
-        "action_type": "create", "resource_type": "ledger_transaction", "resources": [_TRANSACTION],
+        "action_type": "create",
+        "resource_type": "ledger_transaction",
+        "resources": [_TRANSACTION],
     },
     allocations.AllocationCreate: {"amount": 10_000, "weights": [50, 30, 20], "rounding": "largest_remainder"},
 }
@@ -253,6 +257,9 @@ def _operation(route: ApiRoute, components: Mapping[str, Schema]) -> Schema:
             "required": bool(components[route.body.__name__]["required"]),
             "content": {"application/json": {"schema": schema, "example": _EXAMPLES[route.body]}},
         }
+        if route.body is batches.BatchCreate:
+            lines = {"type": "string", "description": "A transaction on each line."}
+            operation["requestBody"]["content"][batches.NDJSON] = {"schema": lines}
     success: Schema = {"description": "Success, without a body"}
     if route.answer is not None:
         answer = _schema_of(route.answer)
@@ -279,9 +286,17 @@ def _open_operation(route: OpenRoute) -> Schema:
     return {**_described(route), "tags": ["Service"], "security": [], "responses": responses}
 
 
+_BY_EXTERNAL_ID: Final = (transactions.get, transactions.update)
+"""Handlers of paths that take an external_id as well."""
+
+
 def _route_parameters(route: ApiRoute) -> list[Schema]:
+    id_: Schema = {"type": "string", "format": "uuid"}
+    if route.handler in _BY_EXTERNAL_ID:
+        external_id = {"type": "string", "minLength": 1, "maxLength": EXTERNAL_ID_LENGTH_MAX}
+        id_ = {"description": "The id, or the external_id.", "anyOf": [id_, external_id]}
     parameters = [
-        {"name": name[1:-1], "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
+        {"name": name[1:-1], "in": "path", "required": True, "schema": id_}
         for name in route.path.split("/")
         if name.startswith("{")
     ]

@@ -17,7 +17,8 @@ import msgspec
 
 from doppia.accounting.errors import InvalidCursor, ObjectNotFound, ParameterInvalid, ParameterUnknown
 from doppia.accounting.ids import ORDINAL_BITS, Id
-from doppia.api.wire import BOUND_MAX, LOCK_VERSION_MAX, check_text, parse_date, parse_object_id, parse_time
+from doppia.accounting.texts import check_text
+from doppia.api.wire import BOUND_MAX, LOCK_VERSION_MAX, parse_date, parse_object_id, parse_time
 from doppia.proof.records import microseconds, moment
 from doppia.store.listing import Filter, Order, Place
 

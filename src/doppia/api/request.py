@@ -20,8 +20,9 @@ from doppia.accounting.errors import (
     WrongContentType,
 )
 from doppia.accounting.ids import Id
+from doppia.accounting.texts import check_text
 from doppia.api.auth import Authenticator
-from doppia.api.wire import check_text, parse_object_id
+from doppia.api.wire import parse_object_id
 from doppia.engine.background import Background
 from doppia.engine.posting_group import PostingGroups
 from doppia.engine.writing import Answer, Clock, Key

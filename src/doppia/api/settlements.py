@@ -8,6 +8,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from doppia.accounting.errors import EntryNotSettleable, MixedLedgers, ObjectNotFound
 from doppia.accounting.ids import Id
 from doppia.accounting.settlements import Settlement, SettlementStatus
+from doppia.accounting.texts import check_metadata
 from doppia.api.pagination import (
     DIRECTION,
     METADATA,
@@ -30,7 +31,6 @@ from doppia.api.wire import (
     Time,
     TimeText,
     UuidText,
-    check_metadata,
     given,
     in_order,
     new_metadata,

@@ -10,15 +10,19 @@ from msgspec import UNSET, Meta, Struct
 from doppia.accounting.accounts import Account
 from doppia.accounting.balances import BalanceName, Direction, Sums, balance
 from doppia.accounting.categories import CATEGORIES_OF_ACCOUNT_MAX
-from doppia.accounting.errors import InvalidText, MetadataTooLarge, ObjectNotFound, ParameterInvalid
+from doppia.accounting.errors import ObjectNotFound, ParameterInvalid
 from doppia.accounting.ids import EVENT_ORDINAL, VERSION_ORDINAL, Id, parse_id
 from doppia.accounting.money import AMOUNT_MAX, EXPONENT_MAX, Currency
-from doppia.accounting.transactions import ENTRIES_MAX, METADATA_PAIRS_MAX
+from doppia.accounting.texts import (
+    EXTERNAL_ID_LENGTH_MAX,
+    METADATA_KEY_LENGTH_MAX,
+    METADATA_PAIRS_MAX,
+    METADATA_VALUE_LENGTH_MAX,
+    NAME_LENGTH_MAX,
+    check_metadata,
+)
+from doppia.accounting.transactions import ENTRIES_MAX
 
-NAME_LENGTH_MAX: Final = 1000
-EXTERNAL_ID_LENGTH_MAX: Final = 180
-METADATA_KEY_LENGTH_MAX: Final = 100
-METADATA_VALUE_LENGTH_MAX: Final = 1000
 BOUND_MAX: Final = 10**45
 """Bounds of balance locks and filters: sums may pass 10^36, but not by nine orders."""
 
@@ -149,39 +153,6 @@ _ORDINALS: Final[Mapping[str, Container[int]]] = {
     "ledger_transaction_version": (VERSION_ORDINAL,),
     "event": (EVENT_ORDINAL,),
 }
-
-
-def check_text(text: str, parameter: str | None) -> str:
-    """Return the text, if a database can store it.
-
-    Raises:
-        InvalidText: it holds a NUL, or a surrogate that stands alone.
-    """
-    if "\x00" in text:
-        raise InvalidText(parameter=parameter, reason="holds a NUL character (U+0000), which can't be stored")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise InvalidText(parameter=parameter, reason="holds half of a surrogate pair, which is no character") from None
-    return text
-
-
-def check_metadata(metadata: Mapping[str, str | None], parameter: str = "metadata") -> Mapping[str, str | None]:
-    """Return the metadata, if it is within its limits.
-
-    Raises:
-        MetadataTooLarge: too many pairs, or a key or value too long.
-    """
-    if len(metadata) > METADATA_PAIRS_MAX:
-        raise MetadataTooLarge(parameter=parameter, reason=f"holds {len(metadata)} pairs")
-    for key, value in metadata.items():
-        if not key or len(key) > METADATA_KEY_LENGTH_MAX:
-            raise MetadataTooLarge(
-                parameter=parameter, reason=f"has a key of {len(key)} characters" if key else "has an empty key"
-            )
-        if value is not None and len(value) > METADATA_VALUE_LENGTH_MAX:
-            raise MetadataTooLarge(parameter=f"{parameter}.{key}", reason=f"has a value of {len(value)} characters")
-    return metadata
 
 
 def in_order(metadata: Mapping[str, str]) -> dict[str, str]:

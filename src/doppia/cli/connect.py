@@ -1,12 +1,27 @@
 """How a command reaches the database: the user's by URL, or the embedded one, started for the while if need be."""
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Annotated
+from uuid import UUID
+
+from cyclopts import Parameter
 
 from doppia.settings import Settings
+from doppia.store import organizations
 from doppia.store.database import Database
 from doppia.store.embedded import EmbeddedServer, running_url
 from doppia.store.migrate import migrate
+
+Data = Annotated[str | None, Parameter(help="Data folder; also DOPPIA_DATA.")]
+Url = Annotated[str | None, Parameter(help="URL of your own PostgreSQL; also DOPPIA_DATABASE_URL.")]
+
+
+def now() -> datetime:
+    """Return the time, for the engine."""
+    return datetime.now(UTC)
 
 
 @asynccontextmanager
@@ -44,3 +59,12 @@ async def opened(url: str) -> AsyncIterator[Database]:
         yield database
     finally:
         await database.close()
+
+
+async def only_organization(database: Database) -> UUID:
+    """Return the organization that the installation began with; the program ends where there is none yet."""
+    async with database.connection() as connection:
+        organization = await organizations.first(connection)
+    if organization is None:
+        sys.exit("There is no organization yet: start the service once with `doppia serve`.")
+    return organization

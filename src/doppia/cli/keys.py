@@ -3,7 +3,6 @@
 import asyncio
 import json
 import sys
-from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -12,28 +11,12 @@ from rich.console import Console
 from rich.table import Table
 
 from doppia import settings
-from doppia.cli.connect import connected
+from doppia.cli.connect import Data, Url, connected, now, only_organization
 from doppia.engine import keys as engine
 from doppia.store import organizations
-from doppia.store.database import Database
 from doppia.store.organizations import KeyFields, Role
 
 app = App(name="keys", help="Create, list and revoke API keys.")
-
-Data = Annotated[str | None, Parameter(help="Data folder; also DOPPIA_DATA.")]
-Url = Annotated[str | None, Parameter(help="URL of your own PostgreSQL; also DOPPIA_DATABASE_URL.")]
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-async def _organization(database: Database) -> UUID:
-    async with database.connection() as connection:
-        organization = await organizations.first(connection)
-    if organization is None:
-        sys.exit("There is no organization yet: start the service once with `doppia serve`.")
-    return organization
 
 
 @app.command
@@ -54,8 +37,8 @@ def create(
 
     async def run() -> tuple[KeyFields, str]:
         async with connected(settings.load({"data": data, "database_url": database_url})) as database:
-            organization = await _organization(database)
-            return await engine.create(database, _now, organization, name=name, role=role)
+            organization = await only_organization(database)
+            return await engine.create(database, now, organization, name=name, role=role)
 
     fields, api_key = asyncio.run(run())
     shown = {
@@ -78,7 +61,7 @@ def list_(*, data: Data = None, database_url: Url = None) -> None:
 
     async def run() -> list[KeyFields]:
         async with connected(settings.load({"data": data, "database_url": database_url})) as database:
-            organization = await _organization(database)
+            organization = await only_organization(database)
             async with database.connection() as connection:
                 return await organizations.keys(connection, organization)
 
@@ -102,7 +85,7 @@ def revoke(key_id: UUID, *, data: Data = None, database_url: Url = None) -> None
 
     async def run() -> bool:
         async with connected(settings.load({"data": data, "database_url": database_url})) as database:
-            return await engine.revoke(database, _now, await _organization(database), key_id)
+            return await engine.revoke(database, now, await only_organization(database), key_id)
 
     if not asyncio.run(run()):
         sys.exit(f"There is no active key with the id {key_id}.")

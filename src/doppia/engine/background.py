@@ -57,4 +57,6 @@ async def _repeat(job: Job, waking: asyncio.Event) -> None:
         except Exception:  # noqa: BLE001 - a job that fails once is tried again, and the log says why
             _log.exception("a job failed", job=_name(job))
         with suppress(TimeoutError):
-            await asyncio.wait_for(waking.wait(), PAUSE_SECONDS)
+            # Not `wait_for`: in Python 3.11 it forgets that it is told to stop when it is woken at the same time.
+            async with asyncio.timeout(PAUSE_SECONDS):
+                await waking.wait()

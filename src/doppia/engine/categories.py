@@ -14,7 +14,6 @@ from doppia.accounting.money import Currency
 from doppia.accounting.transaction_life import merge_metadata
 from doppia.engine.writing import Answer, Clock, Key, Writing, writing
 from doppia.proof.records import AccountCategories, CategoryParents, CategoryWritten, microseconds
-from doppia.store import accounts
 from doppia.store import categories as store
 from doppia.store.categories import CategoryFields
 from doppia.store.database import Database
@@ -254,16 +253,15 @@ async def place_account(
             return write.replay
         found = await store.find(write.connection, write.ledger, [target.sequence])
         category = _check_open(found.get(target.sequence), target)
-        fields = await accounts.get(write.connection, write.ledger, member.sequence)
-        if fields is None or fields.account.id != str(member):
+        account = await store.member(write.connection, write.ledger, member.sequence)
+        if account is None or account.id != str(member):
             raise ObjectNotFound(object="ledger_account", id=str(member), parameter="ledger_account_id")
-        if not fields.account.is_open:
-            raise AccountDiscarded(ledger_account_id=fields.account.id, parameter="ledger_account_id")
-        categories = await store.of_account(write.connection, write.ledger, member.sequence)
-        if (category.sequence in categories) is not inside:
+        if not account.is_open:
+            raise AccountDiscarded(ledger_account_id=account.id, parameter="ledger_account_id")
+        if (category.sequence in account.categories) is not inside:
             if inside:
-                check_unit(fields.account.currency, category)
-            changed = sorted({*categories} ^ {category.sequence})
+                check_unit(account.currency, category)
+            changed = sorted({*account.categories} ^ {category.sequence})
             await _place(write, member.sequence, category.sequence, changed, actor)
         return await write.answer(200, b"")
 

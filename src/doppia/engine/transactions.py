@@ -131,7 +131,7 @@ async def post(database: Database, clock: Clock, commands: Sequence[Command]) ->
         books = await read(connection, ledger.ledger, needs)
         decided, group = _decide_all(commands, head, books, clock)
         if group.records:
-            assert await posting.record(connection, group), "the head is locked"
+            await posting.record(connection, group)
     return await _with_replays(database, commands, decided)
 
 
@@ -153,7 +153,7 @@ async def _post_at_once(
         decided, group = _decide_all(commands, head, Books(accounts, {}, external_ids, keys), clock)
         if group.records:
             with committing():
-                if not await posting.record(connection, group):
+                if not await posting.record_unless_moved(connection, group):
                     return None
     return decided
 

@@ -8,6 +8,8 @@ from doppia.accounting.accounts import Account
 from doppia.accounting.balances import Sums
 from doppia.accounting.ids import format_id
 from doppia.accounting.money import Currency
+from doppia.store import balances
+from doppia.store.balances import AsOf
 from doppia.store.database import Connection, load_filters, load_queries
 from doppia.store.listing import Filter, Order, Place, compose
 
@@ -16,7 +18,12 @@ _FILTERS: Final = load_filters("accounts")
 
 
 class AccountFields(NamedTuple):
-    """An account with all its fields; `account` is what the rules see of it."""
+    """An account with all its fields.
+
+    Attributes:
+        account: what the rules see of it.
+        as_of: the same with the lock version and the balances of another time, where these were asked for.
+    """
 
     account: Account
     ledger: int
@@ -29,6 +36,7 @@ class AccountFields(NamedTuple):
     created_at: datetime
     updated_at: datetime
     discarded_at: datetime | None
+    as_of: Account | None = None
 
 
 def _fields(row: Any) -> AccountFields:
@@ -56,10 +64,21 @@ def _fields(row: Any) -> AccountFields:
     )
 
 
-async def get(connection: Connection, ledger: int, sequence: int) -> AccountFields | None:
-    """Return an account."""
-    row = await connection.fetchrow(_SQL["get"], ledger, sequence)
-    return _fields(row) if row else None
+def _fields_as_of(row: Any) -> AccountFields:
+    fields = _fields(row)
+    return fields._replace(as_of=balances.account_as_of(fields.account, row))
+
+
+async def get(
+    connection: Connection, ledger: int, sequence: int, as_of: AsOf | None = None
+) -> AccountFields | None:
+    """Return an account, beside its current balances with those that are asked for."""
+    if as_of is None:
+        row = await connection.fetchrow(_SQL["get"], ledger, sequence)
+        return _fields(row) if row else None
+    query, arguments = balances.in_time(_SQL["get"], [ledger, sequence], as_of)
+    row = await connection.fetchrow(query, *arguments)
+    return _fields_as_of(row) if row else None
 
 
 async def list_page(
@@ -68,11 +87,15 @@ async def list_page(
     filters: Sequence[Filter],
     after: Place | None,
     limit: int,
+    as_of: AsOf | None = None,
 ) -> list[AccountFields]:
-    """Return a page of accounts, the newest first."""
+    """Return a page of accounts, the newest first, each beside its current balances with those that are asked for."""
     order = Order("created_at", "account_sequence", 0, "desc")
     query, arguments = compose(_SQL["list"], _FILTERS, filters, ledgers=ledgers, order=order, after=after, limit=limit)
-    return [_fields(row) for row in await connection.fetch(query, *arguments)]
+    if as_of is None:
+        return [_fields(row) for row in await connection.fetch(query, *arguments)]
+    query, arguments = balances.in_time(query, arguments, as_of)
+    return [_fields_as_of(row) for row in await connection.fetch(query, *arguments)]
 
 
 async def create(connection: Connection, fields: AccountFields) -> None:

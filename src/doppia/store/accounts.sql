@@ -49,6 +49,15 @@ a.account_sequence = any(array(
 a.created_at {is} {value}::timestamptz
 -- filter: updated_at
 a.updated_at {is} {value}::timestamptz
+-- filter: posted_balance_amount
+case a.normal_balance when 'credit' then b.posted_credits - b.posted_debits
+    else b.posted_debits - b.posted_credits end {is} {value}::numeric
+-- filter: pending_balance_amount
+case a.normal_balance when 'credit' then b.posted_credits + b.pending_credits - b.posted_debits - b.pending_debits
+    else b.posted_debits + b.pending_debits - b.posted_credits - b.pending_credits end {is} {value}::numeric
+-- filter: available_balance_amount
+case a.normal_balance when 'credit' then b.posted_credits - b.posted_debits - b.pending_debits
+    else b.posted_debits - b.posted_credits - b.pending_credits end {is} {value}::numeric
 -- filter: metadata
 a.metadata @> {value}::jsonb and a.metadata <> '{}'
 

@@ -102,8 +102,10 @@ select t.ordinal, t.params
 -- $7 entity types, $8 entity ids, $9 entities. What another process has told meanwhile is left as it is.
 with told as (
     update bulk_results t
-       set ledger_id = coalesce(t.ledger_id, n.ledger_id), status = n.status::bulk_result_status,
-           entity_type = n.entity_type, entity_id = n.entity_id, updated_at = $3,
+       set status = n.status::bulk_result_status, entity_type = n.entity_type, entity_id = n.entity_id,
+           updated_at = $3,
+           -- Of a ledger that was purged meanwhile nothing is kept.
+           ledger_id = case when t.params is not null then coalesce(t.ledger_id, n.ledger_id) end,
            entity = case when t.params is not null then n.entity end
       from unnest($4::integer[], $5::bigint[], $6::text[], $7::text[], $8::uuid[], $9::bytea[])
            as n (ordinal, ledger_id, status, entity_type, entity_id, entity)

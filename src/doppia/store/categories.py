@@ -33,6 +33,15 @@ class CategoryFields(NamedTuple):
     discarded_at: datetime | None
 
 
+class Member(NamedTuple):
+    """An account as what may be in categories; `categories` are those it is directly in, in ascending order."""
+
+    id: str
+    currency: Currency
+    is_open: bool
+    categories: list[int]
+
+
 def _fields(row: Any) -> CategoryFields:
     category = Category(
         format_id(int(row["created_at"].timestamp()), row["ledger_id"], row["category_sequence"]),
@@ -99,26 +108,26 @@ async def chart(connection: Connection, ledger: int, sequences: Iterable[int], a
     return Chart({key: category._replace(sets=frozenset(sets.get(key, ()))) for key, category in found.items()}, sums)
 
 
-async def by_accounts(connection: Connection, ledgers: Sequence[int], filters: Sequence[Filter]) -> list[Filter]:
-    """Return the filters of a list of entries or transactions, the one by category made ready.
+async def resolve(connection: Connection, ledgers: Sequence[int], filters: Sequence[Filter]) -> list[Filter]:
+    """Return the filters of a list of entries or transactions, the one by category said by what is in it.
 
     The newest rows of a large category are found along the ledger; those of a small one, which may lie far apart, by
     its accounts.
     """
     return [
-        await _by_accounts(connection, ledgers, found) if found.name == "ledger_account_category_id" else found
+        await _members(connection, ledgers, found.value) if found.name == "ledger_account_category_id" else found
         for found in filters
     ]
 
 
-async def _by_accounts(connection: Connection, ledgers: Sequence[int], found: Filter) -> Filter:
+async def _members(connection: Connection, ledgers: Sequence[int], category: int) -> Filter:
     if not ledgers:
-        return found
+        return Filter("few_accounts", [])
     # A category's id names its ledger, so there is no other to list from.
-    rows = await connection.fetch(_SQL["accounts"], ledgers[0], found.value, FEW_ACCOUNTS_MAX + 1)
-    if len(rows) > FEW_ACCOUNTS_MAX or sum(row[1] for row in rows) > FEW_ENTRIES_MAX:
-        return found
-    return Filter("few_accounts", [row[0] for row in rows])
+    rows = await connection.fetch(_SQL["accounts"], ledgers[0], category, FEW_ACCOUNTS_MAX + 1)
+    if len(rows) <= FEW_ACCOUNTS_MAX and sum(row[1] for row in rows) <= FEW_ENTRIES_MAX:
+        return Filter("few_accounts", [row[0] for row in rows])
+    return Filter("category_sets", [row[0] for row in await connection.fetch(_SQL["sets_of"], ledgers[0], category)])
 
 
 async def create(connection: Connection, fields: CategoryFields) -> None:
@@ -190,9 +199,13 @@ async def part(connection: Connection, ledger: int, upper: int, lower: int) -> N
     await connection.execute(_SQL["part"], ledger, upper, lower)
 
 
-async def of_account(connection: Connection, ledger: int, account: int) -> list[int]:
-    """Return the categories that an account is directly in, in ascending order, without those discarded."""
-    return [row[0] for row in await connection.fetch(_SQL["of_account"], ledger, account)]
+async def member(connection: Connection, ledger: int, account: int) -> Member | None:
+    """Return an account as what may be in categories."""
+    row = await connection.fetchrow(_SQL["member"], ledger, account)
+    if row is None:
+        return None
+    id_ = format_id(int(row[0].timestamp()), ledger, account)
+    return Member(id_, Currency(row[1], row[2]), row[3], row[4])
 
 
 async def place(connection: Connection, ledger: int, account: int, categories: Sequence[int], sequence: int) -> None:
@@ -200,10 +213,8 @@ async def place(connection: Connection, ledger: int, account: int, categories: S
 
     `sequence` is that of the record that says so, and names their set if no account was in exactly these before.
     """
-    category_set = None
-    if categories:
-        category_set = await connection.fetchval(_SQL["set_of"], ledger, categories)
-        if category_set is None:
-            category_set = sequence
-            await connection.execute(_SQL["create_set"], ledger, category_set, categories)
-    await connection.execute(_SQL["place"], ledger, account, category_set)
+    if not categories:
+        await connection.execute(_SQL["take_out"], ledger, account)
+    elif await connection.fetchval(_SQL["place"], ledger, account, categories) is None:
+        await connection.execute(_SQL["create_set"], ledger, sequence, categories)
+        await connection.execute(_SQL["place"], ledger, account, categories)

@@ -78,6 +78,9 @@ select c.category_sequence,
   join category_sets s on s.ledger_id = $1 and s.category_set = k.category_set
  group by 1, 2;
 
+-- name: sets_of
+select sets_of_category($1, $2);
+
 -- name: accounts
 -- Accounts that are in category $2 of ledger $1, $3 at most, and how many steps each has taken.
 select account_sequence, lock_version
@@ -144,23 +147,29 @@ select $1, parent_sequence, $3 from unnest($2::bigint[]) as parent_sequence;
 -- name: part
 delete from category_edges where ledger_id = $1 and parent_sequence = $2 and child_sequence = $3;
 
--- name: of_account
--- The categories that account $2 of ledger $1 is directly in, without those discarded.
-select c.category_sequence
-  from balances b
-  join category_sets s on s.ledger_id = b.ledger_id and s.category_set = b.category_set
- cross join lateral unnest(s.categories) as m (category_sequence)
-  join categories c on c.ledger_id = b.ledger_id and c.category_sequence = m.category_sequence
- where b.ledger_id = $1 and b.account_sequence = $2 and c.discarded_at is null
- order by c.category_sequence;
+-- name: member
+-- Account $2 of ledger $1 and the categories it is directly in, without those discarded.
+select a.created_at, a.currency, a.currency_exponent, a.discarded_at is null as is_open,
+       array(select c.category_sequence
+               from category_sets s
+              cross join lateral unnest(s.categories) as m (category_sequence)
+               join categories c on c.ledger_id = s.ledger_id and c.category_sequence = m.category_sequence
+              where s.ledger_id = b.ledger_id and s.category_set = b.category_set and c.discarded_at is null
+              order by c.category_sequence) as categories
+  from accounts a
+  join balances b using (ledger_id, account_sequence)
+ where a.ledger_id = $1 and a.account_sequence = $2;
 
--- name: set_of
--- The set of ledger $1 whose accounts are directly in the categories $2.
-select category_set from category_sets where ledger_id = $1 and categories = $2::bigint[];
+-- name: place
+-- Brings account $2 of ledger $1 into the set of those that are directly in the categories $3, if there is one.
+update balances b
+   set category_set = s.category_set
+  from category_sets s
+ where b.ledger_id = $1 and b.account_sequence = $2 and s.ledger_id = $1 and s.categories = $3::bigint[]
+returning s.category_set;
 
 -- name: create_set
 insert into category_sets (ledger_id, category_set, categories) values ($1, $2, $3);
 
--- name: place
--- Brings account $2 of ledger $1 into set $3, or into none.
-update balances set category_set = $3 where ledger_id = $1 and account_sequence = $2;
+-- name: take_out
+update balances set category_set = null where ledger_id = $1 and account_sequence = $2;

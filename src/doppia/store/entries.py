@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from doppia.accounting.ids import ORDINAL_BITS, Id, format_id
 from doppia.accounting.transactions import Entry
-from doppia.store.categories import by_accounts
+from doppia.store import categories
 from doppia.store.database import Connection, load_filters, load_queries
 from doppia.store.listing import Filter, Order, Place, compose
 from doppia.store.transactions import entry_of
@@ -35,7 +35,7 @@ async def list_page(
     limit: int,
 ) -> list[EntryInTransaction]:
     """Return a page of entries."""
-    filters = await by_accounts(connection, ledgers, filters)
+    filters = await categories.resolve(connection, ledgers, filters)
     query, arguments = compose(_SQL["list"], _FILTERS, filters, ledgers=ledgers, order=order, after=after, limit=limit)
     return [
         EntryInTransaction(

@@ -324,5 +324,5 @@ def _settlement(row: LogRow, record: SettlementWritten, facts: _Facts) -> Settle
         description=record.description,
         metadata=record.metadata,
         created_at=row.object_created_at,
-        updated_at=moment(record.recorded_at),
+        updated_at=row.recorded_at,
     )

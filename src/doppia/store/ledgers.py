@@ -85,6 +85,11 @@ async def get(connection: Connection, ledger: int) -> Ledger | None:
     return _ledger(row) if row else None
 
 
+async def named(connection: Connection, organization: UUID, name: str) -> list[Ledger]:
+    """Return an organization's ledgers with this name that are not discarded, the oldest first."""
+    return [_ledger(row) for row in await connection.fetch(_SQL["named"], organization, name)]
+
+
 async def list_page(
     connection: Connection,
     ledgers: Sequence[int],

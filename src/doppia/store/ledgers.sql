@@ -14,6 +14,14 @@ select l.ledger_id, l.name, l.description, l.metadata, l.created_at, l.updated_a
   join ledger_heads h using (ledger_id)
  where l.ledger_id = $1;
 
+-- name: named
+-- The ledgers of organization $1 with the name $2 that are not discarded.
+select l.ledger_id, l.name, l.description, l.metadata, l.created_at, l.updated_at, h.discarded_at
+  from ledgers l
+  join ledger_heads h using (ledger_id)
+ where l.organization_id = $1 and l.name = $2 and h.discarded_at is null
+ order by l.created_at, l.ledger_id;
+
 -- name: list
 select p.*
   from unnest($1::bigint[]) as g (ledger_id)
@@ -125,7 +133,7 @@ delete from categories where ledger_id = $1;
 -- name: purge_bulk_results
 -- The results stay, for their request counts them; what they hold of the ledger goes.
 update bulk_results t
-   set params = null, entity = null
+   set ledger_id = null, params = null, entity = null
   from purged_ledgers p
  where p.ledger_id = $1 and t.organization_id = p.organization_id and t.ledger_id = p.ledger_id;
 -- name: purge_idempotency_keys

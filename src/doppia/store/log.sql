@@ -1,4 +1,6 @@
 -- Ledgers' logs as they are read, newest first.
+--
+-- What a page's rows lack is looked up row by row: an "offset 0" keeps the planner from taking a whole log first.
 
 -- name: list
 -- Along each log.
@@ -11,7 +13,8 @@ select p.*, o.recorded_at as object_created_at
         where l.ledger_id = g.ledger_id /* where */
         order by /* order */
         limit $2) p
-  join log o on o.ledger_id = p.ledger_id and o.sequence = p.object_sequence
+ cross join lateral (
+       select recorded_at from log where ledger_id = p.ledger_id and sequence = p.object_sequence offset 0) o
  order by /* merge */
  limit $2;
 
@@ -43,8 +46,9 @@ select p.ledger_id, p.sequence, p.object_sequence, p.recorded_at as created_at, 
          limit $2)
        order by /* order */
        limit $2) c
-  join log p on p.ledger_id = g.ledger_id and p.sequence = c.sequence
-  join log o on o.ledger_id = p.ledger_id and o.sequence = p.object_sequence
+ cross join lateral (select * from log where ledger_id = g.ledger_id and sequence = c.sequence offset 0) p
+ cross join lateral (
+       select recorded_at from log where ledger_id = p.ledger_id and sequence = p.object_sequence offset 0) o
  order by /* merge */
  limit $2;
 
@@ -69,7 +73,8 @@ select p.*, o.recorded_at as object_created_at
         where l.ledger_id = g.ledger_id /* where */
         order by /* order */
         limit $2) p
-  join log o on o.ledger_id = p.ledger_id and o.sequence = p.object_sequence
+ cross join lateral (
+       select recorded_at from log where ledger_id = p.ledger_id and sequence = p.object_sequence offset 0) o
  order by /* merge */
  limit $2;
 
@@ -110,14 +115,16 @@ select p.*, o.recorded_at as object_created_at
         where e.ledger_id = g.ledger_id
           and not exists (select from discards d
                            where d.ledger_id = e.ledger_id and d.entry = e.entry and d.lock_version <= $4::bigint)
+          -- It is the last of its transaction here. The "+ 0" keeps the account's indexes out of this.
           and not exists (select from entries n
                            where n.ledger_id = e.ledger_id and n.entry > e.entry
-                             and n.entry < ((e.entry >> 10) + 1) << 10 and n.account_sequence = e.account_sequence
+                             and n.entry < ((e.entry >> 10) + 1) << 10 and n.account_sequence + 0 = e.account_sequence
                              and n.effective_at >= $5::timestamptz and n.effective_at < $6::timestamptz)
           /* where */
         order by /* order */
         limit $2) p
-  join log o on o.ledger_id = p.ledger_id and o.sequence = p.object_sequence
+ cross join lateral (
+       select recorded_at from log where ledger_id = p.ledger_id and sequence = p.object_sequence offset 0) o
  order by p.lock_version desc
  limit $2;
 

@@ -136,7 +136,13 @@ async def read_at_once(
     return head, found, taken, keys
 
 
-async def record(connection: Connection, group: Group) -> bool:
+async def record(connection: Connection, group: Group) -> None:
+    """Record what a group accepted; the ledger's head is locked since the group began."""
+    recorded = await record_unless_moved(connection, group)
+    assert recorded, "nobody moves a locked head"
+
+
+async def record_unless_moved(connection: Connection, group: Group) -> bool:
     """Record what a group accepted, if the ledger's head is still where the group began; else False, and nothing."""
     created = [change.transaction for _, change in group.changes if change.transaction.version == 0]
     changed = {

@@ -158,14 +158,13 @@ async def list_entries(
         *held,
         Filter("lock_version", first, "gt"),
         Filter("lock_version", last, "lte"),
-        Filter("effective_at", lower, "gte"),
-        Filter("effective_at", upper, "lt"),
     ]
     aside = [*held, Filter("displaced_effective_at", lower, "gte"), Filter("displaced_effective_at", upper, "lt")]
     if by_creation:
+        in_range += [Filter("effective_at", lower, "gte"), Filter("effective_at", upper, "lt")]
         aside.append(Filter("outside_lock_versions", within))
     else:
-        in_range.append(Filter("is_displaced", value=False))
+        in_range.append(Filter("in_place_effective_at", lower, "gte"))
     ledgers = [statement.ledger]
     by_version = Order("created_at", "lock_version", 0, order.direction)
     pages = [await entries.list_page(connection, ledgers, in_range, by_version, None, limit)]

@@ -11,7 +11,7 @@ from doppia.accounting.ids import ORDINAL_BITS, Id, format_id
 from doppia.accounting.money import Currency
 from doppia.accounting.transactions import Entry, Transaction
 from doppia.proof.records import EntryAnnotated, TransactionWritten, moment, read_record
-from doppia.store.categories import by_accounts
+from doppia.store import categories
 from doppia.store.database import Connection, load_filters, load_queries
 from doppia.store.listing import Filter, Order, Place, compose
 
@@ -121,7 +121,7 @@ async def list_page(
     limit: int,
 ) -> list[tuple[int, Transaction]]:
     """Return a page of transactions, each with the number of its ledger."""
-    filters = await by_accounts(connection, ledgers, filters)
+    filters = await categories.resolve(connection, ledgers, filters)
     query, arguments = compose(_SQL["list"], _FILTERS, filters, ledgers=ledgers, order=order, after=after, limit=limit)
     rows = await connection.fetch(query, *arguments)
     found = await _with_entries(connection, rows)

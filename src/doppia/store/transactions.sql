@@ -46,14 +46,16 @@ concat(t.ledger_id, '.', t.transaction_sequence, '.', floor(extract(epoch from t
 exists (select from entries e
          where e.ledger_id = t.ledger_id and e.account_sequence = {value}::bigint
            and e.entry >= t.entries_sequence << 10 and e.entry < (t.entries_sequence + 1) << 10)
--- filter: ledger_account_category_id
+-- filter: category_sets
+-- Asked of transaction by transaction, in the order of the list: the accounts of a large category have too many to gather.
 exists (select from entries e
           join balances k on k.ledger_id = e.ledger_id and k.account_sequence = e.account_sequence
          where e.ledger_id = t.ledger_id
            and e.entry >= t.entries_sequence << 10 and e.entry < (t.entries_sequence + 1) << 10
-           and k.category_set = any(array(select sets_of_category(g.ledger_id, {value}::bigint))))
+           and k.category_set = any({value}::bigint[])
+        offset 0)
 -- filter: few_accounts
--- The same by the accounts themselves; see store/categories.py. Entries may be no longer in force, so they are asked for.
+-- The transactions of all entries of these accounts are gathered first; those entries may be no longer in force.
 t.transaction_sequence = any(array(
     select i.transaction_sequence
       from unnest({value}::bigint[]) as k (account_sequence)

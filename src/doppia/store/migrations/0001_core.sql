@@ -147,6 +147,10 @@ create table transactions (
     metadata jsonb not null default '{}',
     primary key (ledger_id, transaction_sequence),
     check ((status = 'posted') = (posted_at is not null)),
+    constraint transactions_posted_in_time check (posted_at is null or expires_at is null or posted_at < expires_at),
+    constraint transactions_expired_in_time check (archived_reason is distinct from 'expired' or (updated_at >= expires_at) is true),
+    constraint transactions_archived_for_a_reason check (archived_reason is null or status = 'archived'),
+    constraint transactions_partial_posts_posted check (partially_posts_sequence is null or status = 'posted'),
     foreign key (ledger_id, reverses_sequence) references transactions (ledger_id, transaction_sequence),
     foreign key (ledger_id, partially_posts_sequence) references transactions (ledger_id, transaction_sequence)
 );
@@ -359,14 +363,21 @@ end $$;
 create trigger check_discards after insert on discards
     referencing new table as written for each statement execute function check_discards();
 
--- I2, I3: a balance changes only by the entries and discards between its two lock versions, one step each.
+-- I2, I3: a balance changes only by the entries and discards between its two lock versions, one step each. Before and
+-- after are grouped, for a join of the two, which have no index, would compare each row with each.
 create function check_balances() returns trigger language plpgsql as $$
 declare
     wrong record;
 begin
-    select a.ledger_id, a.account_sequence into wrong
-      from after a
-      join before b on b.ledger_id = a.ledger_id and b.account_sequence = a.account_sequence
+    select m.ledger_id, m.account_sequence into wrong
+      from (select c.ledger_id, c.account_sequence, max(c.lock_version) filter (where c.sign < 0) as from_version,
+                   max(c.lock_version) filter (where c.sign > 0) as to_version,
+                   sum(c.sign * c.posted_credits) as posted_credits, sum(c.sign * c.posted_debits) as posted_debits,
+                   sum(c.sign * c.pending_credits) as pending_credits, sum(c.sign * c.pending_debits) as pending_debits
+              from (select -1 as sign, b.* from before b
+                    union all
+                    select 1, a.* from after a) c
+             group by c.ledger_id, c.account_sequence) m
      cross join lateral (
            select count(*) as steps,
                   coalesce(sum(e.amount) filter (where e.status = 'posted' and e.direction = 'credit'), 0) as posted_credits,
@@ -374,21 +385,20 @@ begin
                   coalesce(sum(e.amount) filter (where e.status = 'pending' and e.direction = 'credit'), 0) as pending_credits,
                   coalesce(sum(e.amount) filter (where e.status = 'pending' and e.direction = 'debit'), 0) as pending_debits
              from entries e
-            where e.ledger_id = a.ledger_id and e.account_sequence = a.account_sequence
-              and e.lock_version > b.lock_version and e.lock_version <= a.lock_version) w
+            where e.ledger_id = m.ledger_id and e.account_sequence = m.account_sequence
+              and e.lock_version > m.from_version and e.lock_version <= m.to_version) w
      cross join lateral (
            select count(*) filter (where d.posted_credits is not null) as steps,
                   coalesce(sum(e.amount) filter (where e.direction = 'credit'), 0) as pending_credits,
                   coalesce(sum(e.amount) filter (where e.direction = 'debit'), 0) as pending_debits
              from discards d
              join entries e on e.ledger_id = d.ledger_id and e.entry = d.entry
-            where d.ledger_id = a.ledger_id and d.account_sequence = a.account_sequence
-              and d.lock_version > b.lock_version and d.lock_version <= a.lock_version) g
-     where a.lock_version <> b.lock_version + w.steps + g.steps
-        or a.posted_credits <> b.posted_credits + w.posted_credits
-        or a.posted_debits <> b.posted_debits + w.posted_debits
-        or a.pending_credits <> b.pending_credits + w.pending_credits - g.pending_credits
-        or a.pending_debits <> b.pending_debits + w.pending_debits - g.pending_debits
+            where d.ledger_id = m.ledger_id and d.account_sequence = m.account_sequence
+              and d.lock_version > m.from_version and d.lock_version <= m.to_version) g
+     where m.to_version <> m.from_version + w.steps + g.steps
+        or m.posted_credits <> w.posted_credits or m.posted_debits <> w.posted_debits
+        or m.pending_credits <> w.pending_credits - g.pending_credits
+        or m.pending_debits <> w.pending_debits - g.pending_debits
      limit 1;
     if found then
         raise exception 'the balance of account % of ledger % does not follow from its entries',

@@ -306,3 +306,27 @@ begin
       from account_steps(of_ledger, of_account, folded, at_version) s
      where s.effective_at < before_time;
 end $$;
+
+-- The four sums of an account as of a lock version, over the entries that are effective from one time on, before another;
+-- null sets no bound.
+create function sums_between(of_ledger bigint, of_account bigint, at_version bigint, from_time timestamptz,
+                             before_time timestamptz, out posted_credits numeric, out posted_debits numeric,
+                             out pending_credits numeric, out pending_debits numeric) language plpgsql stable as $$
+declare
+    earlier record;
+begin
+    if before_time is null then
+        select s.* into posted_credits, posted_debits, pending_credits, pending_debits
+          from sums_at_version(of_ledger, of_account, at_version) s;
+    else
+        select s.* into posted_credits, posted_debits, pending_credits, pending_debits
+          from sums_before(of_ledger, of_account, at_version, before_time) s;
+    end if;
+    if from_time is not null then
+        select s.* into earlier from sums_before(of_ledger, of_account, at_version, from_time) s;
+        posted_credits := posted_credits - earlier.posted_credits;
+        posted_debits := posted_debits - earlier.posted_debits;
+        pending_credits := pending_credits - earlier.pending_credits;
+        pending_debits := pending_debits - earlier.pending_debits;
+    end if;
+end $$;

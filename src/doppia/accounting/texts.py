@@ -1,0 +1,46 @@
+"""Texts of callers: how long they may be, and which of them a database can store."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from doppia.accounting.errors import InvalidText, MetadataTooLarge
+
+NAME_LENGTH_MAX: Final = 1000
+"""Of names and descriptions."""
+EXTERNAL_ID_LENGTH_MAX: Final = 180
+METADATA_PAIRS_MAX: Final = 100
+METADATA_KEY_LENGTH_MAX: Final = 100
+METADATA_VALUE_LENGTH_MAX: Final = 1000
+
+
+def check_text(text: str, parameter: str | None) -> str:
+    """Return the text, if a database can store it.
+
+    Raises:
+        InvalidText: it holds a NUL, or a surrogate that stands alone.
+    """
+    if "\x00" in text:
+        raise InvalidText(parameter=parameter, reason="holds a NUL character (U+0000), which can't be stored")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidText(parameter=parameter, reason="holds half of a surrogate pair, which is no character") from None
+    return text
+
+
+def check_metadata(metadata: Mapping[str, str | None], parameter: str = "metadata") -> Mapping[str, str | None]:
+    """Return the metadata, if it is within its limits.
+
+    Raises:
+        MetadataTooLarge: too many pairs, or a key or value too long.
+    """
+    if len(metadata) > METADATA_PAIRS_MAX:
+        raise MetadataTooLarge(parameter=parameter, reason=f"holds {len(metadata)} pairs")
+    for key, value in metadata.items():
+        if not key or len(key) > METADATA_KEY_LENGTH_MAX:
+            raise MetadataTooLarge(
+                parameter=parameter, reason=f"has a key of {len(key)} characters" if key else "has an empty key"
+            )
+        if value is not None and len(value) > METADATA_VALUE_LENGTH_MAX:
+            raise MetadataTooLarge(parameter=f"{parameter}.{key}", reason=f"has a value of {len(value)} characters")
+    return metadata
