@@ -9,7 +9,6 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
@@ -25,8 +24,9 @@ from doppia.api.app import create_app
 from doppia.api.auth import Authenticator
 from doppia.api.protocol import BoundedHttpProtocol
 from doppia.api.request import Service
-from doppia.cli import keys
-from doppia.cli.connect import opened
+from doppia.cli import accounts, keys
+from doppia.cli.chart_file import ChartError
+from doppia.cli.connect import now, opened
 from doppia.cli.demo import demo
 from doppia.engine import keys as key_engine
 from doppia.engine import settling
@@ -42,6 +42,7 @@ CONNECTIONS_MAX: Final = 2048
 """Sockets that may wait to be accepted."""
 
 app = App(name="doppia", help="A programmable double-entry ledger behind an HTTP API.", version_flags=["--version"])
+app.command(accounts.app)
 app.command(keys.app)
 app.command(demo)
 
@@ -55,7 +56,7 @@ def main() -> None:
     _configure_logs()
     try:
         app()
-    except (EmbeddedError, SchemaError, SettingsError, DatabaseUrlError, LedgerError, OSError) as error:
+    except (EmbeddedError, SchemaError, SettingsError, DatabaseUrlError, ChartError, LedgerError, OSError) as error:
         sys.exit(f"doppia: {error}")
 
 
@@ -109,20 +110,16 @@ def _configure_logs() -> None:
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
 async def _serve(chosen: Settings) -> None:
     chosen.data_folder.mkdir(parents=True, exist_ok=True)
     listener = _listen(chosen.host, chosen.port)
     base_url = f"http://{_shown_host(chosen.host)}:{listener.getsockname()[1]}"
     async with _database_url(chosen) as url, opened(url) as database:
         await _begin(database, chosen.data_folder, base_url)
-        service = Service(database, PostingGroups(database, _now), _now, Authenticator(database))
+        service = Service(database, PostingGroups(database, now), now, Authenticator(database))
         service.background.start(
-            partial(expire_due, database, _now, service.groups),
-            partial(settling.work_off, database, _now),
+            partial(expire_due, database, now, service.groups),
+            partial(settling.work_off, database, now),
             partial(bulk_work.work_off, service),
         )
         listening = asyncio.create_task(organizations.listen_for_revocations(url, service.authenticator.forget))
@@ -189,7 +186,7 @@ async def _database_url(chosen: Settings) -> AsyncIterator[str]:
 
 async def _begin(database: Database, data: Path, base_url: str) -> None:
     """At the first start, create the organization and its admin key, print them once, and keep them in a file."""
-    begun = await key_engine.begin(database, _now)
+    begun = await key_engine.begin(database, now)
     if begun is None:
         return
     fields, api_key = begun

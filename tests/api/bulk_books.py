@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from over_http import Books, Json
+from over_http import Books, Json, pair
 
 from doppia.api.bulk_work import work_off
 
@@ -40,3 +40,14 @@ def codes(found: Sequence[Json]) -> list[str]:
         else result["entity"].get("status", "done")
         for result in found
     ]
+
+
+def transfer(debited: Json, credited: Json, amount: int = 100, **fields: object) -> Json:
+    """Return the item that posts a transaction."""
+    return {"status": "posted", "ledger_entries": pair(debited, credited, amount), **fields}
+
+
+async def count_transactions(books: Books, account: Json) -> int:
+    """Return how many transactions the account's ledger has."""
+    pages = await books.pages(f"/ledger_transactions?ledger_id={account['ledger_id']}&per_page=100")
+    return sum(map(len, pages))

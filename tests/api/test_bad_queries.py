@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
         ("/ledger_transactions", "per-page", "per_page"),
         ("/ledger_transactions", "cursor", "after_cursor"),
         ("/ledger_transactions", "meta[a]", "metadata"),
-        ("/ledger_transactions", "ledger_account_category_id", "ledger_account_id"),
+        ("/ledger_transactions", "ledger_account_ids", "ledger_account_id"),
         ("/ledger_accounts", "Name", "name"),
         ("/ledger_accounts", "curency", "currency"),
         ("/ledgers", "page", "per_page"),

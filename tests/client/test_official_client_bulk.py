@@ -61,20 +61,20 @@ async def test_the_client_lists_bulk_requests_and_results_by_every_filter(
         action_type="delete", resource_type="ledger_transaction", resources=[{"id": books.cash.id}]
     )
 
-    requests = treasury.bulk_requests
-    assert await listed(requests.list(per_page=2)) == [waiting.id, renamed.id, opened.id]
-    assert await listed(requests.list(action_type="update")) == [renamed.id]
-    assert await listed(requests.list(resource_type="ledger_account")) == [renamed.id, opened.id]
-    assert await listed(requests.list(status="pending")) == [waiting.id]
-    assert await listed(requests.list(metadata={"k": "v"})) == [opened.id]
-    results = treasury.bulk_results
-    ours = await listed(results.list(request_id=renamed.id))
+    requests = treasury.bulk_requests.list
+    assert await listed(requests(per_page=2)) == [waiting.id, renamed.id, opened.id]
+    assert await listed(requests(action_type="update")) == [renamed.id]
+    assert await listed(requests(resource_type="ledger_account")) == [renamed.id, opened.id]
+    assert await listed(requests(status="pending")) == [waiting.id]
+    assert await listed(requests(metadata={"k": "v"})) == [opened.id]
+    results = treasury.bulk_results.list
+    ours = await listed(results(request_id=renamed.id))
     assert len(ours) == 2
-    assert await listed(results.list(status="successful", request_type="bulk_request")) == ours
-    assert await listed(results.list(entity_type="ledger_account")) == ours
-    assert await listed(results.list(entity_id=books.wallet.id)) == ours[:1]
-    (failed,) = await listed(results.list(entity_type="bulk_error"))
-    assert await listed(results.list(status="failed")) == [failed]
+    assert await listed(results(status="successful", request_type="bulk_request")) == ours
+    assert await listed(results(entity_type="ledger_account")) == ours
+    assert await listed(results(entity_id=books.wallet.id)) == ours[:1]
+    (failed,) = await listed(results(entity_type="bulk_error"))
+    assert await listed(results(status="failed")) == [failed]
 
 
 async def test_the_client_creates_and_archives_transactions_in_bulk(treasury: AsyncModernTreasury, served: Any) -> None:

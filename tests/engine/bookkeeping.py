@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -42,9 +42,14 @@ def key(name: str, request: object) -> Key:
     return Key(hashlib.sha256(name.encode()).digest()[:16], hashlib.sha256(repr(request).encode()).digest()[:16])
 
 
-def read(answer: Answer | LedgerError) -> Any:
+def read(answer: Answer) -> dict[str, Any]:
+    return cast("dict[str, Any]", msgspec.json.decode(answer.body))
+
+
+def results(answer: Answer | LedgerError) -> list[dict[str, Any]]:
+    """Read what became of each transaction of a batch: itself, or the code of its refusal as `code`."""
     assert isinstance(answer, Answer), answer
-    return msgspec.json.decode(answer.body)
+    return cast("list[dict[str, Any]]", msgspec.json.decode(answer.body))
 
 
 async def outcome(call: Awaitable[T]) -> T | LedgerError:

@@ -8,8 +8,9 @@ wrote.
 import operator
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal, NamedTuple
 
 _HOLDS = {
     "gt": operator.gt, "gte": operator.ge, "eq": operator.eq,
@@ -37,26 +38,55 @@ class ModelAccount:
 
 @dataclass
 class ModelTransaction:
+    """`expires_at` in hours on the machine's clock; `partially_posts` is the hold that it took a part of."""
+
     status: str
     legs: Sequence[ModelLeg]
     external_id: str | None = None
     reverses: int | None = None
+    expires_at: int | None = None
+    partially_posts: int | None = None
+    archived_reason: str | None = None
+
+    def as_stored(self) -> "ModelTransaction":
+        """Return it without the locks on its legs, which nobody stores."""
+        legs = [ModelLeg(leg.account, leg.direction, leg.amount) for leg in self.legs]
+        return replace(self, legs=legs)
+
+
+CLEAR: Final = -1
+"""Stands for an `expires_at` that is taken away."""
 
 
 class Request(NamedTuple):
-    """A creation, or with `target` a change, or with `reverses` a reversal. None keeps what is there."""
+    """What is asked for, by its kind; None keeps what is there, or asks for nothing.
 
+    Attributes:
+        target: of the transactions made so far the one that it is about.
+        archives: whether what fails a balance lock is to be kept as archived.
+        items: of a batch, each a creation.
+    """
+
+    kind: Literal["create", "revise", "reverse", "partial_post", "expire", "batch", "atomic_batch"]
     legs: Sequence[ModelLeg] | None = None
     status: str | None = None
     external_id: str | None = None
     target: int | None = None
-    reverses: int | None = None
+    expires_at: int | None = None
+    archives: bool = False
+    items: tuple["Request", ...] = ()
+
+    @property
+    def rewrites(self) -> bool:
+        """Whether it changes its target, as only one request of a group may."""
+        return self.kind in {"revise", "partial_post", "expire"}
 
 
 @dataclass
 class Model:
     accounts: list[ModelAccount] = field(default_factory=list)
     transactions: list[ModelTransaction] = field(default_factory=list)
+    hour: int = 0
 
     def sums(self, account: int) -> tuple[int, int, int, int]:
         total: Counter[tuple[str, str]] = Counter()
@@ -90,33 +120,128 @@ class Model:
         self.accounts[account].is_open = False
         return "accepted"
 
-    def apply(self, request: Request) -> str:
-        """Return the refusal's code, having changed nothing, or "accepted"."""
-        status, legs, reverses = request.status or "pending", request.legs or (), request.reverses
-        if request.target is not None:
-            return self._revise(self.transactions[request.target], request)
-        if reverses is not None:
-            reversed_ = self.transactions[reverses]
-            if reversed_.status != "posted":
-                return "not_reversible"
-            if any(other.reverses == reverses and other.status != "archived" for other in self.transactions):
-                return "already_reversed"
-            sides = {"credit": "debit", "debit": "credit"}
-            legs = [ModelLeg(leg.account, sides[leg.direction], leg.amount) for leg in reversed_.legs]
+    def is_due(self, number: int) -> bool:
+        transaction = self.transactions[number]
+        return (
+            transaction.status == "pending"
+            and transaction.expires_at is not None
+            and transaction.expires_at <= self.hour
+        )
+
+    def apply(self, request: Request) -> list[str]:
+        """Return the refusal's code, having changed nothing, or "accepted"; of a batch one for each of its items.
+
+        Of an atomic batch that is refused: "batch_refused", the place of the item that refuses it, and its code.
+        """
+        match request.kind:
+            case "batch":
+                return [code for item in request.items for code in self.apply(item)]
+            case "atomic_batch":
+                return self._apply_atomic(request.items)
+            case "create":
+                return [self._create(request)]
+        assert request.target is not None, "all others are about a transaction"
+        match request.kind:
+            case "reverse":
+                return [self._reverse(request.target, request)]
+            case "partial_post":
+                return [self._partially_post(request.target, request.legs or ())]
+            case "expire":
+                if self.is_due(request.target):
+                    self._expire(self.transactions[request.target])
+                return ["accepted"]
+        return [self._revise(request.target, request)]
+
+    def expire_due(self) -> None:
+        for number, transaction in enumerate(self.transactions):
+            if self.is_due(number):
+                self._expire(transaction)
+
+    def _expire(self, transaction: ModelTransaction) -> None:
+        self._write(transaction, "archived", transaction.legs, again=True)
+        transaction.archived_reason = "expired"
+
+    def _apply_atomic(self, items: Sequence[Request]) -> list[str]:
+        before = deepcopy((self.accounts, self.transactions))
+        for place, item in enumerate(items):
+            [code] = self.apply(item)
+            if code != "accepted":
+                self.accounts, self.transactions = before
+                return ["batch_refused", str(place), code]
+        return ["accepted"] * len(items)
+
+    def _create(self, request: Request) -> str:
+        status = request.status or "pending"
         if status != "archived" and self._is_taken(request.external_id):
             return "external_id_taken"
-        created = ModelTransaction("none", (), request.external_id, reverses)
+        if request.expires_at is not None and (status != "pending" or request.expires_at <= self.hour):
+            return "parameter_invalid"
+        created = ModelTransaction("none", (), request.external_id, expires_at=request.expires_at)
+        return self._add(created, status, request.legs or (), archives=request.archives)
+
+    def _add(self, created: ModelTransaction, status: str, legs: Sequence[ModelLeg], *, archives: bool = False) -> str:
         self.transactions.append(created)
         refusal = self._write(created, status, legs)
+        if refusal == "balance_lock_failed" and archives:
+            created.archived_reason = "balance_lock_failure"
+            return self._write(created, "archived", legs)
         if refusal != "accepted":
             self.transactions.pop()
         return refusal
 
-    def _revise(self, transaction: ModelTransaction, request: Request) -> str:
+    def _reverse(self, target: int, request: Request) -> str:
+        reversed_, status = self.transactions[target], request.status or "pending"
+        if reversed_.status != "posted":
+            return "not_reversible"
+        if any(other.reverses == target and other.status != "archived" for other in self.transactions):
+            return "already_reversed"
+        sides = {"credit": "debit", "debit": "credit"}
+        legs = [ModelLeg(leg.account, sides[leg.direction], leg.amount) for leg in reversed_.legs]
+        if status != "archived" and self._is_taken(request.external_id):
+            return "external_id_taken"
+        return self._add(ModelTransaction("none", (), request.external_id, target), status, legs)
+
+    def _partially_post(self, target: int, legs: Sequence[ModelLeg]) -> str:
+        hold = self.transactions[target]
+        if hold.status != "pending":
+            return "not_partially_postable"
+        if self.is_due(target):
+            return "transaction_expired"
+        held = [(leg.account, leg.direction) for leg in hold.legs]
+        taken: dict[tuple[int, str], list[int]] = {place: [] for place in held}
+        for leg in legs:
+            taken.setdefault((leg.account, leg.direction), []).append(leg.amount)
+        if hold.reverses is not None or Counter(held) != Counter({place: len(all_) for place, all_ in taken.items()}):
+            return "not_partially_postable"
+        rest = [leg._replace(amount=leg.amount - taken[leg.account, leg.direction].pop(0)) for leg in hold.legs]
+        if min(leg.amount for leg in rest) < 1:
+            return "not_partially_postable"
+        refusal = self._check(legs) or self._check_versions(legs)
+        if refusal is not None:
+            return refusal
+        before, hold.legs = hold.legs, rest
+        self.transactions.append(ModelTransaction("posted", legs, partially_posts=target))
+        refusal = self._check_guards(legs)
+        if refusal is not None:
+            hold.legs = before
+            self.transactions.pop()
+            return refusal
+        for leg in legs:
+            self.accounts[leg.account].lock_version += 2  # what it lowers, and what it posts
+        return "accepted"
+
+    def _revise(self, target: int, request: Request) -> str:
+        transaction = self.transactions[target]
         allowed = {"pending": 3, "posted": 1, "archived": 0}[transaction.status]
-        if allowed < (2 if request.status or request.legs is not None else int(request.external_id is not None)):
+        asks_much = request.status or request.legs is not None or request.expires_at is not None
+        if allowed < (2 if asks_much else int(request.external_id is not None)):
             return "transaction_final"
+        if self.is_due(target):
+            return "transaction_expired"
         status = request.status or transaction.status
+        sets_expiry = request.expires_at not in (None, CLEAR)
+        if sets_expiry and (status != "pending" or (request.expires_at or 0) <= self.hour):
+            return "parameter_invalid"
         if request.legs is not None and (status == "archived" or transaction.reverses is not None):
             return "parameter_invalid"
         taken = status != "archived" and self._is_taken(request.external_id, transaction)
@@ -133,6 +258,8 @@ class Model:
                 account.lock_version = lock
             return "external_id_taken"
         transaction.external_id = request.external_id or transaction.external_id
+        if request.expires_at is not None:
+            transaction.expires_at = request.expires_at if sets_expiry else None
         return "accepted"
 
     def _is_taken(self, external_id: str | None, by_other_than: ModelTransaction | None = None) -> bool:
@@ -152,23 +279,33 @@ class Model:
             refusal = self._check(legs)
             if refusal is not None:
                 return refusal
-            if not again and any(
-                leg.lock_version not in (None, self.accounts[leg.account].lock_version) for leg in legs
-            ):
-                return "lock_version_mismatch"
+            refusal = None if again else self._check_versions(legs)
+            if refusal is not None:
+                return refusal
         before = transaction.status, transaction.legs
         transaction.status, transaction.legs = status, legs
         if status != "archived" and not again:
-            for leg in legs:
-                for name, comparison, bound in leg.guards:
-                    if not _HOLDS[comparison](self.balance(leg.account, name), bound):
-                        transaction.status, transaction.legs = before
-                        return "balance_lock_failed"
+            refusal = self._check_guards(legs)
+            if refusal is not None:
+                transaction.status, transaction.legs = before
+                return refusal
         ended = Counter(leg.account for leg in before[1]) if before[0] == "pending" else Counter()
         wrote = Counter(leg.account for leg in legs_asked) if status != "archived" else Counter()
         for account in ended.keys() | wrote.keys():
             self.accounts[account].lock_version += max(ended[account], wrote[account])
         return "accepted"
+
+    def _check_versions(self, legs: Sequence[ModelLeg]) -> str | None:
+        if any(leg.lock_version not in (None, self.accounts[leg.account].lock_version) for leg in legs):
+            return "lock_version_mismatch"
+        return None
+
+    def _check_guards(self, legs: Sequence[ModelLeg]) -> str | None:
+        for leg in legs:
+            for name, comparison, bound in leg.guards:
+                if not _HOLDS[comparison](self.balance(leg.account, name), bound):
+                    return "balance_lock_failed"
+        return None
 
     def _check(self, legs: Sequence[ModelLeg]) -> str | None:
         if not legs:

@@ -3,7 +3,9 @@
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
+from typing import TypeAlias
 
 import pytest
 from bookkeeping import PHP, PTS, Books, code, id_of, leg, now, outcome, read
@@ -20,12 +22,16 @@ from doppia.engine.transactions import post
 from doppia.engine.writing import Answer
 from doppia.store import accounts as account_store
 from doppia.store import categories as store
-from doppia.store.database import Database
+from doppia.store.balances import AsOf
+from doppia.store.database import Connection, Database
 from doppia.store.listing import Filter
 
 pytestmark = pytest.mark.anyio
 
 STEPS = 250
+DAYS = [datetime(2026, 3, day, tzinfo=UTC) for day in range(1, 6)]
+
+Legs: TypeAlias = Sequence[tuple[Id, str, int]]
 
 
 @dataclass
@@ -39,7 +45,9 @@ class Chart:
     discarded: set[Id] = field(default_factory=set)
     edges: set[tuple[Id, Id]] = field(default_factory=set)
     members: set[tuple[Id, Id]] = field(default_factory=set)
-    holds: list[tuple[Id, Sequence[tuple[Id, str, int]]]] = field(default_factory=list)
+    holds: list[tuple[Id, Legs, datetime]] = field(default_factory=list)
+    gains: list[tuple[Id, Sums, datetime]] = field(default_factory=list)
+    known: list[tuple[datetime, dict[Id, Sums]]] = field(default_factory=list)
 
     def any_category(self) -> Id:
         return self.rng.choice(list(self.categories))
@@ -84,10 +92,11 @@ class Chart:
             return "category_too_deep"
         return None
 
-    def note(self, legs: Sequence[tuple[Id, str, int]], status: str, sign: int = 1) -> None:
+    def note(self, legs: Legs, status: str, effective_at: datetime, sign: int = 1) -> None:
         for account, side, amount in legs:
             gained = Sums(*(sign * amount if name == f"{status}_{side}s" else 0 for name in Sums._fields))
             self.sums[account] = add_up([self.sums[account], gained])
+            self.gains.append((account, gained, effective_at))
 
 
 @dataclass
@@ -166,7 +175,8 @@ class Player:
             amount = self.chart.rng.choice([0, 1, 7, 10**36])
             legs = [(one, "debit", amount), (self.chart.rng.choice(same), "credit", amount)]
             status = self.chart.rng.choice(["posted", "pending"])
-            self.chart.note(legs, status)
+            day = self.chart.rng.choice(DAYS)
+            self.chart.note(legs, status, day)
             locks = []
             for category in self.chart.some(self.chart.units[one]):
                 if one in self.chart.held(category):
@@ -174,24 +184,26 @@ class Player:
                     guard = Guard("posted", "eq", total.posted_credits - total.posted_debits)
                     locks.append(CategoryLock(category.sequence, str(category), (guard,)))
             asked = [leg(account, side, amount) for account, side, amount in legs]  # type: ignore[arg-type]
-            commands.append(self.books.create(asked, status, category_locks=tuple(locks)))  # type: ignore[arg-type]
-            accepted.append((legs, status))
+            commands.append(
+                self.books.create(asked, status, category_locks=tuple(locks), effective_at=day)  # type: ignore[arg-type]
+            )
+            accepted.append((legs, status, day))
         told = await post(self.books.database, now, commands)
-        for answer, (legs, status) in zip(told, accepted, strict=True):
+        for answer, (legs, status, day) in zip(told, accepted, strict=True):
             assert isinstance(answer, Answer), answer
             if status == "pending":
-                self.chart.holds.append((id_of(read(answer)["id"]), legs))
+                self.chart.holds.append((id_of(read(answer)["id"]), legs, day))
 
     async def resolve(self) -> None:
         if not self.chart.holds:
             return
-        hold, legs = self.chart.holds.pop(self.chart.rng.randrange(len(self.chart.holds)))
+        hold, legs, day = self.chart.holds.pop(self.chart.rng.randrange(len(self.chart.holds)))
         status = self.chart.rng.choice(["posted", "archived"])
         [answer] = await post(self.books.database, now, [self.books.revise(hold, status=status)])
         assert isinstance(answer, Answer), answer
-        self.chart.note(legs, "pending", -1)
+        self.chart.note(legs, "pending", day, -1)
         if status == "posted":
-            self.chart.note(legs, "posted")
+            self.chart.note(legs, "posted", day)
 
     async def compare(self) -> None:
         """Compare all that the ledger says of its categories with the chart."""
@@ -210,11 +222,30 @@ class Player:
                 rows_below = await store.list_page(connection, ledgers, by_parent, None, 1000)
                 children = {child for parent, child in self.chart.edges if parent == category}
                 assert {id_of(row.category.id) for row in rows_below} == children
+            await self._compare_in_time(connection)
             for account in self.chart.units:
                 by_account = [Filter("ledger_account_id", account.sequence)]
                 holders = await store.list_page(connection, ledgers, by_account, None, 1000)
                 expected = {each for each in self.chart.categories if account in self.chart.held(each)}
                 assert {id_of(row.category.id) for row in holders} == expected
+
+    async def _compare_in_time(self, connection: Connection) -> None:
+        """Compare what was effective on a day, and what was known some time ago, by whom categories hold today."""
+        chart, ledger = self.chart, self.books.ledger.ledger
+        recorded_at = await connection.fetchval("select recorded_at from ledger_heads where ledger_id = $1", ledger)
+        chart.known.append((recorded_at, dict(chart.sums)))
+        then, sums_then = chart.rng.choice(chart.known)
+        first, last = sorted(chart.rng.choices(DAYS, k=2))
+        places = [(ledger, each.sequence) for each in chart.categories]
+        as_known = await store.sums_in_time(connection, places, AsOf(recorded_at=then))
+        between = await store.sums_in_time(connection, places, AsOf(from_time=first, before_time=last))
+        for each in chart.categories:
+            held, place = chart.held(each), (ledger, each.sequence)
+            assert as_known[place] == add_up(sums_then.get(account, NOTHING) for account in held)
+            gained = (sums for account, sums, day in chart.gains if account in held and first <= day < last)
+            assert between[place] == add_up(gained)
+            kept, folded = await store.recompute(connection, *place)
+            assert kept == folded == add_up(chart.sums[account] for account in held)
 
 
 @pytest.mark.parametrize("seed", range(6))

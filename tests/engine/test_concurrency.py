@@ -5,17 +5,18 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from itertools import cycle
+from random import Random
 from types import SimpleNamespace
 
 import pytest
-from bookkeeping import Books, code, id_of, key, leg, move, now, outcome, read
+from bookkeeping import Books, code, id_of, key, leg, move, now, outcome, read, results
 from invariants import assert_invariants
 
-from doppia.accounting.errors import LedgerError
-from doppia.accounting.transactions import Guard
+from doppia.accounting.errors import BatchRefused, LedgerError
+from doppia.accounting.transactions import Draft, Guard
 from doppia.engine import posting_group
 from doppia.engine.posting_group import PostingGroups
-from doppia.engine.transactions import Command
+from doppia.engine.transactions import Batch, Command, PartialPost, Revise
 from doppia.engine.writing import Answer
 from doppia.store.database import Database
 
@@ -126,6 +127,118 @@ async def test_one_hold_is_resolved_once(callers: Callers) -> None:
     winner = read(next(answer for answer in told if isinstance(answer, Answer)))
     posted = winner["ledger_entries"][0]["amount"] if winner["status"] == "posted" else 0
     assert tuple((await books.account(wallet)).sums) == (posted, 0, 0, 0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_one_hold_is_taken_in_parts_until_it_is_resolved_once(callers: Callers, seed: int) -> None:
+    books = callers.books
+    cash, wallet = await books.open(), await books.open()
+    [held] = await callers.send([books.create(move(cash, wallet, 100), "pending")])
+    assert isinstance(held, Answer)
+    hold = id_of(read(held)["id"])
+    chance = Random(seed)
+    parts = [books.partial_post(hold, move(cash, wallet, chance.randint(0, 12))) for _ in range(CALLERS - 4)]
+    ends = [books.revise(hold, status=status) for status in ("posted", "archived") * 2]
+    commands: list[Command] = [*parts, *ends]
+    chance.shuffle(commands)
+
+    told = await callers.send(commands)
+
+    ended = [
+        read(answer)
+        for answer, command in zip(told, commands, strict=True)
+        if isinstance(answer, Answer) and isinstance(command, Revise)
+    ]
+    assert len(ended) == 1
+    taken = sum(
+        read(answer)["ledger_entries"][0]["amount"]
+        for answer, command in zip(told, commands, strict=True)
+        if isinstance(answer, Answer) and isinstance(command, PartialPost)
+    )
+    rest = ended[0]["ledger_entries"][0]["amount"]
+    assert taken < 100
+    assert taken + rest == 100
+    assert codes(told).keys() == {"accepted", "transaction_final", "not_partially_postable"}
+    posted = taken + (rest if ended[0]["status"] == "posted" else 0)
+    assert tuple((await books.account(wallet)).sums) == (posted, 0, 0, 0)
+
+
+async def test_an_atomic_batch_with_one_bad_transaction_leaves_no_trace_beside_good_ones(callers: Callers) -> None:
+    books = callers.books
+    cash, wallet = await books.open(), await books.open()
+    good = Draft(move(cash, wallet, 1), "posted")
+    bad = Draft([leg(cash, "debit", 2), leg(wallet, "credit", 1)], "posted")
+    before = await books.records()
+    commands: list[Command] = []
+    for number in range(CALLERS):
+        named = [replace(good, external_id=f"{number}-{place}") for place in range(4)]
+        if number % 2:
+            # At each place in turn; what it would have taken the good ones beside it ask for as well.
+            named[number // 2 % 4] = bad
+        commands.append(books.batch(named, is_atomic=True, key=key(f"{number}", named)))
+    clashing = [books.batch([good, replace(good, external_id="clash"), good], is_atomic=True) for _ in range(5)]
+
+    told = await callers.send([*commands, *clashing])
+
+    assert [code(each) for each in told[:CALLERS]] == ["accepted", "batch_refused"] * (CALLERS // 2)
+    assert Counter(code(each) for each in told[CALLERS:]) == {"accepted": 1, "batch_refused": 4}
+    assert [each.index for each in told[1:CALLERS:2] if isinstance(each, BatchRefused)] == [
+        number // 2 % 4 for number in range(1, CALLERS, 2)
+    ]
+    posted = 4 * CALLERS // 2 + 3
+    assert await books.records() == before + posted
+    assert tuple((await books.account(wallet)).sums) == (posted, 0, 0, 0)
+    # Neither their external ids nor their keys are taken.
+    again = [
+        books.batch([replace(good, external_id=f"{number}-{place}") for place in range(4)], is_atomic=True,
+                    key=key(f"{number}", "another"))
+        for number in range(1, CALLERS, 2)
+    ]  # fmt: skip
+    assert codes(await callers.send(again)) == {"accepted": CALLERS // 2}
+
+
+async def test_batches_and_singles_never_overdraw_a_guarded_account_together(callers: Callers) -> None:
+    books = callers.books
+    cash, wallet, shop = [await books.open() for _ in range(3)]
+    await callers.send([books.create(move(cash, wallet, 500))])
+    draft = Draft(move(wallet, shop, 7, guards=AVAILABLE), "posted")
+    ways: list[Command] = [
+        books.batch([draft, replace(draft, status="pending"), draft]),
+        books.batch([draft] * 3, is_atomic=True),
+        books.create(draft.legs, "pending"),
+        books.create(draft.legs),
+        books.batch([replace(draft, archives_on_lock_failure=True)] * 2, is_atomic=True),
+    ]
+    commands = [ways[number % 5] for number in range(CALLERS)]
+
+    told = await callers.send(commands)
+
+    spent = 0
+    for answer, command in zip(told, commands, strict=True):
+        if not isinstance(answer, Answer):
+            assert code(answer) in {"balance_lock_failed", "batch_refused"}
+        elif isinstance(command, Batch):
+            found = [each.get("status") for each in results(answer)]
+            spent += sum(status in {"posted", "pending"} for status in found)
+            assert not command.is_atomic or None not in found
+        else:
+            spent += 1
+    assert spent == 71
+    sums = (await books.account(wallet)).sums
+    assert sums.posted_credits - sums.posted_debits - sums.pending_debits == 3
+
+
+async def test_one_key_of_a_batch_has_one_effect_and_one_answer(callers: Callers) -> None:
+    books = callers.books
+    cash, wallet = await books.open(), await books.open()
+    good, bad = Draft(move(cash, wallet, 5), "posted"), Draft((), "posted")
+    before = await books.records()
+
+    told = await callers.send([books.batch([good, bad, good], key=key("one", "body"))] * CALLERS)
+
+    assert told == [told[0]] * CALLERS
+    assert [each.get("code") for each in results(told[0])] == [None, "too_few_entries", None]
+    assert await books.records() == before + 2
 
 
 async def test_one_transaction_is_reversed_once(callers: Callers) -> None:

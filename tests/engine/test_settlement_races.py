@@ -101,7 +101,7 @@ async def test_one_key_settles_once(seller: Seller, databases: Iterator[Database
     assert amounts(read(told[0])) == ("posted", 40, "debit")
 
 
-async def test_sweeps_drafts_archives_and_several_workers_at_once_settle_all_that_was_earned(
+async def test_sweeps_drafts_archives_and_several_workers_at_once_settle_each_entry_once(
     seller: Seller, databases: Iterator[Database], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     take_small_steps(monkeypatch)

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.anyio
 
 BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-ORDERS = [Order(time, "entry", ORDINAL_BITS, way) for time in ("created_at", "effective_at") for way in ("asc", "desc")]  # type: ignore[arg-type] # one of the two
+ORDERS = [Order(time, "entry", ORDINAL_BITS, way) for time in ("created_at", "effective_at") for way in ("asc", "desc")]
 
 
 class Row(NamedTuple):

@@ -110,4 +110,4 @@ async def test_what_is_looked_up_or_told_is_found_by_its_key(seeded: asyncpg.Con
     assert await most_read(seeded, known["unfinished"]) == 4
     assert await most_read(seeded, known["pending"], ORGANIZATION, unfinished, 64) <= 100
     ordinals = list(range(1, 65))
-    assert await most_read(seeded, known["tell"], ORGANIZATION, unfinished, AT, ordinals, [None] * 64, *told) == 64
+    assert await most_read(seeded, known["tell"], ORGANIZATION, unfinished, AT, ordinals, [None] * 64, *told) <= 100

@@ -28,6 +28,8 @@ TABLES = {
     "category_set_members",
     "balance_monitors",
     "account_statements",
+    "settlements",
+    "settled_entries",
 }
 
 SEED = """
@@ -87,6 +89,12 @@ select ledger, n, 2 + n % 999, 40, at - interval '1 day', at, 0, 0, 0, 0, 20, 20
 insert into idempotency_keys
 select ledger_id, decode(md5(transaction_sequence::text), 'hex'), 'body', transaction_sequence, 201, null
   from transactions;
+insert into settlements (ledger_id, settlement_sequence, settled_account_sequence, contra_account_sequence, status,
+                         allow_either_direction, skip_transaction, created_at, updated_at)
+select ledger, n, n, n + 1, 'drafting', false, false, '2026-01-01'::timestamptz + n * interval '1 second', now()
+  from generate_series(7, 8) as ledger, generate_series(2, 1000) as n;
+insert into settled_entries
+select ledger_id, entry, account_sequence from entries where entry % 3 = 0;
 set session_replication_role = origin;
 analyze;
 """
@@ -163,7 +171,8 @@ VALUES: dict[str, Any] = {
     "amount": "5", "metadata": '{"order": "5000"}', "name": ["account 5"], "currency": "PHP",
     "normal_balance": "credit", "discarded": False, "ledger_transaction_id": 5000, "direction": "debit",
     "ledger_account_category_id": 5, "few_accounts": [5, 6], "category_sets": [5],
-    "parent_ledger_account_category_id": 5,
+    "parent_ledger_account_category_id": 5, "ledger_account_settlement_id": 9, "of_settlement": [9, 0, 2**63 - 1],
+    "transaction": 5000, "settled_account": 5,
     "as_of_lock_version": 50, "lock_version": 50, "outside_lock_versions": [10, 20],
     "show_deleted": False,
 }  # fmt: skip
@@ -179,6 +188,7 @@ LISTS = {
     "categories": [Order("created_at", "category_sequence", 0, "desc")],
     "monitors": [Order("created_at", "monitor_sequence", 0, "desc")],
     "statements": [Order("created_at", "statement_sequence", 0, "desc")],
+    "settlements": [Order("created_at", "settlement_sequence", 0, "desc")],
 }
 
 

@@ -122,7 +122,7 @@ async def test_a_page_touches_few_rows(
     )
     for after in (None, Place(middle, 7, await version_at(seeded, account, middle))):
         explaining = Explaining(seeded, [])
-        rows = await statements.list_entries(explaining, statement, [], order, after, PER_PAGE)  # type: ignore[arg-type] # as much of a connection as is asked for
+        rows = await statements.list_entries(explaining, statement, [], order, after, PER_PAGE)
 
         assert (len(rows) == PER_PAGE) == (window != "nothing")
         # What is told of each row of a page is looked up in five tables; rows out of the order of recording are few,

@@ -4,11 +4,13 @@ from typing import Final, Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
-from doppia.accounting.errors import ObjectNotFound
+from doppia.accounting.errors import ObjectNotFound, ParameterInvalid
 from doppia.accounting.money import currency
 from doppia.accounting.texts import check_metadata
+from doppia.api.balances import OF_ACCOUNT, OF_ACCOUNTS, BalancesAsked, VerifiedObject, read_balances
 from doppia.api.categories import read_parents
 from doppia.api.pagination import (
+    BALANCE_AMOUNT,
     BOOLEAN,
     DIRECTION,
     METADATA,
@@ -44,6 +46,7 @@ from doppia.api.wire import (
 from doppia.engine import accounts as engine
 from doppia.store import accounts as store
 from doppia.store.accounts import AccountFields
+from doppia.store.balances import recompute
 from doppia.store.listing import Filter, Place
 
 
@@ -87,11 +90,13 @@ class AccountObject(Object, kw_only=True):
     balances: BalancesObject
     metadata: dict[str, str]
     discarded_at: Time | None
+    verified: VerifiedObject | UnsetType = UNSET
 
 
 _CREATE: Final = BodyDecoder(AccountCreate)
 _UPDATE: Final = BodyDecoder(AccountUpdate)
 
+GET_PARAMETERS: Final = {"balances": OF_ACCOUNT, "verify": BOOLEAN}
 FILTERS: Final = {
     "id": id_kind("ledger_account", many=True),
     "name": TEXTS,
@@ -104,12 +109,16 @@ FILTERS: Final = {
     "created_at": TIME,
     "updated_at": TIME,
     "metadata": METADATA,
+    "balances": OF_ACCOUNTS,
+    "pending_balance_amount": BALANCE_AMOUNT,
+    "posted_balance_amount": BALANCE_AMOUNT,
+    "available_balance_amount": BALANCE_AMOUNT,
 }
 
 
-def to_object(fields: AccountFields, ledger_id: str) -> AccountObject:
-    """Return an account as the wire shows it."""
-    account = fields.account
+def to_object(fields: AccountFields, ledger_id: str, asked: BalancesAsked | None = None) -> AccountObject:
+    """Return an account as the wire shows it, with the balances that were asked for."""
+    account = fields.as_of or fields.account
     return AccountObject(
         id=account.id,
         ledger_id=ledger_id,
@@ -120,7 +129,7 @@ def to_object(fields: AccountFields, ledger_id: str) -> AccountObject:
         external_id=fields.external_id,
         ledgerable_type=fields.ledgerable_type,
         ledgerable_id=fields.ledgerable_id,
-        balances=balances(account),
+        balances=asked.show(account.sums, account.normal_balance, account.currency) if asked else balances(account),
         metadata=in_order(fields.metadata),
         created_at=fields.created_at,
         updated_at=fields.updated_at,
@@ -157,20 +166,31 @@ async def create(request: Request) -> Reply:
 
 
 async def get(request: Request) -> Reply:
-    """Get an account with its balances."""
+    """Get an account with its balances, now or at another time; recomputed from its entries with verify=true."""
     service = request.service
+    query = parse_list(request.query, "ledger_account", GET_PARAMETERS, paged=False)
+    asked, query = read_balances(query, service.clock())
     id_ = await service.find(request.principal, request.path["id"], "ledger_account")
     async with service.database.connection() as connection:
-        fields = await store.get(connection, id_.ledger, id_.sequence)
-    if fields is None or fields.account.id != str(id_):
-        raise ObjectNotFound(object="ledger_account", id=request.path["id"])
-    return Reply(200, encode(to_object(fields, service.ledger_id(id_.ledger))))
+        fields = await store.get(connection, id_.ledger, id_.sequence, asked and asked.as_of)
+        if fields is None or fields.account.id != str(id_):
+            raise ObjectNotFound(object="ledger_account", id=request.path["id"])
+        account = fields.account
+        if asked and (asked.as_of.lock_version or 0) > account.lock_version:
+            reason = f"is beyond the account's lock_version, which is {account.lock_version}"
+            raise ParameterInvalid(parameter="balances[as_of_lock_version]", reason=reason)
+        found = to_object(fields, service.ledger_id(id_.ledger), asked)
+        if query.values.get("verify"):
+            recomputed = await recompute(connection, id_.ledger, id_.sequence)
+            found.verified = VerifiedObject(recomputed.holds, balances(account._replace(sums=recomputed.sums)))
+    return Reply(200, encode(found))
 
 
 async def list_(request: Request) -> Reply:
-    """List accounts, the newest first."""
+    """List accounts, the newest first, with their balances now or at another time."""
     service = request.service
     query = parse_list(request.query, "ledger_accounts", FILTERS)
+    asked, query = read_balances(query, service.clock())
     filters = [*query.filters, *id_filters(query)]
     for name in ("name", "external_id", "currency", "normal_balance", "discarded", "metadata"):
         if name in query.values:
@@ -179,9 +199,11 @@ async def list_(request: Request) -> Reply:
         filters.append(Filter("ledger_account_category_id", category.sequence))
     ledgers = await service.scope(request.principal, named_ledgers(query))
     async with service.database.connection() as connection:
-        rows = await store.list_page(connection, ledgers, filters, query.after, query.per_page + 1)
+        rows = await store.list_page(
+            connection, ledgers, filters, query.after, query.per_page + 1, asked and asked.as_of
+        )
     page, headers = page_headers(query, rows, lambda row: Place(row.created_at, row.ledger, row.account.sequence))
-    return Reply(200, encode([to_object(row, service.ledger_id(row.ledger)) for row in page]), headers)
+    return Reply(200, encode([to_object(row, service.ledger_id(row.ledger), asked) for row in page]), headers)
 
 
 async def update(request: Request) -> Reply:

@@ -9,6 +9,7 @@ from doppia.accounting.errors import ObjectNotFound
 from doppia.accounting.ids import Id
 from doppia.accounting.money import currency
 from doppia.accounting.texts import check_metadata
+from doppia.api.balances import OF_ACCOUNTS, BalancesAsked, VerifiedObject, read_balances
 from doppia.api.pagination import (
     BOOLEAN,
     METADATA,
@@ -43,6 +44,7 @@ from doppia.engine import categories as engine
 from doppia.engine.categories import KIND
 from doppia.store import categories as store
 from doppia.store.categories import CategoryFields
+from doppia.store.database import Connection
 from doppia.store.listing import Filter, Place
 
 
@@ -81,11 +83,13 @@ class CategoryObject(Object, kw_only=True):
     balances: BalancesObject
     metadata: dict[str, str]
     discarded_at: Time | None
+    verified: VerifiedObject | UnsetType = UNSET
 
 
 _CREATE: Final = BodyDecoder(CategoryCreate)
 _UPDATE: Final = BodyDecoder(CategoryUpdate)
 
+GET_PARAMETERS: Final = {"balances": OF_ACCOUNTS, "verify": BOOLEAN}
 FILTERS: Final = {
     "id": id_kind(KIND, many=True),
     "name": TEXTS,
@@ -96,12 +100,14 @@ FILTERS: Final = {
     "parent_ledger_account_category_id": id_kind(KIND),
     "discarded": BOOLEAN,
     "metadata": METADATA,
+    "balances": OF_ACCOUNTS,
 }
 
 
-def to_object(fields: CategoryFields, ledger_id: str) -> CategoryObject:
-    """Return a category as the wire shows it."""
+def to_object(fields: CategoryFields, ledger_id: str, asked: BalancesAsked | None = None) -> CategoryObject:
+    """Return a category as the wire shows it, its sums as the balances that were asked for."""
     category = fields.category
+    show = asked.show if asked else balances_of
     return CategoryObject(
         id=category.id,
         ledger_id=ledger_id,
@@ -109,7 +115,7 @@ def to_object(fields: CategoryFields, ledger_id: str) -> CategoryObject:
         description=fields.description,
         normal_balance=category.normal_balance,
         external_id=fields.external_id,
-        balances=balances_of(fields.sums, category.normal_balance, category.currency),
+        balances=show(fields.sums, category.normal_balance, category.currency),
         metadata=in_order(fields.metadata),
         created_at=fields.created_at,
         updated_at=fields.updated_at,
@@ -159,21 +165,43 @@ async def create(request: Request) -> Reply:
     )
 
 
+async def _in_time(
+    connection: Connection, rows: Sequence[CategoryFields], asked: BalancesAsked | None
+) -> Sequence[CategoryFields]:
+    """Return categories with the sums that were asked for."""
+    if asked is None or not rows:
+        return rows
+    sums = await store.sums_in_time(connection, [(row.ledger, row.category.sequence) for row in rows], asked.as_of)
+    return [row._replace(sums=sums[row.ledger, row.category.sequence]) for row in rows]
+
+
 async def get(request: Request) -> Reply:
-    """Get a category with its balances."""
+    """Get a category with its balances, now or at another time; recomputed from all entries with verify=true.
+
+    At another time too, they are those of the accounts that are in it today.
+    """
     service = request.service
+    query = parse_list(request.query, "ledger_account_category", GET_PARAMETERS, paged=False)
+    asked, query = read_balances(query, service.clock())
     id_ = await service.find(request.principal, request.path["id"], KIND)
     async with service.database.connection() as connection:
         fields = await store.get(connection, id_.ledger, id_.sequence)
-    if fields is None or fields.category.id != str(id_):
-        raise ObjectNotFound(object=KIND, id=request.path["id"])
-    return Reply(200, encode(to_object(fields, service.ledger_id(id_.ledger))))
+        if fields is None or fields.category.id != str(id_):
+            raise ObjectNotFound(object=KIND, id=request.path["id"])
+        (shown,) = await _in_time(connection, [fields], asked)
+        found = to_object(shown, service.ledger_id(id_.ledger), asked)
+        if query.values.get("verify"):
+            kept, folded = await store.recompute(connection, id_.ledger, id_.sequence)
+            side, unit = fields.category.normal_balance, fields.category.currency
+            found.verified = VerifiedObject(kept == folded, balances_of(folded, side, unit))
+    return Reply(200, encode(found))
 
 
 async def list_(request: Request) -> Reply:
-    """List categories, the newest first."""
+    """List categories, the newest first, with their balances now or at another time."""
     service = request.service
     query = parse_list(request.query, "ledger_account_categories", FILTERS)
+    asked, query = read_balances(query, service.clock())
     filters = [*query.filters, *id_filters(query)]
     for name in ("name", "external_id", "currency", "discarded", "metadata"):
         if name in query.values:
@@ -184,8 +212,9 @@ async def list_(request: Request) -> Reply:
     ledgers = await service.scope(request.principal, named_ledgers(query))
     async with service.database.connection() as connection:
         rows = await store.list_page(connection, ledgers, filters, query.after, query.per_page + 1)
-    page, headers = page_headers(query, rows, lambda row: Place(row.created_at, row.ledger, row.category.sequence))
-    return Reply(200, encode([to_object(row, service.ledger_id(row.ledger)) for row in page]), headers)
+        page, headers = page_headers(query, rows, lambda row: Place(row.created_at, row.ledger, row.category.sequence))
+        page = await _in_time(connection, page, asked)
+    return Reply(200, encode([to_object(row, service.ledger_id(row.ledger), asked) for row in page]), headers)
 
 
 async def update(request: Request) -> Reply:

@@ -124,7 +124,7 @@ def _of_settlement(query: ListQuery, order: Order) -> Filter:
     if query.after is not None and order.time == "created_at" and "ledger_account_statement_id" not in query.values:
         first, last = (first, query.after.key) if order.direction == "desc" else (query.after.key, last)
     settlement: Id = query.values["ledger_account_settlement_id"]
-    return Filter("ledger_account_settlement_id", [settlement.sequence, first, last])
+    return Filter("of_settlement", [settlement.sequence, first, last])
 
 
 async def list_(request: Request) -> Reply:

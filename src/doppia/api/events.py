@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, assert_never, cast, get_args
 
-from msgspec import structs
+from msgspec import to_builtins
 
 from doppia.accounting.errors import ObjectNotFound
 from doppia.accounting.events import Event
@@ -19,7 +19,7 @@ from doppia.store import events as store
 from doppia.store.accounts import AccountFields
 from doppia.store.categories import CategoryFields
 from doppia.store.entries import EntryInTransaction
-from doppia.store.events import Happening
+from doppia.store.events import RecordedEvent
 from doppia.store.ledgers import Ledger
 from doppia.store.listing import Filter
 from doppia.store.log import about, happening
@@ -124,7 +124,7 @@ FILTERS: Final = {
 }
 
 
-def _object(found: Happening, service: Service) -> Object:
+def _object(found: RecordedEvent, service: Service) -> Object:
     """Return what an event is about as the wire shows it, were it not for what the record does not say."""
     ledger, object_ = found.row.ledger, found.object
     ledger_id = service.ledger_id(ledger)
@@ -149,14 +149,13 @@ def _object(found: Happening, service: Service) -> Object:
             assert_never(object_)
 
 
-def to_object(found: Happening, service: Service) -> EventObject:
+def to_object(found: RecordedEvent, service: Service) -> EventObject:
     """Return an event as the wire shows it."""
     row, object_ = found.row, _object(found, service)
-    data = structs.asdict(object_)
+    data = to_builtins(object_)
     data.pop("lock_version", None)
     if (balances := data.pop("balances", None)) is not None:
-        unit = balances.posted_balance
-        data |= {"currency": unit.currency, "currency_exponent": unit.currency_exponent}
+        data |= {name: balances["posted_balance"][name] for name in ("currency", "currency_exponent")}
     return EventObject(
         id=format_id(int(row.recorded_at.timestamp()), row.ledger, row.sequence, EVENT_ORDINAL),
         created_at=row.recorded_at,

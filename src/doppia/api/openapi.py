@@ -321,7 +321,8 @@ def _filter_parameters(name: str, kind: Kind) -> list[Schema]:
         ]  # fmt: skip
     if kind.comparisons:
         return [
-            {"name": f"{name}[{comparison}]", "in": "query", "schema": kind.schema} for comparison in kind.comparisons
+            {"name": f"{name}[{comparison}]", "in": "query", "schema": kind.schemas.get(comparison, kind.schema)}
+            for comparison in kind.comparisons
         ]
     if kind.many:
         several = {"type": "array", "items": kind.schema}

@@ -53,12 +53,14 @@ class Kind(NamedTuple):
         many: whether it may be repeated, as NAME[] or NAME; the value is then a list.
         comparisons: that it takes as NAME[comparison].
         schema: of one value, for the OpenAPI document.
+        schemas: of a value by comparison, where they differ.
     """
 
     read: Callable[[str, str], Any]
     many: bool = False
     comparisons: tuple[str, ...] = ()
     schema: Mapping[str, Any] = {"type": "string"}
+    schemas: Mapping[str, Mapping[str, Any]] = {}
 
 
 def _text(text: str, parameter: str) -> str:
@@ -66,11 +68,12 @@ def _text(text: str, parameter: str) -> str:
 
 
 def _integer(text: str, parameter: str) -> int:
-    if text.removeprefix("-").isascii() and text.removeprefix("-").isdigit() and len(text) <= 46:  # noqa: PLR2004
+    digits = text.removeprefix("-")
+    if digits.isascii() and digits.isdigit() and len(digits) <= len(str(BOUND_MAX)):
         number = int(text)
         if abs(number) <= BOUND_MAX:
             return number
-    raise ParameterInvalid(parameter=parameter, reason="must be a whole number of at most 45 digits")
+    raise ParameterInvalid(parameter=parameter, reason="must be a whole number from -10^45 to 10^45")
 
 
 def _version(text: str, parameter: str) -> int:
@@ -153,6 +156,7 @@ _VERSION_SCHEMA: Final = {"type": "integer", "minimum": 0, "maximum": LOCK_VERSI
 AMOUNT: Final = Kind(
     _integer, comparisons=COMPARISONS, schema={"type": "integer", "minimum": -BOUND_MAX, "maximum": BOUND_MAX}
 )
+BALANCE_AMOUNT: Final = AMOUNT._replace(comparisons=(*COMPARISONS, "not_eq"))
 VERSION: Final = Kind(_version, schema=_VERSION_SCHEMA)
 VERSIONS: Final = Kind(_version, comparisons=COMPARISONS, schema=_VERSION_SCHEMA)
 TIME: Final = Kind(parse_time, comparisons=COMPARISONS, schema=_TIME_SCHEMA)
@@ -254,7 +258,7 @@ def _metadata_key(argument: str | None, name: str) -> str:
 
 def _on_times(found: Filter) -> list[Filter]:
     """Say a comparison of dates in UTC by times."""
-    if not isinstance(found.value, date) or isinstance(found.value, datetime):
+    if not isinstance(found.value, date) or isinstance(found.value, datetime) or found.comparison not in COMPARISONS:
         return [found]
     begins = datetime(found.value.year, found.value.month, found.value.day, tzinfo=UTC)
     try:

@@ -67,7 +67,9 @@ ROUTES: Final = (
         "POST", "/ledger_transactions/batch", batches.create, "write", batches.BatchObject, batches.BatchCreate,
         filters=batches.PARAMETERS,
     ),
-    ApiRoute("GET", "/ledger_accounts/{id}", accounts.get, "read", accounts.AccountObject),
+    ApiRoute(
+        "GET", "/ledger_accounts/{id}", accounts.get, "read", accounts.AccountObject, filters=accounts.GET_PARAMETERS
+    ),
     ApiRoute(
         "PATCH", "/ledger_accounts/{id}", accounts.update, "write", accounts.AccountObject, accounts.AccountUpdate
     ),
@@ -126,7 +128,10 @@ ROUTES: Final = (
         "GET", "/ledger_account_categories", categories.list_, "read", categories.CategoryObject,
         filters=categories.FILTERS, is_list=True,
     ),
-    ApiRoute("GET", "/ledger_account_categories/{id}", categories.get, "read", categories.CategoryObject),
+    ApiRoute(
+        "GET", "/ledger_account_categories/{id}", categories.get, "read", categories.CategoryObject,
+        filters=categories.GET_PARAMETERS,
+    ),
     ApiRoute(
         "PATCH", "/ledger_account_categories/{id}", categories.update, "write", categories.CategoryObject,
         categories.CategoryUpdate,

@@ -183,8 +183,11 @@ class _Reader:
     def _given(self, fields: Mapping[str, yaml.Node]) -> dict[str, Any]:
         given: dict[str, Any] = {"name": self._text(fields["name"], "name", NAME_LENGTH_MAX)}
         if "description" in fields:
-            text = self._scalar(fields["description"], "description")
-            given["description"] = None if text is None else self._short(fields["description"], text, "description")
+            given["description"] = text = self._scalar(fields["description"], "description")
+            if text is not None and len(text) > NAME_LENGTH_MAX:
+                raise self._error(
+                    fields["description"], f"description is a text of at most {NAME_LENGTH_MAX} characters"
+                )
         if "metadata" in fields:
             pairs = self._mapping(fields["metadata"], None)
             metadata = {name: self._scalar(node, f"metadata {name}") for name, node in pairs.items()}
@@ -223,7 +226,7 @@ class _Reader:
             name = self._scalar(key, "the name of a field")
             if name is None or (allowed is not None and name not in allowed):
                 near = difflib.get_close_matches(str(name), allowed or (), n=1)
-                hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(allowed or ())}"
+                hint = f"; perhaps {near[0]}" if near else f"; there are {', '.join(allowed or ())}"
                 raise self._error(key, f"{name!r} is no field here{hint}")
             if name in fields:
                 raise self._error(key, f"{name} is given twice, first in line {fields[name].start_mark.line + 1}")
@@ -263,16 +266,11 @@ class _Reader:
             raise self._error(node, f"{name} is a text of 1 to {length_max} characters")
         return text
 
-    def _short(self, node: yaml.Node, text: str, name: str) -> str:
-        if len(text) > NAME_LENGTH_MAX:
-            raise self._error(node, f"{name} is a text of at most {NAME_LENGTH_MAX} characters")
-        return text
-
     def _plain(self, fields: Mapping[str, yaml.Node], name: str) -> str | None:
         return self._scalar(fields[name], name) if name in fields else None
 
     def _error(self, node: yaml.Node, sentence: str) -> ChartError:
-        return ChartError(f"{self._path}, line {node.start_mark.line + 1}: {sentence.rstrip('?.')}.")
+        return ChartError(f"{self._path}, line {node.start_mark.line + 1}: {sentence}.")
 
 
 def _side(text: str | None, where: str) -> Direction:
@@ -280,7 +278,9 @@ def _side(text: str | None, where: str) -> Direction:
         return "credit"
     if text == "debit":
         return "debit"
-    raise ChartError(f"{where}: normal_balance is debit or credit, its own or its category's, not {text!r}.")
+    if text is None:
+        raise ChartError(f"{where}: it needs a normal_balance, debit or credit, its own or its category's.")
+    raise ChartError(f"{where}: normal_balance is debit or credit, not {text!r}.")
 
 
 def unit_text(unit: Currency) -> str:

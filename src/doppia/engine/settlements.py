@@ -42,6 +42,8 @@ Render = Callable[[Settlement], bytes]
 
 _TICK: Final = timedelta(microseconds=1)
 _VERSIONS_SUMMED_AT_ONCE: Final = 100_000
+_VERSIONS_FORESEEN_MAX: Final = 2_000_000
+"""Summing up that many takes as long as a caller may wait; of a longer sweep the end tells."""
 
 
 async def create(
@@ -137,12 +139,12 @@ async def create(
 
 
 async def _foresee(database: Database, settled: Id, bound: datetime) -> int:
-    """Return credits less debits of what a sweep of several steps would settle as things are now; 0 for one of one."""
+    """Return credits less debits of what a sweep would settle as things are now; 0 for one of one step, or of many."""
     ledger, number = settled.ledger, settled.sequence
     async with database.connection() as connection:
         mark = await settlements.mark(connection, ledger, number)
         net, after = 0, mark.begin
-        if mark.lock_version - after < ENTRIES_AT_ONCE:
+        if not ENTRIES_AT_ONCE <= mark.lock_version - after <= _VERSIONS_FORESEEN_MAX:
             return 0
         while after < mark.lock_version:
             to = min(mark.lock_version, after + _VERSIONS_SUMMED_AT_ONCE)

@@ -69,9 +69,7 @@ def _fields_as_of(row: Any) -> AccountFields:
     return fields._replace(as_of=balances.account_as_of(fields.account, row))
 
 
-async def get(
-    connection: Connection, ledger: int, sequence: int, as_of: AsOf | None = None
-) -> AccountFields | None:
+async def get(connection: Connection, ledger: int, sequence: int, as_of: AsOf | None = None) -> AccountFields | None:
     """Return an account, beside its current balances with those that are asked for."""
     if as_of is None:
         row = await connection.fetchrow(_SQL["get"], ledger, sequence)

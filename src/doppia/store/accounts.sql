@@ -47,6 +47,12 @@ a.account_sequence = any(array(
        and k.category_set = any(array(select sets_of_category(g.ledger_id, {value}::bigint)))))
 -- filter: created_at
 a.created_at {is} {value}::timestamptz
+and a.account_sequence > case
+    when timestamptz '-infinity' {is} {value}::timestamptz then 0
+    else log_position(g.ledger_id, {value}::timestamptz - interval '1 microsecond') end
+and a.account_sequence <= case
+    when timestamptz 'infinity' {is} {value}::timestamptz then 9223372036854775807
+    else log_position(g.ledger_id, {value}::timestamptz) end
 -- filter: updated_at
 a.updated_at {is} {value}::timestamptz
 -- filter: posted_balance_amount

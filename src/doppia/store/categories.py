@@ -8,6 +8,7 @@ from doppia.accounting.balances import Sums
 from doppia.accounting.categories import Category, Chart
 from doppia.accounting.ids import format_id
 from doppia.accounting.money import Currency
+from doppia.store.balances import AsOf
 from doppia.store.database import Connection, load_filters, load_queries
 from doppia.store.listing import Filter, Order, Place, compose
 
@@ -81,6 +82,26 @@ async def list_page(
     order = Order("created_at", "category_sequence", 0, "desc")
     query, arguments = compose(_SQL["list"], _FILTERS, filters, ledgers=ledgers, order=order, after=after, limit=limit)
     return [_fields(row) for row in await connection.fetch(query, *arguments)]
+
+
+async def sums_in_time(
+    connection: Connection, categories: Sequence[tuple[int, int]], as_of: AsOf
+) -> dict[tuple[int, int], Sums]:
+    """Return what the accounts that are in categories today summed to, by ledger and sequence of the category.
+
+    It takes as long as there are accounts. Of `as_of`, the lock version says nothing here.
+    """
+    ledgers, sequences = [ledger for ledger, _ in categories], [sequence for _, sequence in categories]
+    times = (as_of.recorded_at, as_of.from_time, as_of.before_time)
+    rows = await connection.fetch(_SQL["sums_in_time"], ledgers, sequences, *times)
+    return {(row[0], row[1]): Sums(*(row[name] for name in Sums._fields)) for row in rows}
+
+
+async def recompute(connection: Connection, ledger: int, sequence: int) -> tuple[Sums, Sums]:
+    """Return what a category's accounts sum to, as it is kept and as a fold of all their entries."""
+    row = await connection.fetchrow(_SQL["recompute"], ledger, sequence)
+    kept, folded = (Sums(*(row[f"{prefix}{name}"] for name in Sums._fields)) for prefix in ("", "folded_"))
+    return kept, folded
 
 
 async def find(connection: Connection, ledger: int, sequences: Iterable[int]) -> dict[int, Category]:

@@ -57,7 +57,7 @@ c.discarded_at is null and c.category_sequence = any(array(
         union
         select e.parent_sequence
           from above a
-          join category_edges e on e.ledger_id = g.ledger_id and e.child_sequence = a.category_sequence)
+         cross join lateral edges_above(g.ledger_id, a.category_sequence) e)
     select category_sequence from above))
 
 -- name: categories
@@ -77,6 +77,42 @@ select c.category_sequence,
  cross join lateral sets_of_category($1, c.category_sequence) as k (category_set)
   join category_sets s on s.ledger_id = $1 and s.category_set = k.category_set
  group by 1, 2;
+
+-- name: sums_in_time
+-- What the accounts that are in the categories $2 of the ledgers $1 (pairs) today summed to: as known at $3, over the
+-- entries effective from $4 on, before $5; null asks nothing.
+select w.ledger_id, w.category_sequence, t.*
+  from unnest($1::bigint[], $2::bigint[]) as w (ledger_id, category_sequence)
+ cross join lateral (
+       select coalesce(sum(s.posted_credits), 0) as posted_credits, coalesce(sum(s.posted_debits), 0) as posted_debits,
+              coalesce(sum(s.pending_credits), 0) as pending_credits, coalesce(sum(s.pending_debits), 0) as pending_debits
+         from sets_of_category(w.ledger_id, w.category_sequence) as k (category_set)
+         join balances b on b.ledger_id = w.ledger_id and b.category_set = k.category_set
+        cross join lateral (
+              select case when $3::timestamptz is null then b.lock_version
+                          else account_version(b.ledger_id, b.account_sequence, $3::timestamptz) end as lock_version
+              offset 0) v
+        cross join lateral sums_between(b.ledger_id, b.account_sequence, v.lock_version, $4::timestamptz,
+                                        $5::timestamptz) s) t;
+
+-- name: recompute
+-- What the accounts of category $2 of ledger $1 sum to as it is kept, and by their entries in force.
+select s.posted_credits, s.posted_debits, s.pending_credits, s.pending_debits, f.*
+  from category_sums($1, $2) s
+ cross join lateral (
+       select coalesce(sum(e.amount) filter (where e.status = 'posted' and e.direction = 'credit'), 0)
+                  as folded_posted_credits,
+              coalesce(sum(e.amount) filter (where e.status = 'posted' and e.direction = 'debit'), 0)
+                  as folded_posted_debits,
+              coalesce(sum(e.amount) filter (where e.status = 'pending' and e.direction = 'credit'), 0)
+                  as folded_pending_credits,
+              coalesce(sum(e.amount) filter (where e.status = 'pending' and e.direction = 'debit'), 0)
+                  as folded_pending_debits
+         from sets_of_category($1, $2) as k (category_set)
+         join balances b on b.ledger_id = $1 and b.category_set = k.category_set
+         join entries e on e.ledger_id = b.ledger_id and e.account_sequence = b.account_sequence
+         left join discards d on d.ledger_id = e.ledger_id and d.entry = e.entry
+        where d.entry is null) f;
 
 -- name: sets_of
 select sets_of_category($1, $2);
@@ -120,20 +156,19 @@ select parent_sequence from category_edges where ledger_id = $1 and child_sequen
 -- Of ledger $1, the edges from any of the categories $2 upwards and from category $3 downwards, as parent and child.
 with recursive above (parent_sequence, child_sequence) as (
     select e.parent_sequence, e.child_sequence
-      from category_edges e
-     where e.ledger_id = $1 and e.child_sequence = any($2::bigint[])
+      from unnest($2::bigint[]) as u (category_sequence)
+     cross join lateral edges_above($1, u.category_sequence) e
     union
     select e.parent_sequence, e.child_sequence
       from above a
-      join category_edges e on e.ledger_id = $1 and e.child_sequence = a.parent_sequence
+     cross join lateral edges_above($1, a.parent_sequence) e
 ), below (parent_sequence, child_sequence) as (
     select e.parent_sequence, e.child_sequence
-      from category_edges e
-     where e.ledger_id = $1 and e.parent_sequence = $3
+      from edges_below($1, $3) e
     union
     select e.parent_sequence, e.child_sequence
       from below b
-      join category_edges e on e.ledger_id = $1 and e.parent_sequence = b.child_sequence
+     cross join lateral edges_below($1, b.child_sequence) e
 )
 select parent_sequence, child_sequence from above
 union all

@@ -5,7 +5,7 @@ select p.*, t.created_at as transaction_created_at,
        a.created_at as account_created_at, a.currency, a.currency_exponent, a.normal_balance::text,
        a.discarded_at is null as is_open
   from unnest($1::bigint[]) as g (ledger_id)
- cross join lateral (
+ cross join lateral (/* part */
        select e.ledger_id, e.entry, e.transaction_sequence, e.created_at, e.effective_at, e.direction::text,
               e.status::text, e.amount, e.lock_version, e.posted_credits, e.posted_debits, e.pending_credits,
               e.pending_debits, e.account_sequence, m.metadata, m.updated_at as metadata_updated_at, d.discarded_at
@@ -15,7 +15,7 @@ select p.*, t.created_at as transaction_created_at,
               using (ledger_id, entry)
         where e.ledger_id = g.ledger_id /* where */
         order by /* order */
-        limit $2) p
+        limit $2 /* part */) p
   join transactions t on t.ledger_id = p.ledger_id and t.transaction_sequence = p.transaction_sequence
   join accounts a on a.ledger_id = p.ledger_id and a.account_sequence = p.account_sequence
  order by /* merge */
@@ -53,7 +53,7 @@ e.transaction_sequence = {value}::bigint and e.entry = any(array(
              where l.ledger_id = g.ledger_id and l.object_sequence = {value}::bigint
                and l.object_sequence <> l.sequence) w
      cross join generate_series(1, 1000) as o (ordinal)))
--- filter: ledger_account_settlement_id
+-- filter: of_settlement
 -- Those of settlement {value}[1] whose numbers are from {value}[2] to {value}[3], in the order of its index; of one that
 -- is archiving, those that are still to be freed count no more.
 e.entry in (
@@ -87,6 +87,41 @@ e.effective_at between e.created_at and e.created_at and e.effective_at {is} {va
 -- filter: displaced_effective_at
 -- Of the others, as their index has it.
 e.effective_at <> e.created_at and e.effective_at {is} {value}::timestamptz
+-- filter: counted_on_account
+e.account_sequence = {value}::bigint and e.lock_version is not null
+-- filter: uncounted_on_account
+-- Those written as archived.
+e.account_sequence = {value}::bigint and e.lock_version is null
+-- filter: in_place
+-- Effective when they were recorded, which are many: as an equation the planner would take them for few.
+e.effective_at between e.created_at and e.created_at and {value}::boolean
+-- filter: displaced
+-- Effective at another time, as their indexes have it.
+e.effective_at <> e.created_at and {value}::boolean
+-- filter: recorded_on_account
+-- Against what the account {value}[1] had at the microsecond {value}[2].
+e.lock_version {is} account_version(g.ledger_id, ({value}::bigint[])[1], time_of(({value}::bigint[])[2]))
+-- filter: recorded_in_ledger
+-- Against where the log ended at the microsecond {value}.
+e.entry {is} ((log_position(g.ledger_id, time_of({value}::bigint)) + 1) << 10) - 1
+-- filter: since_displaced_on_account
+-- Of account {value}[1], not before the last of the displaced entries, if these fill a page of {value}[2].
+e.lock_version > account_version(g.ledger_id, ({value}::bigint[])[1], (
+    select case count(*) when ({value}::bigint[])[2] then min(x.effective_at) - interval '1 microsecond'
+                         else '-infinity' end
+      from displaced x))
+-- filter: until_displaced_on_account
+e.lock_version <= account_version(g.ledger_id, ({value}::bigint[])[1], (
+    select case count(*) when ({value}::bigint[])[2] then max(x.effective_at) else 'infinity' end from displaced x))
+-- filter: since_displaced_in_ledger
+e.entry >= (log_position(g.ledger_id, (
+    select case count(*) when {value}::bigint then min(x.effective_at) - interval '1 microsecond' else '-infinity' end
+      from displaced x)) + 1) << 10
+-- filter: until_displaced_in_ledger
+e.entry < (log_position(g.ledger_id, (
+    select case count(*) when {value}::bigint then max(x.effective_at) else 'infinity' end from displaced x)) + 1) << 10
+-- filter: pending
+e.status = 'pending' and {value}::boolean
 -- filter: show_deleted
 d.entry is null or {value}::boolean
 -- filter: metadata

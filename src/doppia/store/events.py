@@ -69,8 +69,8 @@ class _Facts:
     ids: dict[_Place, str]
 
 
-class Happening(NamedTuple):
-    """A record of a log, and the object that it is about as it was then."""
+class RecordedEvent(NamedTuple):
+    """An event: a record of a log, and the object that it is about as it was then."""
 
     row: LogRow
     object: Recorded
@@ -78,8 +78,8 @@ class Happening(NamedTuple):
 
 async def list_page(
     connection: Connection, ledgers: Sequence[int], filters: Sequence[Filter], after: Place | None, limit: int
-) -> list[Happening]:
-    """Return a page of happenings, the newest first.
+) -> list[RecordedEvent]:
+    """Return a page of events, the newest first.
 
     Accounts, categories and settlements come without what their records do not say: sums, and how far a sweep has come.
     """
@@ -94,7 +94,7 @@ async def list_page(
             await _sums(connection, _of(told, MonitorWritten)),
             await _ids(connection, _of(told, SettlementWritten)),
         )
-    return [Happening(row, _object(row, record, facts)) for row, record in told]
+    return [RecordedEvent(row, _object(row, record, facts)) for row, record in told]
 
 
 def _of(told: _Told, *kinds: type) -> _Told:

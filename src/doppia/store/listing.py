@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple
 
+from doppia.proof.records import microseconds
+
 Fragments = Mapping[str, str]
 
 _OPERATORS: Final = {"gt": ">", "gte": ">=", "eq": "=", "not_eq": "<>", "lte": "<=", "lt": "<"}
@@ -46,6 +48,22 @@ class Order(NamedTuple):
     direction: Literal["asc", "desc"]
 
 
+class Stream(NamedTuple):
+    """A part of a list's rows of one ledger, which an index has in the order of the list. No row is in two.
+
+    Attributes:
+        name: by which conditions of the streams that follow may speak of its rows.
+        filters: beside those of the list.
+        order: the columns that sort it.
+        through: what its query joins at the mark /* through */.
+    """
+
+    name: str
+    filters: Sequence[Filter]
+    order: Sequence[str]
+    through: str = ""
+
+
 def compose(
     query: str,
     fragments: Fragments,
@@ -55,18 +73,20 @@ def compose(
     order: Order,
     after: Place | None,
     limit: int,
+    streams: Sequence[Stream] = (),
 ) -> tuple[str, list[Any]]:
     """Return the text of a page's query and its arguments.
 
     Args:
         query: with the marks /* where */ and /* order */ inside its part for one ledger and /* merge */ at its end;
-            $1 takes the ledgers, $2 the limit.
+            $1 takes the ledgers, $2 the limit. Where there are streams, the part stands between two marks /* part */.
         fragments: conditions by filter name, each with {value} where its value goes, and {is} where its comparison.
         filters: all of which hold for each row.
         ledgers: to list from.
         order: of the rows.
         after: the place of the last row of the page before.
         limit: rows at most.
+        streams: which are to be read apart and merged; none where one index has the rows in order.
     """
     arguments: list[Any] = [list(ledgers), limit]
     conditions = [condition(fragments, found, arguments) for found in filters]
@@ -77,14 +97,40 @@ def compose(
     by_time = [] if order.time == "created_at" else [order.time]
     inner = ", ".join(f"{column} {order.direction}" for column in [*by_time, order.key])
     outer = ", ".join(f"{column} {order.direction}" for column in [order.time, "ledger_id", order.key])
+    if streams:
+        query = _merged(query, where, fragments, streams, order, arguments)
     text = query.replace("/* where */", where).replace("/* order */", inner).replace("/* merge */", outer)
     return text, arguments
+
+
+def _merged(
+    query: str, where: str, fragments: Fragments, streams: Sequence[Stream], order: Order, arguments: list[Any]
+) -> str:
+    """Return a page's query with the part for one ledger once for each stream."""
+    head, part, tail = query.split("/* part */")
+    parts = []
+    for stream in streams:
+        own = "".join(f" and ({condition(fragments, found, arguments)})" for found in stream.filters)
+        text = part.replace("/* through */", stream.through).replace("/* where */", where + own)
+        columns = ", ".join(f"{column} {order.direction}" for column in stream.order)
+        parts.append(f"{stream.name} as materialized ({text.replace('/* order */', columns)})")
+    rows = " union all ".join(f"select * from {stream.name}" for stream in streams)  # noqa: S608 - names of ours
+    merged = f"with {', '.join(parts)} select * from ({rows}) s order by /* order */ limit $2"  # noqa: S608 - as above
+    return head + merged + tail
 
 
 def condition(fragments: Fragments, found: Filter, arguments: list[Any]) -> str:
     """Return a filter's condition, its value appended to the arguments."""
     text = fragments[found.name].replace("{is}", _OPERATORS[found.comparison])
     return text.replace("{value}", _mark(found.value, arguments))
+
+
+def by_microseconds(time: datetime, comparison: str) -> list[tuple[int, str]]:
+    """Say a comparison with a time by "gt" and "lte" alone, for which a search along what was recorded has one place."""
+    at = microseconds(time)
+    lower = [(at - (comparison != "gt"), "gt")] if comparison in {"gt", "gte", "eq"} else []
+    upper = [(at - (comparison == "lt"), "lte")] if comparison in {"lt", "lte", "eq"} else []
+    return lower + upper
 
 
 def _mark(value: Any, arguments: list[Any]) -> str:

@@ -1,4 +1,4 @@
-"""Ledgers' logs as they are read: pages of records, and what the objects of records were then."""
+"""Ledgers' logs as they are read, a page of records at a time."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -55,7 +55,10 @@ def happening(kind: int, event: int) -> int:
 
 
 def about(entity: Id) -> list[Filter]:
-    """Return the conditions that a record is about the object that has this id, rather than about its entries."""
+    """Return the conditions that a record is about the object that has this id.
+
+    What is said of a transaction's entries stands among the records about it; their kind tells them apart.
+    """
     filters = [Filter("object", entity.sequence)]
     if entity.ordinal:
         named = msgspec.msgpack.encode(entity.sequence) + msgspec.msgpack.encode(entity.ordinal)

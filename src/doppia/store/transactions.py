@@ -13,7 +13,7 @@ from doppia.accounting.transactions import Entry, Transaction
 from doppia.proof.records import EntryAnnotated, TransactionWritten, moment, read_record
 from doppia.store import categories
 from doppia.store.database import Connection, load_filters, load_queries
-from doppia.store.listing import Filter, Order, Place, compose
+from doppia.store.listing import Filter, Order, Place, Stream, by_microseconds, compose
 
 _SQL: Final = load_queries("transactions")
 _FILTERS: Final = load_filters("transactions")
@@ -112,6 +112,24 @@ async def get(connection: Connection, ledger: int, sequences: Iterable[int]) -> 
     return {found.sequence: found for found in await _with_entries(connection, rows)}
 
 
+_NAMED: Final = frozenset(
+    {
+        "id",
+        "external_id",
+        "ledgerable_id",
+        "reverses",
+        "partially_posts",
+        "ledger_account_settlement_id",
+        "few_accounts",
+        "category_sets",
+    }
+)
+"""Filters that name what they want, or say themselves how the list is walked."""
+
+_ALONG_LEDGER: Final = frozenset({"effective_at", "metadata", "pending"})
+"""Filters that have an index over the ledger and none along an account."""
+
+
 async def list_page(
     connection: Connection,
     ledgers: Sequence[int],
@@ -121,11 +139,78 @@ async def list_page(
     limit: int,
 ) -> list[tuple[int, Transaction]]:
     """Return a page of transactions, each with the number of its ledger."""
-    filters = await categories.resolve(connection, ledgers, filters)
-    query, arguments = compose(_SQL["list"], _FILTERS, filters, ledgers=ledgers, order=order, after=after, limit=limit)
+    filters = [
+        found if found != Filter("status", ["pending"]) else Filter("pending", value=True)
+        for found in await categories.resolve(connection, ledgers, filters)
+    ]
+    streams: Sequence[Stream] = ()
+    account = await _walked_account(connection, ledgers, filters, order, limit)
+    if account is not None:
+        streams = _streams(account, filters, order, after)
+        filters = [found for found in filters if found.name != "ledger_account_id"]
+    query, arguments = compose(
+        _SQL["list"],
+        _FILTERS,
+        filters,
+        ledgers=ledgers,
+        order=order,
+        after=after,
+        limit=limit,
+        streams=streams,
+    )
     rows = await connection.fetch(query, *arguments)
     found = await _with_entries(connection, rows)
     return [(row["ledger_id"], transaction) for row, transaction in zip(rows, found, strict=True)]
+
+
+async def _walked_account(
+    connection: Connection, ledgers: Sequence[int], filters: Sequence[Filter], order: Order, limit: int
+) -> int | None:
+    """Return the account whose entries lead to the transactions of a list; None where an index over the ledger does.
+
+    Where both could, all steps of the account would be gone through on the one way, and on the other as many
+    transactions as lie between those of a page. Of the two ways the shorter one is taken.
+    """
+    given = {found.name: found.value for found in filters}
+    account: int | None = given.get("ledger_account_id")
+    if account is None or not ledgers or not _NAMED.isdisjoint(given):
+        return None
+    if order.time == "created_at" and _ALONG_LEDGER.isdisjoint(given):
+        return account
+    extent = await connection.fetchrow(_SQL["extent"], ledgers[0], account)
+    return account if extent is not None and extent[0] ** 2 <= limit * extent[1] else None
+
+
+def _streams(account: int, filters: Sequence[Filter], order: Order, after: Place | None) -> list[Stream]:
+    """Return the streams that an account's transactions are read in.
+
+    Those that were created with an entry there stand in the order of its lock versions; those that a change brought
+    there, and those created as archived, have indexes. In the order of effective_at all of them are sorted.
+    """
+    desc = order.direction == "desc"
+    created = [Filter("created_on_account", account)]
+    revised = [Filter("revised_on_account", account)]
+    archived = [Filter("archived_on_account", account)]
+    times = [(found.value, found.comparison) for found in filters if found.name == "created_at"]
+    by_creation = order.time == "created_at"
+    if after is not None and by_creation:
+        times.append((after.time, "lte" if desc else "gte"))
+        revised.append(Filter("revised_place", after.key, "lt" if desc else "gt"))
+        # An entry's number begins with that of its record.
+        place, comparison = (after.key, "lt") if desc else (after.key + 1, "gte")
+        archived.append(Filter("archived_place", place << ORDINAL_BITS, comparison))
+    for at, comparison in (bound for time in times for bound in by_microseconds(*time)):
+        created.append(Filter("recorded_on_account", [account, at], comparison))
+    through = _FILTERS["through_entries"]
+    by_time = ("effective_at", "transaction_sequence")
+    streams = [
+        Stream("created", created, ("w.step",) if by_creation else by_time, through),
+        Stream("revised", revised, ("w.written_for",) if by_creation else by_time, through),
+    ]
+    statuses = next((found.value for found in filters if found.name == "status"), ["archived"])
+    if "archived" in statuses and all(found.name != "pending" for found in filters):
+        streams.append(Stream("archived", archived, ("w.number",) if by_creation else by_time, through))
+    return streams
 
 
 async def as_recorded(connection: Connection, records: Iterable[tuple[int, int]]) -> dict[tuple[int, int], Transaction]:

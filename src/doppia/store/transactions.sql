@@ -21,15 +21,15 @@ select p.*, o.created_at as reverses_created_at, h.created_at as partially_posts
        s.created_at as settlement_created_at,
        r.transaction_sequence as reversed_by_sequence, r.created_at as reversed_by_created_at
   from unnest($1::bigint[]) as g (ledger_id)
- cross join lateral (
+ cross join lateral (/* part */
        select t.ledger_id, t.transaction_sequence, t.entries_sequence, t.created_at, t.updated_at, t.effective_at,
               t.posted_at, t.expires_at, t.status::text, t.version, t.description, t.external_id, t.ledgerable_type,
               t.ledgerable_id, t.archived_reason, t.metadata, t.reverses_sequence, t.partially_posts_sequence,
               t.settlement_sequence
-         from transactions t
+         from transactions t /* through */
         where t.ledger_id = g.ledger_id /* where */
         order by /* order */
-        limit $2) p
+        limit $2 /* part */) p
   left join transactions o on o.ledger_id = p.ledger_id and o.transaction_sequence = p.reverses_sequence
   left join transactions h on h.ledger_id = p.ledger_id and h.transaction_sequence = p.partially_posts_sequence
   left join settlements s on s.ledger_id = p.ledger_id and s.settlement_sequence = p.settlement_sequence
@@ -46,6 +46,47 @@ concat(t.ledger_id, '.', t.transaction_sequence, '.', floor(extract(epoch from t
 exists (select from entries e
          where e.ledger_id = t.ledger_id and e.account_sequence = {value}::bigint
            and e.entry >= t.entries_sequence << 10 and e.entry < (t.entries_sequence + 1) << 10)
+-- filter: through_entries
+-- What a list of an account's transactions joins: the account's entries, by names that no other filter has.
+join (select ledger_id as of_ledger, entry as number, entry >> 10 as record, transaction_sequence as written_for,
+             account_sequence as on_account, lock_version as step
+        from entries) w on w.of_ledger = t.ledger_id and w.written_for = t.transaction_sequence
+-- filter: created_on_account
+-- By the first entry on account {value} that the transaction was created with; it has one in force there still.
+w.on_account = {value}::bigint and w.step is not null and w.record = w.written_for
+and not exists (
+    select from entries f
+     where f.ledger_id = w.of_ledger and f.account_sequence = {value}::bigint and f.lock_version = w.step - 1
+       and f.entry >> 10 = w.record)
+and (t.entries_sequence = w.record or exists (
+    select from entries f
+     where f.ledger_id = t.ledger_id and f.account_sequence + 0 = {value}::bigint
+       and f.entry >= t.entries_sequence << 10 and f.entry < (t.entries_sequence + 1) << 10))
+-- filter: revised_on_account
+-- By the first entry in force on account {value}, where a change brought the transaction there.
+w.on_account = {value}::bigint and w.record <> w.written_for and t.entries_sequence = w.record
+and not exists (
+    select from entries f
+     where f.ledger_id = w.of_ledger and f.account_sequence = {value}::bigint and f.lock_version = w.step - 1
+       and f.entry >> 10 = w.record)
+and not exists (
+    select from entries f
+     where f.ledger_id = t.ledger_id and f.account_sequence + 0 = {value}::bigint
+       and f.entry >= t.transaction_sequence << 10 and f.entry < (t.transaction_sequence + 1) << 10)
+-- filter: archived_on_account
+-- By the first entry on account {value}, of those created as archived.
+w.on_account = {value}::bigint and w.step is null
+and not exists (
+    select from entries f
+     where f.ledger_id = w.of_ledger and f.account_sequence + 0 = {value}::bigint
+       and f.entry >= w.record << 10 and f.entry < w.number)
+-- filter: recorded_on_account
+-- Against what the account {value}[1] had at the microsecond {value}[2].
+w.step {is} account_version(g.ledger_id, ({value}::bigint[])[1], time_of(({value}::bigint[])[2]))
+-- filter: revised_place
+w.written_for {is} {value}::bigint
+-- filter: archived_place
+w.number {is} {value}::bigint
 -- filter: category_sets
 -- Asked of transaction by transaction, in the order of the list: the accounts of a large category have too many to gather.
 exists (select from entries e
@@ -72,7 +113,7 @@ t.external_id = {value}::text and t.status <> 'archived' or t.external_id = {val
 -- filter: ledgerable_type
 t.ledgerable_type = {value}::text
 -- filter: ledgerable_id
-t.ledgerable_id = {value}::text
+t.ledgerable_id = {value}::text and t.ledgerable_id is not null
 -- filter: reverses
 t.reverses_sequence = {value}::bigint and t.reverses_sequence is not null
 -- filter: partially_posts
@@ -87,6 +128,8 @@ t.transaction_sequence = any(array(
      where s.ledger_id = g.ledger_id and s.settlement_sequence = {value}::bigint and s.status <> 'archiving'))
 -- filter: status
 t.status = any({value}::text[]::transaction_status[])
+-- filter: pending
+t.status = 'pending' and {value}::boolean
 -- filter: amount
 -- What the debits of the entries in force sum to, over all units.
 (select sum(e.amount) from entries e
@@ -97,11 +140,25 @@ t.effective_at {is} {value}::timestamptz
 -- filter: posted_at
 t.posted_at {is} {value}::timestamptz
 -- filter: created_at
+-- Times never decrease along a log, so that its positions bound them; a comparison that the end of time passes has none.
 t.created_at {is} {value}::timestamptz
+and t.transaction_sequence > case
+    when timestamptz '-infinity' {is} {value}::timestamptz then 0
+    else log_position(g.ledger_id, {value}::timestamptz - interval '1 microsecond') end
+and t.transaction_sequence <= case
+    when timestamptz 'infinity' {is} {value}::timestamptz then 9223372036854775807
+    else log_position(g.ledger_id, {value}::timestamptz) end
 -- filter: updated_at
 t.updated_at {is} {value}::timestamptz
 -- filter: metadata
 t.metadata @> {value}::jsonb and t.metadata <> '{}'
+
+-- name: extent
+-- How many steps account $2 of ledger $1 has, and how many records the ledger.
+select b.lock_version, h.sequence
+  from balances b
+  join ledger_heads h on h.ledger_id = b.ledger_id
+ where b.ledger_id = $1 and b.account_sequence = $2;
 
 -- name: entries
 -- The entries that the records $2 of the ledgers $1 wrote (pairs), in order.

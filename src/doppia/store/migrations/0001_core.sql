@@ -10,7 +10,9 @@ create type key_role as enum ('read', 'write', 'admin');
 create type direction as enum ('debit', 'credit');
 create type transaction_status as enum ('pending', 'posted', 'archived');
 
-create domain minor_units as numeric check (value >= 0 and scale(value) = 0);
+-- NaN and Infinity have no scale, and are no amounts.
+create domain minor_units as numeric
+    check (value is null or (value >= 0 and scale(value) = 0) is true);
 comment on domain minor_units is 'A whole number >= 0 of a currency''s smallest unit; sums may pass 10^36.';
 
 create table organizations (
@@ -169,6 +171,8 @@ create unique index transactions_reverses_key on transactions (ledger_id, revers
     where reverses_sequence is not null and status <> 'archived';
 create index transactions_reverses_idx on transactions (ledger_id, reverses_sequence)
     where reverses_sequence is not null;
+create index transactions_pending_idx on transactions (ledger_id, transaction_sequence) where status = 'pending';
+create index transactions_ledgerable_id_idx on transactions (ledger_id, ledgerable_id) where ledgerable_id is not null;
 create index transactions_effective_at_idx on transactions (ledger_id, effective_at, transaction_sequence);
 create index transactions_metadata_idx on transactions using gin (metadata jsonb_path_ops) where metadata <> '{}';
 
@@ -194,11 +198,13 @@ create table entries (
 comment on column entries.entry is 'Sequence of the log record that wrote it * 1024 + its ordinal in that record.';
 comment on column entries.lock_version is 'Of the account with this entry; null for one written as archived, as are the four sums after it.';
 create unique index entries_account_key on entries (ledger_id, account_sequence, lock_version);
-create index entries_pending_idx on entries (ledger_id, account_sequence) where status = 'pending';
+create index entries_pending_idx on entries (ledger_id, account_sequence, lock_version) where status = 'pending';
+create index entries_archived_idx on entries (ledger_id, account_sequence, entry) where lock_version is null;
 -- Along an account, entries stand in the order of their lock versions, which is that of created_at. Only those that
 -- count at another time, and only those that rewrite an older transaction, need another way to be found.
-create index entries_effective_at_idx on entries (ledger_id, account_sequence, effective_at)
+create index entries_effective_at_idx on entries (ledger_id, account_sequence, effective_at, entry)
     where effective_at <> created_at;
+create index entries_displaced_idx on entries (ledger_id, effective_at, entry) where effective_at <> created_at;
 create index entries_revised_idx on entries (ledger_id, account_sequence, transaction_sequence)
     where entry >> 10 <> transaction_sequence;
 

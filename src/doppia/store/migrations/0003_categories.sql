@@ -86,6 +86,26 @@ begin
         execute format('alter table %I alter ledger_id set (n_distinct = 2)', name);
     end loop;
 end $$;
+-- And that a category is joined to few others, even where most are below one.
+alter table category_edges alter parent_sequence set (n_distinct = -0.5);
+alter table category_edges alter child_sequence set (n_distinct = -0.5);
+
+-- The edges of a category, downwards and upwards. By the offset each category's own are looked up by an index; else all of
+-- a ledger might be read and compared with each category.
+create function edges_below(of_ledger bigint, of_category bigint)
+    returns table (parent_sequence bigint, child_sequence bigint) language sql stable as $$
+    select e.parent_sequence, e.child_sequence
+      from category_edges e
+     where e.ledger_id = of_ledger and e.parent_sequence = of_category
+    offset 0
+$$;
+create function edges_above(of_ledger bigint, of_category bigint)
+    returns table (parent_sequence bigint, child_sequence bigint) language sql stable as $$
+    select e.parent_sequence, e.child_sequence
+      from category_edges e
+     where e.ledger_id = of_ledger and e.child_sequence = of_category
+    offset 0
+$$;
 
 -- The sets whose accounts are in a category, directly or through categories below it. One that is discarded holds none.
 create function sets_of_category(of_ledger bigint, of_category bigint) returns setof bigint language sql stable as $$
@@ -96,11 +116,14 @@ create function sets_of_category(of_ledger bigint, of_category bigint) returns s
         union
         select e.child_sequence
           from below b
-          join category_edges e on e.ledger_id = of_ledger and e.parent_sequence = b.category_sequence
+         cross join lateral edges_below(of_ledger, b.category_sequence) e
     )
     select distinct m.category_set
       from below b
-      join category_set_members m on m.ledger_id = of_ledger and m.category_sequence = b.category_sequence
+     cross join lateral (
+           select category_set from category_set_members
+            where ledger_id = of_ledger and category_sequence = b.category_sequence
+           offset 0) m
 $$;
 
 -- What the accounts of a category sum to.
@@ -194,14 +217,14 @@ begin
             union
             select b.ledger_id, b.top, e.child_sequence, b.depth + 1
               from below b
-              join category_edges e on e.ledger_id = b.ledger_id and e.parent_sequence = b.reached
+             cross join lateral edges_below(b.ledger_id, b.reached) e
              where b.depth < 6
         ), above (ledger_id, bottom, reached, depth) as (
             select ledger_id, parent_sequence, parent_sequence, 0 from written
             union
             select a.ledger_id, a.bottom, e.parent_sequence, a.depth + 1
               from above a
-              join category_edges e on e.ledger_id = a.ledger_id and e.child_sequence = a.reached
+             cross join lateral edges_above(a.ledger_id, a.reached) e
              where a.depth < 6
         )
         select from below b

@@ -43,8 +43,8 @@ create table bulk_results (
     updated_at timestamptz not null,
     primary key (organization_id, request_id, ordinal),
     foreign key (organization_id, request_id) references bulk_requests,
-    check ((status = 'pending') = (entity_id is null)),
-    check ((status = 'failed') = (entity_type = 'bulk_error'))
+    constraint bulk_results_told check ((status = 'pending') = (entity_id is null)),
+    constraint bulk_results_errors check ((status = 'failed') = (entity_type = 'bulk_error'))
 );
 comment on column bulk_results.ledger_id is 'That the item is about, where it names one; when it is purged, params and entity are forgotten.';
 comment on column bulk_results.params is 'The item as it was sent: JSON.';

@@ -1,0 +1,324 @@
+"""`doppia accounts`: a chart of accounts, kept in a file."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Final, NamedTuple
+from uuid import UUID
+
+from cyclopts import App, Parameter
+
+from doppia import settings
+from doppia.accounting.balances import Direction
+from doppia.accounting.errors import LedgerError
+from doppia.accounting.ids import Id, parse_id
+from doppia.accounting.money import Currency
+from doppia.accounting.texts import NAME_LENGTH_MAX
+from doppia.cli.chart_file import ChartError, ChartFile, Entry, Kind, read, unit_text
+from doppia.cli.connect import Data, Url, connected, now, only_organization
+from doppia.engine import accounts as account_engine
+from doppia.engine import categories as category_engine
+from doppia.engine import ledgers as ledger_engine
+from doppia.store import accounts, categories, ledgers
+from doppia.store.database import Connection, Database
+from doppia.store.ledgers import Ledger
+
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
+
+app = App(name="accounts", help="Keep a chart of accounts in a file.")
+
+
+@app.command
+def apply(
+    file: Path,
+    *,
+    ledger: str | None = None,
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    data: Data = None,
+    database_url: Url = None,
+) -> None:
+    """Create or update the accounts and categories that a YAML file describes, and who is in what.
+
+    Each is known by its external_id. What the file does not name is left as it is; applied again, it changes nothing.
+
+    Args:
+        file: the chart; docs/guides/apply-a-chart.md says what stands in it.
+        ledger: name or id of the ledger, where the file names none or another. One that has no such name is created.
+        dry_run: only say what would be changed.
+    """
+    chart = read(file)
+    named = ledger or chart.ledger
+    if named is None:
+        raise ChartError(f"{file} names no ledger; add a line such as `ledger: Wallets`, or say --ledger.")
+
+    async def run() -> None:
+        async with connected(settings.load({"data": data, "database_url": database_url})) as database:
+            await _apply(database, await only_organization(database), named, chart, dry_run=dry_run)
+
+    asyncio.run(run())
+
+
+@dataclass
+class _Work:
+    """What the steps work with: the ledger, once there is one, and the ids of what the file names, once it is there."""
+
+    database: Database
+    ledger: Id | None = None
+    ids: dict[tuple[Kind, str], Id] = field(default_factory=dict)
+
+    def id_of(self, kind: Kind, external_id: str) -> Id:
+        """Return the id of something that is there."""
+        return self.ids[kind, external_id]
+
+
+class Step(NamedTuple):
+    """One change: what it does, in words, by whose entry, and the doing."""
+
+    text: str
+    entry: Entry | None
+    do: Callable[[_Work], Awaitable[None]]
+
+
+async def _apply(database: Database, organization: UUID, named: str, chart: ChartFile, *, dry_run: bool) -> None:
+    work = _Work(database)
+    async with database.connection() as connection:
+        ledger = await _find_ledger(connection, organization, named)
+        steps: list[Step] = []
+        if ledger is None:
+            steps.append(Step(f"+ ledger {named}", None, partial(_create_ledger, organization, named)))
+        else:
+            work.ledger = parse_id(ledger.id)
+        steps += await _plan(connection, work, chart)
+    for step in steps:
+        try:
+            if not dry_run:
+                await step.do(work)
+        except LedgerError as refusal:
+            where = f"{step.entry.where}: " if step.entry else ""
+            raise ChartError(f"{where}{refusal} What is printed above is done; apply the file again.") from None
+        print(step.text)
+    if not steps:
+        print("The ledger is as the file says: nothing to change.")
+    else:
+        print(f"{len(steps)} to change; nothing was done." if dry_run else f"{len(steps)} changed.")
+
+
+async def _find_ledger(connection: Connection, organization: UUID, named: str) -> Ledger | None:
+    """Return the ledger of this id or name; None where a ledger of this name is to be created.
+
+    Raises:
+        ChartError: no ledger has this id, or it is discarded; several have this name.
+    """
+    if _UUID.fullmatch(named):
+        id_ = parse_id(named)
+        if id_ is None:
+            raise ChartError(f"There is no ledger with the id {named}.")
+        owner = await ledgers.owner(connection, id_.ledger)
+        found = await ledgers.get(connection, id_.ledger)
+        if owner is None or owner.organization != organization or found is None or found.id != str(id_):
+            raise ChartError(f"There is no ledger with the id {named}.")
+        if found.discarded_at is not None:
+            raise ChartError(f"The ledger {named} is discarded; it takes nothing more.")
+        return found
+    if len(named) > NAME_LENGTH_MAX:
+        raise ChartError(f"The name of a ledger has at most {NAME_LENGTH_MAX} characters.")
+    several = await ledgers.named(connection, organization, named)
+    if len(several) > 1:
+        ids = ", ".join(ledger.id for ledger in several)
+        raise ChartError(f"{len(several)} ledgers are called {named!r}; say which by its id: {ids}.")
+    return several[0] if several else None
+
+
+class _Found(NamedTuple):
+    """What the ledger holds under an external id; `parents` are the sequences of the categories it is directly in."""
+
+    currency: Currency
+    normal_balance: Direction
+    fields: Mapping[str, Any]
+    parents: list[int]
+
+
+async def _plan(connection: Connection, work: _Work, chart: ChartFile) -> list[Step]:
+    """Return what is to be done, in order: categories before accounts, and out of the old before into the new.
+
+    Raises:
+        ChartError: what is there can't become what the file says.
+    """
+    entries = [*chart.categories.values(), *chart.accounts.values()]
+    found = {(entry.kind, entry.external_id): await _look(connection, work, entry) for entry in entries}
+    for entry in entries:
+        for external_id in entry.parents:
+            if external_id not in chart.categories and not await _know(connection, work, "category", external_id):
+                raise ChartError(
+                    f"{entry.where}: there is no category {external_id!r}, neither in the file nor in the ledger."
+                )
+    ours = {id_.sequence: name for (kind, name), id_ in work.ids.items() if kind == "category"}
+    named = {sequence: name for sequence, name in ours.items() if name in chart.categories}
+    made, moved_out, moved_in = [], [], []
+    for entry in entries:
+        there = found[entry.kind, entry.external_id]
+        if there is None:
+            made.append(_creation(entry))
+            inside = set(entry.parents) if entry.kind == "account" else set()
+        else:
+            made += _changes(entry, there)
+            inside = {ours[sequence] for sequence in there.parents if sequence in ours}
+            out = [named[sequence] for sequence in there.parents if sequence in named]
+            moved_out += [_move(entry, name, inside=False) for name in out if name not in entry.parents]
+        moved_in += [_move(entry, name, inside=True) for name in entry.parents if name not in inside]
+    return [
+        step
+        for kind in ("category", "account")
+        for steps in (made, moved_out, moved_in)
+        for step in steps
+        if step.entry is not None and step.entry.kind == kind
+    ]
+
+
+async def _know(connection: Connection, work: _Work, kind: Kind, external_id: str) -> bool:
+    """Say whether the ledger holds this, and note its id."""
+    if work.ledger is None:
+        return False
+    holder_of = categories.external_id_holder if kind == "category" else accounts.external_id_holder
+    holder = await holder_of(connection, work.ledger.ledger, external_id)
+    id_ = parse_id(holder[1]) if holder else None
+    if id_ is not None:
+        work.ids[kind, external_id] = id_
+    return id_ is not None
+
+
+async def _look(connection: Connection, work: _Work, entry: Entry) -> _Found | None:
+    """Return what the ledger holds in place of an entry.
+
+    Raises:
+        ChartError: it has another currency or normal side.
+    """
+    if not await _know(connection, work, entry.kind, entry.external_id):
+        return None
+    ledger, sequence = work.id_of(entry.kind, entry.external_id)[1:3]
+    if entry.kind == "category":
+        fields = await categories.get(connection, ledger, sequence)
+        assert fields is not None, "its external id was there a moment ago, and nothing is removed"
+        parents = await categories.parents(connection, ledger, sequence)
+        found = _Found(fields.category.currency, fields.category.normal_balance, fields._asdict(), parents)
+    else:
+        account = await accounts.get(connection, ledger, sequence)
+        member = await categories.member(connection, ledger, sequence)
+        assert account is not None, "as above"
+        assert member is not None, "as above"
+        found = _Found(account.account.currency, account.account.normal_balance, account._asdict(), member.categories)
+    if (found.currency, found.normal_balance) != (entry.currency, entry.normal_balance):
+        raise ChartError(
+            f"{entry.where}: in the ledger it is in {unit_text(found.currency)} on the {found.normal_balance} side, in "
+            f"the file in {unit_text(entry.currency)} on the {entry.normal_balance} side; neither ever changes. Take "
+            "another external_id for another one."
+        )
+    return found
+
+
+def _creation(entry: Entry) -> Step:
+    text = f"+ {entry.kind} {entry.external_id} {entry.fields['name']!r}"
+    if entry.kind == "category":
+        return Step(text, entry, partial(_create_category, entry))
+    inside = f" in {', '.join(entry.parents)}" if entry.parents else ""
+    return Step(f"{text}{inside}", entry, partial(_create_account, entry))
+
+
+def _changes(entry: Entry, there: _Found) -> list[Step]:
+    changes = {
+        name: value for name, value in entry.fields.items() if name != "metadata" and value != there.fields[name]
+    }
+    words = [f"{name} {there.fields[name]!r} to {value!r}" for name, value in changes.items()]
+    held = there.fields["metadata"]
+    pairs = {
+        name: value for name, value in entry.fields.get("metadata", {}).items() if (value or None) != held.get(name)
+    }
+    words += [f"metadata {name} {held.get(name)!r} to {value or None!r}" for name, value in pairs.items()]
+    if not words:
+        return []
+    if pairs:
+        changes["metadata"] = pairs
+    return [Step(f"~ {entry.kind} {entry.external_id}: {', '.join(words)}", entry, partial(_update, entry, changes))]
+
+
+def _move(entry: Entry, category: str, *, inside: bool) -> Step:
+    sign, word = ("+", "into") if inside else ("-", "out of")
+    text = f"{sign} {entry.kind} {entry.external_id} {word} category {category}"
+    return Step(text, entry, partial(_place, entry, category, inside=inside))
+
+
+async def _create_ledger(organization: UUID, name: str, work: _Work) -> None:
+    answer = await ledger_engine.create(
+        work.database,
+        now,
+        organization,
+        None,
+        None,
+        lambda ledger: ledger.id.encode(),
+        name=name,
+        description=None,
+        metadata={},
+    )
+    work.ledger = parse_id(answer.body.decode())
+
+
+async def _create_category(entry: Entry, work: _Work) -> None:
+    assert work.ledger is not None, "it is found or created first"
+    answer = await category_engine.create(
+        work.database,
+        now,
+        work.ledger,
+        None,
+        None,
+        lambda fields: fields.category.id.encode(),
+        external_id=entry.external_id,
+        currency=entry.currency,
+        normal_balance=entry.normal_balance,
+        **_new(entry),
+    )
+    _note(work, entry, answer.body)
+
+
+async def _create_account(entry: Entry, work: _Work) -> None:
+    assert work.ledger is not None, "as above"
+    answer = await account_engine.open_(
+        work.database,
+        now,
+        work.ledger,
+        None,
+        None,
+        lambda fields: fields.account.id.encode(),
+        external_id=entry.external_id,
+        currency=entry.currency,
+        normal_balance=entry.normal_balance,
+        parents=[work.id_of("category", name) for name in entry.parents],
+        **_new(entry),
+    )
+    _note(work, entry, answer.body)
+
+
+def _new(entry: Entry) -> dict[str, Any]:
+    metadata = {name: value for name, value in entry.fields.get("metadata", {}).items() if value}
+    return {**entry.fields, "metadata": metadata}
+
+
+def _note(work: _Work, entry: Entry, body: bytes) -> None:
+    id_ = parse_id(body.decode())
+    assert id_ is not None, "it is one of ours"
+    work.ids[entry.kind, entry.external_id] = id_
+
+
+async def _update(entry: Entry, changes: Mapping[str, Any], work: _Work) -> None:
+    update = category_engine.update if entry.kind == "category" else account_engine.update
+    await update(
+        work.database, now, work.id_of(entry.kind, entry.external_id), None, None, lambda _fields: b"", changes
+    )
+
+
+async def _place(entry: Entry, category: str, work: _Work, *, inside: bool) -> None:
+    place = category_engine.place_category if entry.kind == "category" else category_engine.place_account
+    upper, member = work.id_of("category", category), work.id_of(entry.kind, entry.external_id)
+    await place(work.database, now, upper, member, None, None, inside=inside)
