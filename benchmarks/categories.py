@@ -23,8 +23,8 @@ POSTING_ACCOUNTS = 500
 CALLERS = 8
 READS = 200
 
-# Below category {top} of ledger {ledger}: {accounts} accounts, each credited with 1, and {below} categories, which share
-# them out among each other; where there are none, or where {also_direct}, the accounts are in {top} itself.
+# Makes category {top} of ledger {ledger} hold {accounts} accounts, each credited with 1: by {below} categories below it
+# that share them out among each other; itself, where there are none; or both, where {also_direct}.
 CHART = """
 set session_replication_role = replica;
 create temp table made as
@@ -129,23 +129,23 @@ def measure_posting(data: Path, credentials: dict[str, str], seconds: int) -> No
     report("posting, accounts in no category", **load(data, credentials, accounts, "spread", seconds, CALLERS))
     categories = asyncio.run(chart_of(credentials, accounts))
     report("posting, accounts in categories", **load(data, credentials, accounts, "spread", seconds, CALLERS))
-    ended = threading.Event()
-    times: list[float] = []
-    mover = threading.Thread(target=lambda: asyncio.run(move(credentials, accounts, categories, ended, times)))
-    mover.start()
-    report("posting while accounts come and go", **load(data, credentials, accounts, "spread", seconds, CALLERS))
-    ended.set()
-    mover.join()
-    report("accounts that come and go meanwhile", per_second=round(len(times) / seconds), **percentiles(times))
+    for name, pause_seconds in (("ten a second", 0.1), ("as fast as one caller can", 0)):
+        ended = threading.Event()
+        times: list[float] = []
+        moving = move(credentials, accounts, categories, pause_seconds, ended, times)
+        mover = threading.Thread(target=asyncio.run, args=(moving,))
+        mover.start()
+        posted = load(data, credentials, accounts, "spread", seconds, CALLERS)
+        ended.set()
+        mover.join()
+        report(f"posting while accounts come and go, {name}", **posted)
+        report(f"accounts that come and go beside it, {name}", per_second=len(times) // seconds, **percentiles(times))
 
 
 async def chart_of(credentials: dict[str, str], accounts: list[str]) -> list[str]:
     """Put accounts into five categories of one ledger, two of them below others."""
-    id_ = parse_id(accounts[0])
-    assert id_ is not None
     async with connect(credentials) as client:
-        ledgers = (await client.get("/api/ledgers")).json()
-        ledger_id = next(one["id"] for one in ledgers if parse_id(one["id"]).ledger == id_.ledger)  # type: ignore[union-attr] # an id of ours
+        ledger_id = (await client.get(f"/api/ledger_accounts/{accounts[0]}")).json()["ledger_id"]
         made: list[str] = []
         for number in range(5):
             above = made[:number] if number > 2 else []
@@ -159,10 +159,11 @@ async def move(
     credentials: dict[str, str],
     accounts: list[str],
     categories: list[str],
+    pause_seconds: float,
     ended: threading.Event,
     times: list[float],
 ) -> None:
-    """Put each account into another category and take it out again, one call after the other."""
+    """Put each account into another category and take it out again, one call after the other, with pauses between."""
     async with connect(credentials) as client:
         number = 0
         while not ended.is_set():
@@ -174,6 +175,7 @@ async def move(
             answer.raise_for_status()
             times.append((time.perf_counter() - began) * 1000)
             number += 1
+            await asyncio.sleep(pause_seconds)
 
 
 if __name__ == "__main__":

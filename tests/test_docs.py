@@ -106,6 +106,12 @@ def test_every_route_for_operators_is_documented(route: openapi.OpenRoute) -> No
     assert f"`GET {route.path}`" in text_of("docs/operating/running.md")
 
 
+def test_the_architecture_names_every_module() -> None:
+    told = set(re.findall(r"`(\w+)(?:\.py)?`", text_of("ARCHITECTURE.md").partition("\n## ")[0]))
+
+    assert {path.stem for path in ROOT.glob("src/doppia/**/*.py") if "stories" not in path.parts} - {"__init__"} <= told
+
+
 def test_the_tests_and_constraints_that_the_architecture_names_exist() -> None:
     tests = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("tests/**/test_*.py"))
     schema = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("src/doppia/store/migrations/*.sql"))
@@ -138,6 +144,13 @@ def test_every_link_inside_the_repository_leads_somewhere(page: Path) -> None:
             broken.append(link)
 
     assert broken == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/start.md"])
+def test_every_guide_is_named_where_a_reader_begins(page: str) -> None:
+    linked = set(re.findall(r"guides/([\w-]+\.md)", text_of(page)))
+
+    assert linked == {guide.name for guide in (ROOT / "docs" / "guides").glob("*.md")}
 
 
 @pytest.fixture(scope="module")

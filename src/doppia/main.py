@@ -1,6 +1,7 @@
 """Where the parts are joined: the `doppia` program and the service it runs. Nothing imports this module."""
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -137,6 +138,10 @@ async def _serve(chosen: Settings) -> None:
                 timeout_graceful_shutdown=chosen.stop_timeout_seconds,
             )
         )
+        # A large request makes a million small things that all go at its end; looking through them every seven hundred,
+        # as is the default, takes a fifth of its time.
+        gc.freeze()
+        gc.set_threshold(100_000, 20, 50)
         _log.info("serving", base_url=base_url)
         try:
             await server.serve(sockets=[listener])

@@ -19,7 +19,12 @@ from doppia.accounting.errors import (
 )
 
 SAMPLES: dict[Any, Any] = {
-    dict[str, Any]: {"code": "unbalanced", "message": "It is not balanced."},str: "sample", int: 7, list[str]: ["GET", "POST"], str | None: None}
+    dict[str, Any]: {"code": "unbalanced", "message": "It is not balanced."},
+    str: "sample",
+    int: 7,
+    list[str]: ["GET", "POST"],
+    str | None: None,
+}
 
 
 def family(kind: type[LedgerError], depth: int = 0) -> Iterator[tuple[int, type[LedgerError]]]:

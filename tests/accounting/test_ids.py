@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from doppia.accounting.ids import LEDGER_NUMBER_MAX, ORDINAL_BITS, Id, format_id, parse_id
+from doppia.accounting.ids import LEDGER_NUMBER_MAX, ORDINAL_BITS, Id, format_id, is_uuid, parse_id
 
 parts = st.builds(
     Id,
@@ -67,3 +67,19 @@ def test_what_is_no_id_of_ours_is_none(text: str) -> None:
 def test_any_text_at_all_is_an_id_or_none(text: str) -> None:
     id_ = parse_id(text)
     assert id_ is None or str(id_) == text.lower()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("66a1b2c3-dead-4bee-bc48-d159e26af005", True),
+        ("66A1B2C3-DEAD-8BEE-BC48-D159E26AF005", True),
+        ("66a1b2c3-dead-8bee-bc48-d159e26af00", False),
+        ("66a1b2c3dead8beebc48d159e26af005", False),
+        ("66a1b2c3-dead-8bee-bc48-d159e26af005\n", False),
+        ("٦6a1b2c3-dead-8bee-bc48-d159e26af005", False),
+        ("external-id", False),
+    ],
+)
+def test_a_uuid_need_not_be_one_of_ours(text: str, expected: bool) -> None:  # noqa: FBT001
+    assert is_uuid(text) is expected

@@ -369,3 +369,19 @@ async def test_of_many_who_add_remove_and_post_at_once_each_leaves_the_sums_righ
     assert await sums(books, top) == await sums(books, low) == (50, 0, 50, 0)
     await add(books, top, cash)
     assert await sums(books, top) == (50, 50, 50, 50)
+
+
+async def test_a_purge_takes_the_chart_with_the_ledger(books: Books) -> None:
+    cash, wallet = await books.cash_and_wallet()
+    ledger = {"id": cash["ledger_id"]}
+    before = await books.state()
+    top = await books.category(ledger)
+    await add(books, await books.category(ledger, top), wallet, cash)
+    await books.transfer(cash, wallet)
+    purged = await books.delete(f"/ledgers/{ledger['id']}?purge=true&confirm={ledger['id']}")
+    assert purged.status_code == 200
+    assert refusal(await books.get(f"{CATEGORIES}/{top['id']}")).code == "object_not_found"
+    assert await books.read(CATEGORIES) == []
+    after = await books.state()
+    for table in ("categories", "category_edges", "category_sets", "category_set_members"):
+        assert after[table] == before[table]

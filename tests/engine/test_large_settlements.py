@@ -12,7 +12,7 @@ from sellers import Seller, amounts, begin, number, own, refused, take_small_ste
 
 from doppia.accounting.errors import SettlementNegative
 from doppia.accounting.ids import Id
-from doppia.engine import ledgers, settling
+from doppia.engine import ledgers, settlements, settling
 from doppia.engine.settling import work_off
 from doppia.store.database import Database
 
@@ -75,6 +75,17 @@ class TestLargeSweep:
         either = await seller.sweep(allows_either_direction=True)
         await work_off(seller.database, now)
         assert amounts(await seller.get(either)) == ("pending", 40, "credit")
+
+    async def test_a_negative_one_that_is_too_long_to_be_foreseen_is_archived(
+        self, seller: Seller, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(settlements, "_VERSIONS_FORESEEN_MAX", 11)
+        await seller.earn_often([-2] * 12)
+
+        swept = await seller.sweep()
+        await work_off(seller.database, now)
+
+        assert amounts(await seller.get(swept)) == ("archived", None, None)
 
     @pytest.mark.parametrize("entries", [3, 8], ids=["in one step", "in several steps"])
     async def test_one_that_turns_negative_on_the_way_is_archived_and_frees_its_entries(

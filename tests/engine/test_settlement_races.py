@@ -13,9 +13,11 @@ from invariants import assert_invariants
 from sellers import Json, Seller, amounts, begin, own, take_small_steps
 
 from doppia.accounting.errors import LedgerError
+from doppia.engine import ledgers, writing
 from doppia.engine.settling import work_off
 from doppia.engine.writing import Answer
-from doppia.store.database import Database
+from doppia.store import settlements
+from doppia.store.database import Connection, Database
 
 pytestmark = pytest.mark.anyio
 
@@ -144,3 +146,29 @@ async def _keep_working(database: Database) -> None:
     while True:
         await work_off(database, now)
         await asyncio.sleep(0)
+
+
+async def _until_one_waits_for_a_lock(connection: Connection) -> None:
+    query = (
+        "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')"
+    )
+    while not await connection.fetchval(query):
+        await asyncio.sleep(0)
+
+
+async def test_a_purge_waits_for_the_step_of_a_sweep_that_is_under_way(seller: Seller) -> None:
+    await seller.earn(1)
+    await seller.sweep("posted")
+    ledger, database = seller.books.ledger, seller.database
+    async with database.connection() as connection:
+        organization = await connection.fetchval("select organization_id from ledgers")
+
+    async with database.tx() as connection:
+        await settlements.lock_account(connection, ledger.ledger, seller.account.sequence)
+        purge = asyncio.create_task(
+            ledgers.purge(database, now, ledger, organization, None, None, lambda _: b"", str(ledger))
+        )
+        await _until_one_waits_for_a_lock(connection)
+        await writing.begin(connection, now, ledger)
+
+    assert (await purge).status == 200

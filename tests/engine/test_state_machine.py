@@ -275,7 +275,7 @@ class Ledger(RuleBasedStateMachine):
 
     def _draw_part(self, data: st.DataObject, held: Sequence[ModelLeg]) -> list[ModelLeg]:
         """Draw legs that mostly take a balanced part of each that is held: they stand in pairs of one amount."""
-        legs = []
+        legs: list[ModelLeg] = []
         for place, one in enumerate(held):
             if place % 2 == 0 or legs[-1].amount >= one.amount:
                 part = data.draw(st.integers(0, 2) | st.integers(0, max(one.amount - 1, 0)))

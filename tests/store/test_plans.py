@@ -147,6 +147,7 @@ NAMED: dict[str, dict[str, tuple[Any, ...]]] = {
         "get": (7, 5),
         "categories": (7, [5, 6]),
         "sets": (7, [5, 6], [5]),
+        "recompute": (7, 5),
         "sets_of": (7, 5),
         "accounts": (7, 5, 10),
         "external_id_holder": (7, "c5"),

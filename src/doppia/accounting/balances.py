@@ -9,10 +9,13 @@ Of the entries that are not discarded, pc and pd are the credits and debits of p
     available, debit-normal    pc + nc    pd                                    pd - (pc + nc)
 """
 
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple
 
 Direction = Literal["credit", "debit"]
 BalanceName = Literal["pending", "posted", "available"]
+
+OPPOSITE: Final[Mapping[Direction, Direction]] = {"credit": "debit", "debit": "credit"}
 
 
 class Sums(NamedTuple):

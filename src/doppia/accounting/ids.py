@@ -13,6 +13,7 @@ sorting ids of a ledger as text sorts them by time.
 """
 
 import re
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 LEDGER_NUMBER_MAX: Final = 2**32 - 1
@@ -20,6 +21,7 @@ ORDINAL_BITS: Final = 10
 VERSION_ORDINAL: Final = 1022
 EVENT_ORDINAL: Final = 1023
 
+_ANY_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 _UUID: Final = re.compile(r"([0-9a-f]{8})-([0-9a-f]{4})-8([0-9a-f]{3})-([89ab][0-9a-f]{3})-([0-9a-f]{12})", re.ASCII)
 
 
@@ -41,8 +43,21 @@ def format_id(seconds: int, ledger: int, sequence: int, ordinal: int = 0) -> str
     return f"{seconds:08x}-{ledger >> 16:04x}-8{ledger >> 4 & 0xFFF:03x}-{low >> 48:04x}-{low & 0xFFFFFFFFFFFF:012x}"
 
 
+def is_uuid(text: str) -> bool:
+    """Say whether `text` is a UUID with its hyphens, of ours or not."""
+    return _ANY_UUID.fullmatch(text) is not None
+
+
 def parse_id(text: str) -> Id | None:
     """Take an id apart; None when `text` is no id of ours, whatever its letters' case."""
+    return _parse(text) if len(text) == _LENGTH else None
+
+
+_LENGTH: Final = 36
+
+
+@lru_cache(maxsize=16_384)  # the same accounts are named again and again
+def _parse(text: str) -> Id | None:
     match = _UUID.fullmatch(text if text.islower() else text.lower())
     if match is None:
         return None

@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from doppia.accounting.accounts import Account
-from doppia.accounting.balances import Direction
+from doppia.accounting.balances import OPPOSITE, Direction
 from doppia.accounting.errors import (
     AccountDiscarded,
     AmountOutOfRange,
@@ -129,9 +129,6 @@ def complete(settlement: Settlement, status: SettledAs, *, recorded_at: datetime
     )
 
 
-_OPPOSITE: Final[Mapping[Direction, Direction]] = {"credit": "debit", "debit": "credit"}
-
-
 def moving(settlement: Settlement) -> Draft | None:
     """Return the draft of the transaction that moves what a complete settlement amounts to, None where there is none.
 
@@ -145,7 +142,7 @@ def moving(settlement: Settlement) -> Draft | None:
     if amount % AMOUNT_MAX:
         parts.append(amount % AMOUNT_MAX)
     legs = [Leg(*settlement.settled_account, direction, part) for part in parts]
-    legs += [Leg(*settlement.contra_account, _OPPOSITE[direction], part) for part in parts]
+    legs += [Leg(*settlement.contra_account, OPPOSITE[direction], part) for part in parts]
     of_transaction: Status = status
     return Draft(legs, of_transaction, settlement.description)
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from doppia.accounting.accounts import Account
-from doppia.accounting.balances import Direction
+from doppia.accounting.balances import OPPOSITE, Direction
 from doppia.accounting.categories import NO_CHART, Chart, check_category_locks
 from doppia.accounting.errors import (
     AlreadyReversed,
@@ -254,9 +254,9 @@ def _check_changeable(
 
 
 def _check_unexpired(transaction: Transaction, recorded_at: datetime) -> None:
-    expires_at = transaction.expires_at
-    if transaction.status == "pending" and expires_at is not None and expires_at <= recorded_at:
-        raise TransactionExpired(expires_at=expires_at.isoformat())
+    if is_due(transaction, recorded_at):
+        assert transaction.expires_at is not None, "it is due"
+        raise TransactionExpired(expires_at=transaction.expires_at.isoformat())
 
 
 def _archive(changed: Transaction, accounts: Mapping[int, Account]) -> Change:
@@ -304,19 +304,18 @@ def partial_post(
     id_: str,
     sequence: int,
     recorded_at: datetime,
-    chart: Chart = NO_CHART,
 ) -> tuple[Change, Change]:
     """Take a part of a hold into a posted transaction, as the records `sequence` and `sequence + 1` of the log.
 
     Args:
         transaction: the hold, with its entries in force.
-        draft: the posted part: for every entry of the hold a leg on the same account and side, of a lesser amount;
-            where several entries share both, legs and entries meet in order. Its effective_at None takes the hold's.
+        draft: the posted part, without category locks: for every entry of the hold a leg on the same account and side,
+            of a lesser amount; where several entries share both, legs and entries meet in order. Its effective_at None
+            takes the hold's.
         accounts: those of the entries, by sequence.
         id_: of the posted transaction.
         sequence: of the first record.
         recorded_at: of both.
-        chart: the categories of the category locks.
 
     Returns:
         The hold with what is left of it, and the posted transaction.
@@ -361,7 +360,6 @@ def partial_post(
         id_=id_,
         sequence=sequence + 1,
         recorded_at=recorded_at,
-        chart=chart,
         partially_posts=transaction,
     )
     return lowered, posted
@@ -407,9 +405,6 @@ def merge_metadata(metadata: Mapping[str, str], changes: Mapping[str, str | None
     return merged
 
 
-_OPPOSITE: Final[Mapping[Direction, Direction]] = {"credit": "debit", "debit": "credit"}
-
-
 def reversal(transaction: Transaction, draft: Draft) -> Draft:
     """Return the draft that undoes `transaction`: its entries with the sides exchanged, the rest from `draft`.
 
@@ -429,7 +424,7 @@ def reversal(transaction: Transaction, draft: Draft) -> Draft:
         Leg(
             entry.account.sequence,
             entry.account.id,
-            _OPPOSITE[entry.direction],
+            OPPOSITE[entry.direction],
             entry.amount,
             effective_at=entry.effective_at if draft.effective_at is None else None,
         )

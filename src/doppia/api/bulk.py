@@ -1,7 +1,6 @@
 """Bulk requests over HTTP: many writes sent at once, answered when they are kept, done afterwards (bulk_work.py)."""
 
 import hashlib
-import re
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
@@ -10,9 +9,9 @@ from msgspec import Meta, Raw, Struct
 
 from doppia.accounting.bulk import low_bits_of, result_id, split_id
 from doppia.accounting.errors import InvalidJson, ObjectNotFound, ParameterInvalid, TooManyTransactions
-from doppia.accounting.ids import parse_id
+from doppia.accounting.ids import is_uuid, parse_id
 from doppia.api.errors import ErrorDetail
-from doppia.api.pagination import METADATA, TIME, Kind, one_of, page_headers, parse_list
+from doppia.api.pagination import METADATA, TIME, UUID_SCHEMA, Kind, page_headers, parse_list, words
 from doppia.api.request import BodyDecoder, Reply, Request, encode, reply
 from doppia.api.wire import Metadata, Object, UuidText, in_order, new_metadata
 from doppia.engine import bulk as engine
@@ -90,35 +89,30 @@ class BulkResultObject(Object, kw_only=True):
 
 
 _CREATE: Final = BodyDecoder(_RawBulkRequest)
-_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 
 
 def _uuid(text: str, parameter: str) -> UUID:
-    if _UUID.fullmatch(text) is None:
+    if not is_uuid(text):
         raise ParameterInvalid(parameter=parameter, reason="must be a UUID")
     return UUID(text)
 
 
-def _words(*allowed: str) -> Kind:
-    return Kind(one_of(*allowed), schema={"type": "string", "enum": list(allowed)})
-
-
-_UUID_SCHEMA: Final = {"type": "string", "format": "uuid"}
+_ANY_ID: Final = Kind(_uuid, schema=UUID_SCHEMA)
 _RESOURCES: Final = ("ledger_transaction", "ledger_account")
 REQUEST_FILTERS: Final = {
-    "id": Kind(_uuid, many=True, schema=_UUID_SCHEMA),
-    "action_type": _words("create", "update", "delete"),
-    "resource_type": _words(*_RESOURCES),
-    "status": _words("pending", "processing", "completed"),
+    "id": _ANY_ID._replace(many=True),
+    "action_type": words("create", "update", "delete"),
+    "resource_type": words(*_RESOURCES),
+    "status": words("pending", "processing", "completed"),
     "created_at": TIME,
     "metadata": METADATA,
 }
 RESULT_FILTERS: Final = {
-    "request_id": Kind(_uuid, schema=_UUID_SCHEMA),
-    "request_type": _words("bulk_request"),
-    "entity_id": Kind(_uuid, schema=_UUID_SCHEMA),
-    "entity_type": _words(*_RESOURCES, "bulk_error"),
-    "status": _words("pending", "successful", "failed"),
+    "request_id": _ANY_ID,
+    "request_type": words("bulk_request"),
+    "entity_id": _ANY_ID,
+    "entity_type": words(*_RESOURCES, "bulk_error"),
+    "status": words("pending", "successful", "failed"),
 }
 
 
@@ -227,7 +221,7 @@ def _result_object(result: BulkResult) -> BulkResultObject:
 
 def _asked_id(request: Request, kind: str) -> UUID:
     text = request.path["id"]
-    if _UUID.fullmatch(text) is None:
+    if not is_uuid(text):
         raise ObjectNotFound(object=kind, id=text[:100])
     return UUID(text)
 

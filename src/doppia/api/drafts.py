@@ -196,7 +196,7 @@ def _leg(entry: EntryPart, parameter: str) -> tuple[Leg, Id]:
         raise ParameterInvalid(parameter=f"{parameter}.lock_version", reason="is no lock version")
     leg = Leg(
         id_.sequence,
-        str(id_),
+        entry.ledger_account_id.lower(),  # which is how we write it
         entry.direction,
         _amount(entry, parameter),
         entry.lock_version,

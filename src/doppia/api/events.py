@@ -11,7 +11,17 @@ from doppia.accounting.ids import EVENT_ORDINAL, ORDINAL_BITS, Id, format_id
 from doppia.accounting.settlements import Settlement
 from doppia.accounting.transactions import Transaction
 from doppia.api import accounts, categories, ledgers, monitors, settlements, statements, transactions
-from doppia.api.pagination import Kind, ListQuery, id_filters, id_kind, named_ledgers, one_of, page_headers, parse_list
+from doppia.api.pagination import (
+    UUID_SCHEMA,
+    Kind,
+    ListQuery,
+    id_filters,
+    id_kind,
+    named_ledgers,
+    page_headers,
+    parse_list,
+    words,
+)
 from doppia.api.request import Reply, Request, Service, encode
 from doppia.api.wire import Object, Time, UuidText, parse_time
 from doppia.proof import records
@@ -104,11 +114,6 @@ def _entity(text: str, parameter: str) -> Id:
     return found if found.ledger else _ENTRY.read(text, parameter)
 
 
-def _words(literal: Any) -> Kind:
-    words = get_args(literal)
-    return Kind(one_of(*words), schema={"type": "string", "enum": list(words)})
-
-
 _OBJECT: Final = id_kind("ledger")
 _ENTRY: Final = id_kind("ledger_entry")
 _MOMENT: Final = Kind(parse_time, schema={"type": "string", "format": "date-time"})
@@ -116,9 +121,9 @@ _MOMENT: Final = Kind(parse_time, schema={"type": "string", "format": "date-time
 FILTERS: Final = {
     "id": id_kind("event", many=True),
     "ledger_id": id_kind("ledger"),
-    "resource": _words(Resource),
-    "entity_id": Kind(_entity, schema={"type": "string", "format": "uuid"}),
-    "event_name": _words(EventName),
+    "resource": words(*get_args(Resource)),
+    "entity_id": Kind(_entity, schema=UUID_SCHEMA),
+    "event_name": words(*get_args(EventName)),
     "event_time_start": _MOMENT,
     "event_time_end": _MOMENT,
 }

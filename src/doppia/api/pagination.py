@@ -7,7 +7,6 @@ refused, never silently wrong.
 import base64
 import difflib
 import hashlib
-import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, NamedTuple, TypeVar
@@ -16,7 +15,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from doppia.accounting.errors import InvalidCursor, ObjectNotFound, ParameterInvalid, ParameterUnknown
-from doppia.accounting.ids import ORDINAL_BITS, Id
+from doppia.accounting.ids import ORDINAL_BITS, Id, is_uuid
 from doppia.accounting.texts import check_text
 from doppia.api.wire import BOUND_MAX, LOCK_VERSION_MAX, parse_date, parse_object_id, parse_time
 from doppia.proof.records import microseconds, moment
@@ -97,15 +96,15 @@ def _day(text: str, parameter: str) -> date:
         return parse_date(text, parameter)
 
 
-def one_of(*allowed: str) -> Callable[[str, str], str]:
-    """Read one of these words."""
+def words(*allowed: str, many: bool = False) -> Kind:
+    """Return the filter kind of one of these words, or of several."""
 
     def read(text: str, parameter: str) -> str:
         if text not in allowed:
             raise ParameterInvalid(parameter=parameter, reason=f"must be one of {', '.join(allowed)}")
         return text
 
-    return read
+    return Kind(read, many=many, schema={"type": "string", "enum": list(allowed)})
 
 
 def _id_of(kind: str) -> Callable[[str, str], Id]:
@@ -113,14 +112,13 @@ def _id_of(kind: str) -> Callable[[str, str], Id]:
         try:
             return parse_object_id(text, kind, parameter)
         except ObjectNotFound:
-            if _UUID.fullmatch(text) is None:
+            if not is_uuid(text):
                 raise ParameterInvalid(parameter=parameter, reason="must be a UUID") from None
             return _NO_ID
 
     return read
 
 
-_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 _NO_ID: Final = Id(0, 0, 0, 0)
 """Stands for a UUID that no object of the kind asked for can have; no organization owns ledger 0."""
 
@@ -146,7 +144,7 @@ def id_filters(query: ListQuery) -> list[Filter]:
     return [Filter("id", keys), Filter("id_exact", exact)]
 
 
-_UUID_SCHEMA: Final = {"type": "string", "format": "uuid"}
+UUID_SCHEMA: Final = {"type": "string", "format": "uuid"}
 _TIME_SCHEMA: Final = {"type": "string", "format": "date-time"}
 
 TEXT: Final = Kind(_text)
@@ -162,22 +160,14 @@ VERSIONS: Final = Kind(_version, comparisons=COMPARISONS, schema=_VERSION_SCHEMA
 TIME: Final = Kind(parse_time, comparisons=COMPARISONS, schema=_TIME_SCHEMA)
 DATE: Final = Kind(_day, comparisons=COMPARISONS, schema={"type": "string", "format": "date"})
 METADATA: Final = Kind(_text)
-ORDER_BY: Final = Kind(
-    one_of("asc", "desc"),
-    comparisons=("created_at", "effective_at"),
-    schema={"type": "string", "enum": ["asc", "desc"]},
-)
-DIRECTION: Final = Kind(one_of("credit", "debit"), schema={"type": "string", "enum": ["credit", "debit"]})
-STATUS: Final = Kind(
-    one_of("pending", "posted", "archived"),
-    many=True,
-    schema={"type": "string", "enum": ["pending", "posted", "archived"]},
-)
+ORDER_BY: Final = words("asc", "desc")._replace(comparisons=("created_at", "effective_at"))
+DIRECTION: Final = words("credit", "debit")
+STATUS: Final = words("pending", "posted", "archived", many=True)
 
 
 def id_kind(kind: str, *, many: bool = False) -> Kind:
     """Return the filter kind of an id, or of several, of objects of this type."""
-    return Kind(_id_of(kind), many=many, schema=_UUID_SCHEMA)
+    return Kind(_id_of(kind), many=many, schema=UUID_SCHEMA)
 
 
 def parse_query(query_string: bytes) -> list[tuple[str, str]]:

@@ -170,7 +170,7 @@ class BodyDecoder(Generic[T]):
         """
         body = body or b"{}"
         try:
-            if self._checks_texts and _SUSPICIOUS.search(body):
+            if self._checks_texts and b"\\u" in body and _SUSPICIOUS.search(body):
                 _check_texts(json.loads(body), None)
             return self._decode(body)
         except msgspec.ValidationError as error:

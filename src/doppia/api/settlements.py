@@ -1,7 +1,7 @@
 """Ledger account settlements over HTTP."""
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -13,13 +13,12 @@ from doppia.api.pagination import (
     DIRECTION,
     METADATA,
     TIME,
-    Kind,
     id_filters,
     id_kind,
     named_ledgers,
-    one_of,
     page_headers,
     parse_list,
+    words,
 )
 from doppia.api.request import BodyDecoder, Reply, Request, encode, reply
 from doppia.api.wire import (
@@ -103,14 +102,13 @@ _CREATE: Final = BodyDecoder(SettlementCreate)
 _UPDATE: Final = BodyDecoder(SettlementUpdate)
 _ENTRIES: Final = BodyDecoder(SettlementEntries)
 
-_STATUSES: Final = ("processing", "pending", "posted", "archiving", "archived", "drafting")
 FILTERS: Final = {
     "id": id_kind(_KIND, many=True),
     "ledger_id": id_kind("ledger"),
     "ledger_transaction_id": id_kind("ledger_transaction"),
     "settled_ledger_account_id": id_kind("ledger_account"),
     "settlement_entry_direction": DIRECTION,
-    "status": Kind(one_of(*_STATUSES), many=True, schema={"type": "string", "enum": list(_STATUSES)}),
+    "status": words(*get_args(SettlementStatus), many=True),
     "created_at": TIME,
     "updated_at": TIME,
     "metadata": METADATA,

@@ -1,12 +1,11 @@
 """`doppia accounts`: a chart of accounts, kept in a file."""
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
 from cyclopts import App, Parameter
@@ -14,7 +13,7 @@ from cyclopts import App, Parameter
 from doppia import settings
 from doppia.accounting.balances import Direction
 from doppia.accounting.errors import LedgerError
-from doppia.accounting.ids import Id, parse_id
+from doppia.accounting.ids import Id, is_uuid, parse_id
 from doppia.accounting.money import Currency
 from doppia.accounting.texts import NAME_LENGTH_MAX
 from doppia.cli.chart_file import ChartError, ChartFile, Entry, Kind, read, unit_text
@@ -25,8 +24,6 @@ from doppia.engine import ledgers as ledger_engine
 from doppia.store import accounts, categories, ledgers
 from doppia.store.database import Connection, Database
 from doppia.store.ledgers import Ledger
-
-_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 
 app = App(name="accounts", help="Keep a chart of accounts in a file.")
 
@@ -112,7 +109,7 @@ async def _find_ledger(connection: Connection, organization: UUID, named: str) -
     Raises:
         ChartError: no ledger has this id, or it is discarded; several have this name.
     """
-    if _UUID.fullmatch(named):
+    if is_uuid(named):
         id_ = parse_id(named)
         if id_ is None:
             raise ChartError(f"There is no ledger with the id {named}.")

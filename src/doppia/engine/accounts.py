@@ -119,7 +119,7 @@ async def update(
     """Change an account's name, description, external_id or metadata; metadata is merged in.
 
     Raises:
-        ObjectNotFound, IdempotencyKeyReused, LedgerDiscarded, AccountDiscarded, ExternalIdTaken.
+        ObjectNotFound, IdempotencyKeyReused, LedgerDiscarded, AccountDiscarded, ExternalIdTaken, MetadataTooLarge.
     """
     async with writing(database, clock, target, key) as write:
         if write.replay is not None:

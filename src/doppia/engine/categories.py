@@ -196,7 +196,7 @@ async def update(
     """Change a category's name, description, external_id or metadata; metadata is merged in.
 
     Raises:
-        ObjectNotFound, IdempotencyKeyReused, LedgerDiscarded, ObjectDiscarded, ExternalIdTaken.
+        ObjectNotFound, IdempotencyKeyReused, LedgerDiscarded, ObjectDiscarded, ExternalIdTaken, MetadataTooLarge.
     """
     async with writing(database, clock, target, key) as write:
         if write.replay is not None:

@@ -26,7 +26,7 @@ async def annotate(
     """Merge metadata into an entry's; a key whose value is None or "" is removed.
 
     Raises:
-        ObjectNotFound, IdempotencyKeyReused, LedgerDiscarded.
+        ObjectNotFound, IdempotencyKeyReused, LedgerDiscarded, MetadataTooLarge.
     """
     async with writing(database, clock, target, key) as write:
         if write.replay is not None:

@@ -11,7 +11,7 @@ from doppia.accounting.ids import LEDGER_NUMBER_MAX, Id
 from doppia.accounting.transaction_life import merge_metadata
 from doppia.engine.writing import Answer, Clock, Key, Writing, replayed, writing
 from doppia.proof.records import LedgerWritten, microseconds
-from doppia.store import ledgers
+from doppia.store import ledgers, settlements
 from doppia.store.database import Database
 from doppia.store.ledgers import NO_LEDGER, ConsumedKey, Ledger
 
@@ -87,7 +87,7 @@ async def update(
     """Change a ledger's name, description or metadata; metadata is merged in.
 
     Raises:
-        ObjectNotFound, IdempotencyKeyReused, LedgerDiscarded.
+        ObjectNotFound, IdempotencyKeyReused, LedgerDiscarded, MetadataTooLarge.
     """
     async with writing(database, clock, target, key) as write:
         if write.replay is not None:
@@ -135,7 +135,8 @@ async def purge(
 ) -> Answer:
     """Remove a ledger and all its data for good. What is left is a line in the organization's log, and the key.
 
-    The organization is locked before the ledger, so that a key repeated at once finds the first answer.
+    The organization is locked before the ledger, so that a key repeated at once finds the first answer; and what is
+    settled of its accounts, whose locks come before the head's.
 
     Raises, the first that holds, in this order:
         IdempotencyKeyReused: another request consumed the key, such as the ledger's discard.
@@ -149,6 +150,7 @@ async def purge(
         owner = await ledgers.owner(connection, target.ledger)
         if owner != (organization, str(target)):
             raise ObjectNotFound(object="ledger", id=str(target))
+        await settlements.lock_accounts(connection, target.ledger)
         head = await ledgers.lock_head(connection, target.ledger)
         ledger = await ledgers.get(connection, target.ledger)
         if head is None or ledger is None:

@@ -12,12 +12,13 @@ have higher lock versions, and a posted one stays posted. Only what leaves a set
 happens under the account's lock, too, and moves the mark back.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from doppia.accounting.errors import LedgerDiscarded, LedgerError, TryAgain
+from doppia.accounting.errors import AccountDiscarded, AmountOutOfRange, LedgerDiscarded, SettlementNegative, TryAgain
 from doppia.accounting.events import Event
 from doppia.accounting.ids import Id, format_id
 from doppia.accounting.settlements import SettledAs, Settlement, check_accounts, complete, moving
@@ -193,11 +194,13 @@ async def archive(
 async def work_off(database: Database, clock: Clock) -> None:
     """Do all that is left to do of settlements, in all ledgers, step by step in turns.
 
-    Any number of processes may do so at once: they take turns at a settlement.
+    After each step it rests for as long as the step took, so that at least half of what the database can do is left to
+    those who wait for an answer. Any number of processes may do so at once: they take turns at a settlement.
 
     Raises:
         TryAgain: the service can't do it now; what is left is still to be done.
     """
+    time = asyncio.get_running_loop().time
     failure: Exception | None = None
     goes_on = True
     while goes_on:
@@ -205,12 +208,14 @@ async def work_off(database: Database, clock: Clock) -> None:
             unfinished = await settlements.unfinished(connection, UNFINISHED_AT_ONCE)
         goes_on = False
         for target in unfinished:
+            began = time()
             try:
                 goes_on |= await _step(database, clock, target)
             except TryAgain:
                 raise
             except Exception as error:  # noqa: BLE001 - one that can't go on shall not keep the others from it
                 failure = error
+            await asyncio.sleep(time() - began)
     if failure is not None:
         raise failure
 
@@ -259,7 +264,7 @@ async def _finish(connection: Connection, clock: Clock, target: Id, settlement: 
     group = group_of(await begin(connection, clock, target))
     try:
         settlement = await settle(connection, group, settlement, settlement.becomes, None)
-    except LedgerError:
+    except (SettlementNegative, AmountOutOfRange, AccountDiscarded):
         settlement, _ = await archive(connection, group, settlement, None)
     await conclude(connection, group, settlement, None, Event.FINISH_PROCESSING)
 

@@ -303,8 +303,7 @@ def _decide(command: Single, books: Books, group: Group) -> Sequence[Change]:
         case PartialPost(draft=draft, target=target):
             hold = books.find(target)
             id_ = _next_id(command, group, after=1)
-            place: dict[str, Any] = {"sequence": sequence, "recorded_at": now, "chart": books.chart}
-            return partial_post(hold, draft, books.accounts, id_=id_, **place)
+            return partial_post(hold, draft, books.accounts, id_=id_, sequence=sequence, recorded_at=now)
         case Expire(target=target):
             hold = books.find(target)
             return [expire(hold, books.accounts, recorded_at=now)] if is_due(hold, now) else []

@@ -110,9 +110,12 @@ select s.posted_credits, s.posted_debits, s.pending_credits, s.pending_debits, f
                   as folded_pending_debits
          from sets_of_category($1, $2) as k (category_set)
          join balances b on b.ledger_id = $1 and b.category_set = k.category_set
-         join entries e on e.ledger_id = b.ledger_id and e.account_sequence = b.account_sequence
-         left join discards d on d.ledger_id = e.ledger_id and d.entry = e.entry
-        where d.entry is null) f;
+        cross join lateral (
+              select n.status, n.direction, n.amount
+                from entries n
+                left join discards d on d.ledger_id = n.ledger_id and d.entry = n.entry
+               where n.ledger_id = b.ledger_id and n.account_sequence = b.account_sequence and d.entry is null
+              offset 0) e) f;
 
 -- name: sets_of
 select sets_of_category($1, $2);

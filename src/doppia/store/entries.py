@@ -36,17 +36,20 @@ def _streams(filters: Sequence[Filter], order: Order, after: Place | None, limit
     """Return the streams that a list is read in; none where its entries stand in order in one index.
 
     An account's entries stand in the order of its lock versions, but for those written as archived, which have none.
-    In the order of effective_at, and between two effective times, stand the entries that are effective when they were
-    recorded, along the account or the ledger, and apart from them the displaced ones, which have indexes.
+    In the order of effective_at, and between two effective times, the entries that are effective when they were
+    recorded stand along the account or the ledger; the displaced ones have indexes of their own.
     """
     given = {found.name: found.value for found in filters}
     by_time = order.time == "effective_at"
     if order.key != "entry" or not _SELECTIVE.isdisjoint(given):
         return []
     account: int | None = given.get("ledger_account_id")
-    in_time = by_time or "effective_at" in given
+    window = [found for found in filters if found.name == "effective_at"]
+    compared = {found.comparison for found in window}
+    in_time = by_time or "eq" in compared or bool(compared & {"gt", "gte"} and compared & {"lt", "lte"})
     if account is None and not in_time:
         return []
+    bounds = _bounds(window if in_time else [], order, after, limit, account)
     shared = [Filter("in_place", value=True)] if in_time else []
     streams = []
     if in_time:
@@ -54,12 +57,10 @@ def _streams(filters: Sequence[Filter], order: Order, after: Place | None, limit
         keys = ("effective_at", "entry") if by_time else ("entry + 0",)
         streams.append(Stream("displaced", [Filter("displaced", value=True)], keys))
     if account is None:
-        bounds = _bounds(filters, order, after, limit, None)
         streams.append(Stream("in_place", [*shared, *bounds], ("entry",)))
         return streams
     statuses = set(given.get("status", ("pending", "posted", "archived")))
     if statuses - {"archived"}:
-        bounds = _bounds(filters, order, after, limit, account)
         counted = [Filter("counted_on_account", account), *shared, *bounds]
         streams.append(Stream("counted", counted, ("lock_version",)))
     if "archived" in statuses and given.keys().isdisjoint({"lock_version", "as_of_lock_version"}):
@@ -68,10 +69,10 @@ def _streams(filters: Sequence[Filter], order: Order, after: Place | None, limit
 
 
 def _bounds(
-    filters: Sequence[Filter], order: Order, after: Place | None, limit: int, account: int | None
+    window: Sequence[Filter], order: Order, after: Place | None, limit: int, account: int | None
 ) -> list[Filter]:
-    """Return between which places of the account or the ledger entries stand that are effective when recorded."""
-    times = [(found.value, found.comparison) for found in filters if found.name == "effective_at"]
+    """Return between which places of the account or the ledger entries stand that were recorded in a window of time."""
+    times = [(found.value, found.comparison) for found in window]
     if after is not None:
         times.append((after.time, "lte" if order.direction == "desc" else "gte"))
     bounds = []

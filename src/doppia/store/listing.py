@@ -49,7 +49,7 @@ class Order(NamedTuple):
 
 
 class Stream(NamedTuple):
-    """A part of a list's rows of one ledger, which an index has in the order of the list. No row is in two.
+    """A part of a list's rows of one ledger, which an index has in the list's order; a row may be in several.
 
     Attributes:
         name: by which conditions of the streams that follow may speak of its rows.
@@ -114,7 +114,7 @@ def _merged(
         text = part.replace("/* through */", stream.through).replace("/* where */", where + own)
         columns = ", ".join(f"{column} {order.direction}" for column in stream.order)
         parts.append(f"{stream.name} as materialized ({text.replace('/* order */', columns)})")
-    rows = " union all ".join(f"select * from {stream.name}" for stream in streams)  # noqa: S608 - names of ours
+    rows = " union ".join(f"select * from {stream.name}" for stream in streams)  # noqa: S608 - names of ours
     merged = f"with {', '.join(parts)} select * from ({rows}) s order by /* order */ limit $2"  # noqa: S608 - as above
     return head + merged + tail
 
@@ -126,7 +126,7 @@ def condition(fragments: Fragments, found: Filter, arguments: list[Any]) -> str:
 
 
 def by_microseconds(time: datetime, comparison: str) -> list[tuple[int, str]]:
-    """Say a comparison with a time by "gt" and "lte" alone, for which a search along what was recorded has one place."""
+    """Say a comparison with a time by "gt" and "lte" alone: the places that a search along what was recorded finds."""
     at = microseconds(time)
     lower = [(at - (comparison != "gt"), "gt")] if comparison in {"gt", "gte", "eq"} else []
     upper = [(at - (comparison == "lt"), "lte")] if comparison in {"lt", "lte", "eq"} else []

@@ -120,6 +120,11 @@ async def lock_account_of(connection: Connection, ledger: int, sequence: int) ->
     await connection.execute(_SQL["lock_account_of"], ledger, sequence)
 
 
+async def lock_accounts(connection: Connection, ledger: int) -> None:
+    """Lock what is settled of all accounts of a ledger, in the same way."""
+    await connection.execute(_SQL["lock_accounts"], ledger)
+
+
 class Mark(NamedTuple):
     """Where a sweep of an account begins, and where it ends.
 

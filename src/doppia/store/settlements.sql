@@ -7,8 +7,8 @@ select p.*, a.created_at as settled_created_at, a.currency, a.currency_exponent,
  cross join lateral (
        select s.ledger_id, s.settlement_sequence, s.settled_account_sequence, s.contra_account_sequence, s.status::text,
               s.becomes::text, s.lock_version, s.searched_lock_version, s.effective_at_upper_bound,
-              s.allow_either_direction, s.skip_transaction, s.transaction_sequence, s.net, s.amount, s.direction::text, s.description, s.metadata,
-              s.created_at, s.updated_at
+              s.allow_either_direction, s.skip_transaction, s.transaction_sequence, s.net, s.amount, s.direction::text,
+              s.description, s.metadata, s.created_at, s.updated_at
          from settlements s
         where s.ledger_id = g.ledger_id /* where */
         order by /* order */
@@ -64,6 +64,10 @@ on conflict (ledger_id, account_sequence) do update set swept_lock_version = m.s
 insert into settled_accounts as m (ledger_id, account_sequence, swept_lock_version)
 select ledger_id, settled_account_sequence, 0 from settlements where ledger_id = $1 and settlement_sequence = $2
 on conflict (ledger_id, account_sequence) do update set swept_lock_version = m.swept_lock_version;
+
+-- name: lock_accounts
+-- Locks what is settled of all accounts of ledger $1, in order.
+select from settled_accounts where ledger_id = $1 order by account_sequence for update;
 
 -- name: mark
 -- Where a sweep of account $2 of ledger $1 may begin to look, how far there is anything to look for, and whether entries

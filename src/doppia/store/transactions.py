@@ -129,6 +129,9 @@ _NAMED: Final = frozenset(
 _ALONG_LEDGER: Final = frozenset({"effective_at", "metadata", "pending"})
 """Filters that have an index over the ledger and none along an account."""
 
+_SHORT: Final = 50_000
+"""Steps of an account that are gone through in less than a second."""
+
 
 async def list_page(
     connection: Connection,
@@ -144,10 +147,16 @@ async def list_page(
         for found in await categories.resolve(connection, ledgers, filters)
     ]
     streams: Sequence[Stream] = ()
-    account = await _walked_account(connection, ledgers, filters, order, limit)
-    if account is not None:
-        streams = _streams(account, filters, order, after)
-        filters = [found for found in filters if found.name != "ledger_account_id"]
+    given = {found.name: found.value for found in filters}
+    account: int | None = given.get("ledger_account_id")
+    if account is not None and _NAMED.isdisjoint(given):
+        if order.time == "created_at" and _ALONG_LEDGER.isdisjoint(given):
+            streams = _streams(account, filters, order, after)
+            filters = [found for found in filters if found.name != "ledger_account_id"]
+        elif await _is_short(connection, ledgers, account, limit):
+            filters = [
+                found if found.name != "ledger_account_id" else Filter("few_accounts", [account]) for found in filters
+            ]
     query, arguments = compose(
         _SQL["list"],
         _FILTERS,
@@ -163,37 +172,32 @@ async def list_page(
     return [(row["ledger_id"], transaction) for row, transaction in zip(rows, found, strict=True)]
 
 
-async def _walked_account(
-    connection: Connection, ledgers: Sequence[int], filters: Sequence[Filter], order: Order, limit: int
-) -> int | None:
-    """Return the account whose entries lead to the transactions of a list; None where an index over the ledger does.
+async def _is_short(connection: Connection, ledgers: Sequence[int], account: int, limit: int) -> bool:
+    """Say whether to gather an account's transactions, rather than to look for them along an index over the ledger.
 
-    Where both could, all steps of the account would be gone through on the one way, and on the other as many
-    transactions as lie between those of a page. Of the two ways the shorter one is taken.
+    On the one way all steps of the account are gone through, on the other as many transactions as lie between those of
+    a page: few, if the account's are spread evenly.
     """
-    given = {found.name: found.value for found in filters}
-    account: int | None = given.get("ledger_account_id")
-    if account is None or not ledgers or not _NAMED.isdisjoint(given):
-        return None
-    if order.time == "created_at" and _ALONG_LEDGER.isdisjoint(given):
-        return account
-    extent = await connection.fetchrow(_SQL["extent"], ledgers[0], account)
-    return account if extent is not None and extent[0] ** 2 <= limit * extent[1] else None
+    # An account's id names its ledger, so there is no other to list from.
+    extent = await connection.fetchrow(_SQL["extent"], ledgers[0], account) if ledgers else None
+    if extent is None:
+        return True
+    steps, records = extent
+    return bool(steps**2 <= limit * records or steps <= min(records // 50, _SHORT))
 
 
 def _streams(account: int, filters: Sequence[Filter], order: Order, after: Place | None) -> list[Stream]:
-    """Return the streams that an account's transactions are read in.
+    """Return the streams that an account's transactions are read in, in the order of their creation.
 
-    Those that were created with an entry there stand in the order of its lock versions; those that a change brought
-    there, and those created as archived, have indexes. In the order of effective_at all of them are sorted.
+    Those that were created with an entry there stand in the order of its lock versions; those whose entries in force a
+    change wrote there, and those created as archived, have indexes.
     """
     desc = order.direction == "desc"
     created = [Filter("created_on_account", account)]
     revised = [Filter("revised_on_account", account)]
     archived = [Filter("archived_on_account", account)]
     times = [(found.value, found.comparison) for found in filters if found.name == "created_at"]
-    by_creation = order.time == "created_at"
-    if after is not None and by_creation:
+    if after is not None:
         times.append((after.time, "lte" if desc else "gte"))
         revised.append(Filter("revised_place", after.key, "lt" if desc else "gt"))
         # An entry's number begins with that of its record.
@@ -202,14 +206,12 @@ def _streams(account: int, filters: Sequence[Filter], order: Order, after: Place
     for at, comparison in (bound for time in times for bound in by_microseconds(*time)):
         created.append(Filter("recorded_on_account", [account, at], comparison))
     through = _FILTERS["through_entries"]
-    by_time = ("effective_at", "transaction_sequence")
     streams = [
-        Stream("created", created, ("w.step",) if by_creation else by_time, through),
-        Stream("revised", revised, ("w.written_for",) if by_creation else by_time, through),
+        Stream("created", created, ("w.step",), through),
+        Stream("revised", revised, ("w.written_for",), through),
     ]
-    statuses = next((found.value for found in filters if found.name == "status"), ["archived"])
-    if "archived" in statuses and all(found.name != "pending" for found in filters):
-        streams.append(Stream("archived", archived, ("w.number",) if by_creation else by_time, through))
+    if "archived" in next((found.value for found in filters if found.name == "status"), ["archived"]):
+        streams.append(Stream("archived", archived, ("w.number",), through))
     return streams
 
 

@@ -52,7 +52,7 @@ join (select ledger_id as of_ledger, entry as number, entry >> 10 as record, tra
              account_sequence as on_account, lock_version as step
         from entries) w on w.of_ledger = t.ledger_id and w.written_for = t.transaction_sequence
 -- filter: created_on_account
--- By the first entry on account {value} that the transaction was created with; it has one in force there still.
+-- By the first entry on account {value} that the transaction was created with; one in force is there still.
 w.on_account = {value}::bigint and w.step is not null and w.record = w.written_for
 and not exists (
     select from entries f
@@ -63,16 +63,13 @@ and (t.entries_sequence = w.record or exists (
      where f.ledger_id = t.ledger_id and f.account_sequence + 0 = {value}::bigint
        and f.entry >= t.entries_sequence << 10 and f.entry < (t.entries_sequence + 1) << 10))
 -- filter: revised_on_account
--- By the first entry in force on account {value}, where a change brought the transaction there.
-w.on_account = {value}::bigint and w.record <> w.written_for and t.entries_sequence = w.record
+-- By the first entry on account {value} of those in force, where a change wrote them. No record after the one in force
+-- wrote any; said as an equation, the planner would take it for rare, and go through all before it sorts.
+w.on_account = {value}::bigint and w.record <> w.written_for and t.entries_sequence <= w.record
 and not exists (
     select from entries f
      where f.ledger_id = w.of_ledger and f.account_sequence = {value}::bigint and f.lock_version = w.step - 1
        and f.entry >> 10 = w.record)
-and not exists (
-    select from entries f
-     where f.ledger_id = t.ledger_id and f.account_sequence + 0 = {value}::bigint
-       and f.entry >= t.transaction_sequence << 10 and f.entry < (t.transaction_sequence + 1) << 10)
 -- filter: archived_on_account
 -- By the first entry on account {value}, of those created as archived.
 w.on_account = {value}::bigint and w.step is null

@@ -30,8 +30,10 @@ create index balance_monitors_metadata_idx on balance_monitors using gin (metada
 alter table balance_monitors alter ledger_id set (n_distinct = 2);
 
 -- A monitor says of its account what its account says: this is evaluated when a database transaction is whole, for the
--- account's balance and the monitor are written one after the other.
-create function check_monitor(of_ledger bigint, of_account bigint) returns void language plpgsql as $$
+-- account's balance and the monitor are written one after the other. Of an account that changed all monitors are asked;
+-- one that changed is asked alone, for a change of the account may trigger hundreds.
+create function check_monitors_of(of_ledger bigint, of_account bigint, from_monitor bigint, to_monitor bigint)
+    returns void language plpgsql as $$
 declare
     wrong record;
 begin
@@ -50,7 +52,8 @@ begin
                        else b.posted_debits - b.posted_credits - b.pending_credits end
                   end as amount
              from (select case a.normal_balance when 'credit' then 1 else -1 end as sign) s) v
-     where m.ledger_id = of_ledger and m.account_sequence = of_account and m.discarded_at is null
+     where m.ledger_id = of_ledger and m.account_sequence = of_account
+       and m.monitor_sequence >= from_monitor and m.monitor_sequence <= to_monitor and m.discarded_at is null
        and (not b.is_monitored
             or m.is_triggered <> case m.operator
                when 'less_than' then v.amount < m.value
@@ -64,13 +67,18 @@ begin
             using errcode = 'check_violation', constraint = 'monitors_follow_balances', table = 'balance_monitors';
     end if;
 end $$;
-create function check_monitors() returns trigger language plpgsql as $$
+create function check_monitor() returns trigger language plpgsql as $$
 begin
-    perform check_monitor(new.ledger_id, new.account_sequence);
+    perform check_monitors_of(new.ledger_id, new.account_sequence, new.monitor_sequence, new.monitor_sequence);
     return null;
 end $$;
-create constraint trigger check_monitors after insert or update on balance_monitors deferrable initially deferred
-    for each row execute function check_monitors();
+create function check_monitors() returns trigger language plpgsql as $$
+begin
+    perform check_monitors_of(new.ledger_id, new.account_sequence, 0, 9223372036854775807);
+    return null;
+end $$;
+create constraint trigger check_monitor after insert or update on balance_monitors deferrable initially deferred
+    for each row execute function check_monitor();
 create constraint trigger check_monitors after update on balances deferrable initially deferred for each row
     when (old.is_monitored or new.is_monitored) execute function check_monitors();
 

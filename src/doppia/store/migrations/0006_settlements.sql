@@ -149,9 +149,9 @@ begin
           from freed f
           join entries e on e.ledger_id = f.ledger_id and e.entry = f.entry
           join settlements s on s.ledger_id = f.ledger_id and s.settlement_sequence = f.settlement_sequence
+         where f.ledger_id::text is distinct from current_setting('doppia.purged_ledger', true)
          group by f.ledger_id, f.settlement_sequence, s.status, s.settled_account_sequence
     loop
-        continue when current_setting('doppia.purged_ledger', true) = gone.ledger_id::text;
         if gone.status not in ('drafting', 'archiving') then
             raise exception 'entries of ledger % stay in their settlement', gone.ledger_id
                 using errcode = 'restrict_violation', constraint = 'settled_entries_stay', table = 'settled_entries';
