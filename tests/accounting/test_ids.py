@@ -81,5 +81,5 @@ def test_any_text_at_all_is_an_id_or_none(text: str) -> None:
         ("external-id", False),
     ],
 )
-def test_a_uuid_need_not_be_one_of_ours(text: str, expected: bool) -> None:  # noqa: FBT001
+def test_a_uuid_need_not_be_one_of_ours(text: str, expected: bool) -> None:
     assert is_uuid(text) is expected

@@ -206,8 +206,8 @@ BOOKS: list[tuple[str, Json, Refusal]] = [
     ("/ledger_accounts", {"ledger_id": "x"}, Refusal(404, "object_not_found", "ledger_id")),
     ("/ledger_accounts", {"ledger_id": "65a1b2c3-0000-8000-8400-000000000400"},
      Refusal(404, "object_not_found", "ledger_id")),
-    ("/ledger_accounts", {"ledger_account_category_ids": []},
-     Refusal(422, "parameter_unknown", "ledger_account_category_ids")),
+    ("/ledger_accounts", {"ledger_account_category_ids": [5]},
+     Refusal(422, "parameter_invalid", "ledger_account_category_ids[0]")),
     ("/ledger_accounts", {"metadata": {"k" * 101: "v"}}, Refusal(422, "metadata_too_large", "metadata")),
 ]  # fmt: skip
 

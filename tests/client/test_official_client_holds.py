@@ -70,13 +70,13 @@ async def test_fields_that_the_types_do_not_have_are_sent_beside_them(treasury: 
     assert freed.to_dict(exclude_none=False)["expires_at"] is None
 
 
-async def test_a_transaction_is_read_and_changed_by_its_external_id(treasury: AsyncModernTreasury) -> None:
+@pytest.mark.parametrize("path", ["order-1", "order 1/2", "a%2Fb", "batch"])
+async def test_a_transaction_is_read_and_changed_by_its_external_id(treasury: AsyncModernTreasury, path: str) -> None:
     books, others = await open_books(treasury), await open_books(treasury)
-    made = await transfer(treasury, books, external_id="order 1/2", status="pending")
-    path = "order 1/2"
+    made = await transfer(treasury, books, external_id=path, status="pending")
     assert (await treasury.ledger_transactions.retrieve(path)).id == made.id
     assert (await treasury.ledger_transactions.update(path, metadata={"k": "v"})).id == made.id
-    other = await transfer(treasury, others, external_id="order 1/2")
+    other = await transfer(treasury, others, external_id=path)
     with pytest.raises(UnprocessableEntityError, match="is in use in 2 ledgers"):
         await treasury.ledger_transactions.retrieve(path)
     named = {"ledger_id": others.ledger.id}

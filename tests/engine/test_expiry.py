@@ -19,7 +19,7 @@ from doppia.engine.expiry import expire_due
 from doppia.engine.posting_group import PostingGroups
 from doppia.engine.transactions import Command
 from doppia.store import transactions
-from doppia.store.database import Database
+from doppia.store.database import Database, load_queries
 
 pytestmark = pytest.mark.anyio
 
@@ -278,6 +278,20 @@ async def test_what_can_not_be_archived_now_is_archived_later(
     assert (await service.statuses(*holds)).count(EXPIRED) == 1
     await service.expire()
     assert await service.statuses(*holds) == [EXPIRED] * 3
+
+
+@pytest.mark.parametrize("plan", ["force_custom_plan", "force_generic_plan"])
+async def test_what_is_due_is_found_by_its_time_even_while_nothing_is_known_of_the_table(
+    database: Database, plan: str
+) -> None:
+    async with database.connection() as connection, connection.transaction():
+        await connection.execute(f"set local plan_cache_mode = {plan}")
+        await connection.execute(f"prepare due as {load_queries('transactions')['due']}")
+        rows = await connection.fetch("explain (costs off) execute due (now(), 1000)")
+    told = "\n".join(row[0] for row in rows)
+    assert "using transactions_expires_at_idx" in told
+    assert "Index Cond: (expires_at <=" in told
+    assert "Sort" not in told
 
 
 class Job:

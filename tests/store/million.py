@@ -97,14 +97,46 @@ insert into idempotency_keys
 select 7, decode(md5(sequence::text), 'hex'), 'body', sequence, 201, null from moves where i % 10 = 0;
 """
 
-# What other subjects add; each may use the tables before it.
-MORE: Final[list[str]] = []
+CHART: Final = """
+insert into categories (ledger_id, category_sequence, name, currency, currency_exponent, normal_balance, created_at,
+                        updated_at, external_id)
+select ledger, n, 'category ' || n, 'PHP', 2, 'credit', '2026-01-01', now(), 'c' || n
+  from generate_series(7, 8) as ledger, generate_series(2, 1000) as n;
+insert into category_edges
+select ledger_id, category_sequence / 10, category_sequence from categories where category_sequence >= 20;
+insert into category_sets (ledger_id, category_set, categories)
+select ledger_id, category_sequence, array[category_sequence] from categories;
+insert into category_set_members
+select ledger_id, category_set, category_set from category_sets;
+update balances set category_set = account_sequence where account_sequence <= 1000;
+insert into balance_monitors (ledger_id, monitor_sequence, account_sequence, field, operator, value, is_triggered,
+                              created_at, updated_at, metadata)
+select ledger, n, 2 + n % 999, 'posted_balance_amount', 'less_than', 5, false, '2026-01-01', now(),
+       jsonb_build_object('order', n::text)
+  from generate_series(7, 8) as ledger, generate_series(1001, 2000) as n;
+"""
+
+SETTLED: Final = """
+insert into account_statements
+select ledger, n, 2 + n % 999, 40, '2025-12-31', '2026-01-01', 0, 0, 0, 0, 20, 20, 0, 0, null,
+       jsonb_build_object('order', n::text), '2026-01-01'
+  from generate_series(7, 8) as ledger, generate_series(1001, 2000) as n;
+insert into settlements (ledger_id, settlement_sequence, settled_account_sequence, contra_account_sequence, status,
+                         allow_either_direction, skip_transaction, created_at, updated_at)
+select ledger, n, n, n + 1, 'drafting', false, false, '2026-01-01', now()
+  from generate_series(7, 8) as ledger, generate_series(2, 1000) as n;
+insert into settled_entries
+select ledger_id, entry, account_sequence from entries where account_sequence between 3 and 50 and status = 'posted';
+"""
+
+# What each subject adds; it may use the tables of those before it.
+PARTS: Final = (BOOKS, CHART, SETTLED)
 
 
 async def seed(connection: asyncpg.Connection) -> None:
     """Write the books."""
-    await connection.execute("set statement_timeout = 0; set synchronous_commit = off; set session_replication_role = replica")
-    for part in (BOOKS, *MORE):
+    await connection.execute("set synchronous_commit = off; set session_replication_role = replica")
+    for part in PARTS:
         await connection.execute(part)
     await connection.execute("set session_replication_role = origin; analyze")
 

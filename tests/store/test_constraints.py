@@ -150,7 +150,7 @@ async def test_what_is_written_as_the_service_writes_it_passes(writer: Writer) -
         pytest.param(("1", "1"), (1, 2), ("101", "101"), "posted", "entries_account_key", id="a version used twice"),
         pytest.param(("-1", "-1"), (2, 2), ("99", "99"), "posted", "minor_units_check", id="a negative amount"),
         pytest.param(("0.5", "0.5"), (2, 2), ("100", "100"), "posted", "minor_units_check", id="half a minor unit"),
-        pytest.param(("NaN", "NaN"), (2, 2), ("100", "100"), "posted", "entries_amount_check", id="no number"),
+        pytest.param(("NaN", "NaN"), (2, 2), ("100", "100"), "posted", "minor_units_check", id="no number"),
         pytest.param(
             (str(10**36 + 1),) * 2, (2, 2), (str(10**36 + 101),) * 2, "posted", "entries_amount_check", id="over 10^36"
         ),

@@ -120,7 +120,7 @@ def _decide(
     discarded: Sequence[Entry] = (),
 ) -> Posting:
     posting = decide(status, legs, accounts, discarded)
-    if category_locks:
+    if category_locks and status != "archived":
         check_category_locks(category_locks, chart, [accounts[leg.account] for leg in legs], accounts, posting.accounts)
     return posting
 

@@ -1,5 +1,6 @@
 """The HTTP application: from a request's bytes to a handler, and from its reply or refusal to bytes."""
 
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
@@ -37,13 +38,22 @@ def create_app(service: Service) -> ASGIApp:
     """Return the application that serves all routes."""
     # A bare router: every path answers for all methods and all failures by itself, so that the framework's layers for
     # that would only cost time.
+    paths = list(dict.fromkeys(route.path for route in ROUTES))
     routes = [
-        Route(f"{prefix}{path}", _ByMethod(service, path))
+        Route(f"{prefix}{path}", _ByMethod(service, path), methods=_own_methods(path, paths))
         for prefix in PREFIXES
-        for path in dict.fromkeys(route.path for route in ROUTES)
+        for path in paths
     ]
     routes += [Route(route.path, _Open(service, route.handler)) for route in openapi.OPEN_ROUTES]
     return _by_segments(Router(routes, redirect_slashes=False, default=_no_route))
+
+
+def _own_methods(path: str, paths: Iterable[str]) -> list[str] | None:
+    """Return the methods that a path takes away from one with a parameter that matches it too; None where none does."""
+    patterns = [re.sub(r"{\w+}", "[^/]+", other) for other in paths if other != path]
+    if not any(re.fullmatch(pattern, path) for pattern in patterns):
+        return None
+    return [route.method for route in ROUTES if route.path == path]
 
 
 _UNDECODED: Final = "doppia.undecoded"

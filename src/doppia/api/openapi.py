@@ -293,10 +293,7 @@ _BY_EXTERNAL_ID: Final = (transactions.get, transactions.update)
 def _route_parameters(route: ApiRoute) -> list[Schema]:
     id_: Schema = {"type": "string", "format": "uuid"}
     if route.handler in _BY_EXTERNAL_ID:
-        external_id = {
-            "type": "string", "minLength": 1, "maxLength": EXTERNAL_ID_LENGTH_MAX,
-            "not": {"const": "batch"},  # which is a path of its own
-        }  # fmt: skip
+        external_id = {"type": "string", "minLength": 1, "maxLength": EXTERNAL_ID_LENGTH_MAX}
         id_ = {"description": "The id, or the external_id.", "anyOf": [id_, external_id]}
     parameters = [
         {"name": name[1:-1], "in": "path", "required": True, "schema": id_}

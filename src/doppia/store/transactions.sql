@@ -233,6 +233,6 @@ select g.ledger_id, t.transaction_sequence, t.created_at, t.in_force
 select t.ledger_id, t.transaction_sequence, t.created_at
   from transactions t
   join ledger_heads h on h.ledger_id = t.ledger_id and h.discarded_at is null
- where t.status = 'pending' and t.expires_at is not null and t.expires_at <= $1
+ where t.expires_at <= $1 and t.expires_at is not null and t.status not in ('posted', 'archived')
  order by t.expires_at
  limit $2;

@@ -94,13 +94,12 @@ begin
     analyze settled_entries;
     truncate settlements, settled_entries;
 end $$;
-alter table settlements
-    add constraint settlements_settled_account_fkey foreign key (ledger_id, settled_account_sequence)
-        references accounts (ledger_id, account_sequence) not valid,
-    add constraint settlements_contra_account_fkey foreign key (ledger_id, contra_account_sequence)
-        references accounts (ledger_id, account_sequence) not valid,
-    add constraint settlements_transaction_fkey foreign key (ledger_id, transaction_sequence)
-        references transactions (ledger_id, transaction_sequence) not valid;
+alter table settlements add constraint settlements_settled_account_fkey
+    foreign key (ledger_id, settled_account_sequence) references accounts (ledger_id, account_sequence) not valid;
+alter table settlements add constraint settlements_contra_account_fkey
+    foreign key (ledger_id, contra_account_sequence) references accounts (ledger_id, account_sequence) not valid;
+alter table settlements add constraint settlements_transaction_fkey
+    foreign key (ledger_id, transaction_sequence) references transactions (ledger_id, transaction_sequence) not valid;
 
 -- What is settled is a posted entry of the settled account that no settlement itself wrote, in a settlement that still
 -- takes entries. A foreign key would say a part of this once more, and lock every entry's row to do so.
@@ -223,6 +222,7 @@ create trigger check_identity before update on settlements for each row
     execute function check_identity();
 create trigger refuse_delete before delete on settlements for each row execute function refuse_delete();
 create trigger refuse_truncate before truncate on settlements execute function refuse_truncate();
+create trigger refuse_truncate before truncate on settled_accounts execute function refuse_truncate();
 create trigger refuse_truncate before truncate on settled_entries execute function refuse_truncate();
 
 -- A settlement and the transaction that moves its amount go through life together. Deferred, because one is written
