@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import re
 import time
 from typing import Any
 from uuid import UUID, uuid4
@@ -127,7 +128,7 @@ async def test_every_route_asks_for_a_key_before_anything_else(books: Books) -> 
     async with httpx2.AsyncClient(transport=transport, base_url="http://doppia.test") as client:
         for route in ROUTES:
             for prefix in ("/api", "/v1"):
-                path = f"{prefix}{route.path.format(id='x')}?nonsense=1"
+                path = f"{prefix}{re.sub('{[a-z_]+}', 'x', route.path)}?nonsense=1"
                 answer = await client.request(route.method, path, content=b"{")
                 assert refusal(answer).code == "key_missing", route.path
     assert await books.state() == before

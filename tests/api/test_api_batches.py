@@ -448,11 +448,14 @@ async def test_a_batch_in_json_says_in_its_body_whether_it_is_atomic(books: Book
     assert told(await books.post(PATH, {"ledger_transactions": [move(cash, wallet), of()]}))[0] == ACCEPTED
 
 
-async def test_a_batch_is_only_posted(books: Books) -> None:
-    for method in ("GET", "PATCH", "PUT", "DELETE"):
+async def test_a_batch_is_only_posted_and_a_transaction_may_be_called_so(books: Books) -> None:
+    for method in ("PUT", "DELETE"):
         answer = await books.client.request(method, f"/api{PATH}")
         assert refusal(answer) == Refusal(405, "method_not_allowed", None)
-        assert answer.headers["allow"] == "POST"
+    assert refusal(await books.get(PATH)) == Refusal(404, NOT_FOUND, None)
+    named = await books.transfer(*(await books.cash_and_wallet()), external_id="batch")
+    assert await books.read(PATH) == named
+    assert (await books.patch(PATH, {"metadata": {"a": "b"}})).json()["id"] == named["id"]
 
 
 async def test_10_000_transactions_are_taken_and_10_001_are_not(books: Books) -> None:

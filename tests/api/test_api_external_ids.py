@@ -25,6 +25,8 @@ async def named(books: Books, external_id: str, status: str = "posted", amount: 
         "Æ ñ 漢字 🏦",
         "a b+c&d=e;f?g#h%25",
         "..%2F",
+        "2026/11/7",
+        "/",
         "x" * 180,
         "00000000-0000-0000-0000-000000000000",
         "7c9e6679-7425-40de-944b-e07fc1f90ae7",

@@ -91,6 +91,7 @@ class Poster:
 
     def _changes(self) -> dict[str, Any]:
         return self.rng.choice([
-            {"status": "posted"}, {"status": "posted"}, {"status": "archived"}, {"status": "posted", "legs": self._legs()},
+            {"status": "posted"}, {"status": "posted"}, {"status": "archived"},
+            {"status": "posted", "legs": self._legs()},
             {"effective_at": self._when() or self.time},
         ])  # fmt: skip

@@ -81,7 +81,8 @@ class Account:
         async with self.database.connection() as connection:
             rows = await connection.fetch(
                 f"select f.* from unnest({marks}) with ordinality as a ({', '.join(names)}, place)"
-                f" cross join lateral {function}($1, $2, {', '.join(f'a.{name}' for name in names)}) f order by a.place",
+                f" cross join lateral {function}($1, $2, {', '.join(f'a.{name}' for name in names)}) f"
+                " order by a.place",
                 self.id.ledger, self.id.sequence, *map(list, zip(*arguments, strict=True)),
             )  # fmt: skip
         return [tuple(row) for row in rows]

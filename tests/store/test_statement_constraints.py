@@ -87,7 +87,6 @@ async def test_what_is_written_as_the_service_writes_it_passes(writer: Writer) -
         {"ending": "130, 0, 0, 0"},
         {"ending": "130, 0, 7, 0"},
         {"ending": "123, 0, 0, 0"},
-        {"ending": "'NaN', 0, 0, 7"},
         {"lock_version": "2"},
         {"lock_version": "4"},
         {"lower": "'2026-01-01 00:00:00+00'"},

@@ -1,5 +1,6 @@
 """Batches: many new transactions of one ledger in one request, answered when all of them are durable."""
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
@@ -23,6 +24,7 @@ from doppia.api.transactions import TransactionObject, to_object
 from doppia.engine.transactions import Batch, refused_in_batch
 
 TRANSACTIONS_MAX: Final = 10_000
+TURN_EVERY: Final = 50
 NDJSON: Final = "application/x-ndjson"
 PARAMETERS: Final = {"atomic": BOOLEAN}
 
@@ -114,6 +116,8 @@ async def _items(
     shows: list[Sequence[bool]] = []
     ledger: Id | None = None
     for index, text in enumerate(raw):
+        if index % TURN_EVERY == 0:
+            await asyncio.sleep(0)  # a batch is long to read: others get their turn meanwhile
         show: Sequence[bool] = ()
         try:
             body = _ITEM.decode(text)

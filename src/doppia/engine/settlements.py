@@ -26,6 +26,7 @@ from doppia.engine.settling import (
     archive,
     conclude,
     follow,
+    gather,
     group_of,
     look,
     note,
@@ -171,15 +172,8 @@ async def _settle_at_once(
     bound, becomes = settlement.effective_at_upper_bound, settlement.becomes
     assert bound is not None, "a sweep has a bound"
     assert becomes is not None, "it is processing"
-    added = await settlements.add_entries(connection, settlement, found.before(bound))
+    added = await gather(connection, settlement, found, bound)
     note_entries(group, settlement, actor, added=added, removed=[])
-    await settlements.note_search(
-        connection,
-        settlement,
-        reached=found.reached,
-        clear_to=found.clear_to(bound),
-        updated_at=group.recorded_at,
-    )
     gathered = await settlements.get(connection, settlement.ledger, settlement.sequence)
     assert gathered is not None, "it was created just now"
     settled = await settle(connection, group, gathered, becomes, actor)

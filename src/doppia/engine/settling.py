@@ -71,6 +71,13 @@ async def look(connection: Connection, ledger: int, account: int, *, after: int,
     return Found(reached, found)
 
 
+async def gather(connection: Connection, settlement: Settlement, found: Found, bound: datetime) -> list[int]:
+    """Put what a look found before the bound into its sweep, and return it; the account is locked."""
+    added = await settlements.add_entries(connection, settlement, found.before(bound))
+    await settlements.note_search(connection, settlement, reached=found.reached, clear_to=found.clear_to(bound))
+    return added
+
+
 def group_of(write: Writing) -> Group:
     """Return an empty group for the records of a write."""
     return Group(write.ledger, write.now, write.sequence - 1)
@@ -246,16 +253,11 @@ async def _sweep(connection: Connection, clock: Clock, target: Id, settlement: S
     assert to is not None, "a sweep ends somewhere"
     assert bound is not None, "a sweep has a bound"
     found = await look(connection, settlement.ledger, settlement.settled_account[0], after=after, to=to)
-    updated_at, numbers = settlement.updated_at, found.before(bound)
-    if numbers:
-        added = await settlements.add_entries(connection, settlement, numbers)
+    added = await gather(connection, settlement, found, bound)
+    if added:
         group = group_of(await begin(connection, clock, target))
         note_entries(group, settlement, None, added=added, removed=[])
         await posting.record(connection, group)
-        updated_at = group.recorded_at
-    await settlements.note_search(
-        connection, settlement, reached=found.reached, clear_to=found.clear_to(bound), updated_at=updated_at
-    )
 
 
 async def _finish(connection: Connection, clock: Clock, target: Id, settlement: Settlement) -> None:

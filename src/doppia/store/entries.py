@@ -26,9 +26,7 @@ class EntryInTransaction(NamedTuple):
     transaction_id: str
 
 
-_SELECTIVE: Final = frozenset(
-    {"id", "ledger_transaction_id", "of_settlement", "few_accounts", "category_sets", "metadata"}
-)
+_SELECTIVE: Final = frozenset({"id", "ledger_transaction_id", "of_settlement", "few_accounts", "metadata"})
 """Filters that name what they want, or say themselves how the list is walked."""
 
 

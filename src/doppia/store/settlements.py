@@ -174,9 +174,7 @@ async def unsettled_net(
     return net
 
 
-async def note_search(
-    connection: Connection, settlement: Settlement, *, reached: int, clear_to: int, updated_at: datetime
-) -> None:
+async def note_search(connection: Connection, settlement: Settlement, *, reached: int, clear_to: int) -> None:
     """Note that a sweep has looked on, and move its account's mark; the account is locked since before it looked.
 
     Args:
@@ -184,7 +182,6 @@ async def note_search(
         settlement: as it was before.
         reached: lock version up to which it has looked.
         clear_to: up to which it left nothing unsettled.
-        updated_at: when entries were last added.
     """
     await connection.execute(
         _SQL["note_search"],
@@ -193,7 +190,6 @@ async def note_search(
         settlement.settled_account[0],
         settlement.searched_lock_version,
         reached,
-        updated_at,
         clear_to,
     )
 

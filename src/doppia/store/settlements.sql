@@ -82,13 +82,14 @@ select coalesce(m.swept_lock_version, 0), b.lock_version,
 
 -- name: unsettled
 -- The first $5 posted entries of account $2 of ledger $1, after lock version $3 up to $4, that are in no settlement and
--- were not written by one.
+-- were not written by one. The "offset 0" keeps the planner from reading all settled entries of a ledger that it knows
+-- nothing of.
 select e.entry, e.lock_version, e.effective_at
   from entries e
   join transactions t on t.ledger_id = e.ledger_id and t.transaction_sequence = e.transaction_sequence
  where e.ledger_id = $1 and e.account_sequence = $2 and e.lock_version > $3 and e.lock_version <= $4
    and e.status = 'posted' and t.settlement_sequence is null
-   and not exists (select from settled_entries x where x.ledger_id = e.ledger_id and x.entry = e.entry)
+   and not exists (select from settled_entries x where x.ledger_id = e.ledger_id and x.entry = e.entry offset 0)
  order by e.lock_version
  limit $5;
 
@@ -99,15 +100,15 @@ select coalesce(sum(case e.direction when 'credit' then e.amount else -e.amount 
   join transactions t on t.ledger_id = e.ledger_id and t.transaction_sequence = e.transaction_sequence
  where e.ledger_id = $1 and e.account_sequence = $2 and e.lock_version > $3 and e.lock_version <= $4
    and e.status = 'posted' and t.settlement_sequence is null and e.effective_at < $5
-   and not exists (select from settled_entries x where x.ledger_id = e.ledger_id and x.entry = e.entry);
+   and not exists (select from settled_entries x where x.ledger_id = e.ledger_id and x.entry = e.entry offset 0);
 
 -- name: note_search
--- The sweep $2 of account $3 of ledger $1 has come from lock version $4 to $5 at time $6 and left no entry up to $7.
+-- The sweep $2 of account $3 of ledger $1 has come from lock version $4 to $5 and left no entry up to $6.
 with noted as (
-    update settlements set searched_lock_version = $5, updated_at = $6 where ledger_id = $1 and settlement_sequence = $2
+    update settlements set searched_lock_version = $5 where ledger_id = $1 and settlement_sequence = $2
 )
-update settled_accounts set swept_lock_version = $7
- where ledger_id = $1 and account_sequence = $3 and swept_lock_version >= $4 and swept_lock_version < $7;
+update settled_accounts set swept_lock_version = $6
+ where ledger_id = $1 and account_sequence = $3 and swept_lock_version >= $4 and swept_lock_version < $6;
 
 -- name: add_entries
 -- Puts those of the entries $3 that are in no settlement into settlement $2 of ledger $1.

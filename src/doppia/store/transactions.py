@@ -314,5 +314,7 @@ async def by_external_id(connection: Connection, ledgers: Sequence[int], externa
 
 async def due(connection: Connection, at: datetime, limit: int) -> list[Id]:
     """Return holds, of whichever ledger, that have passed their `expires_at` and are still pending."""
-    rows = await connection.fetch(_SQL["due"], at, limit)
+    async with connection.transaction():
+        await connection.execute(_SQL["keep_order"])
+        rows = await connection.fetch(_SQL["due"], at, limit)
     return [Id(int(row[2].timestamp()), row[0], row[1], 0) for row in rows]

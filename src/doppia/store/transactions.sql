@@ -228,6 +228,11 @@ select g.ledger_id, t.transaction_sequence, t.created_at, t.in_force
         order by b.in_force desc, b.transaction_sequence desc
         limit 1) t;
 
+-- name: keep_order
+-- Lets the next query of this database transaction walk the index that has its order. The planner, asked while the table
+-- was empty, would rather read any other index to its end and sort, and keep that plan.
+set local enable_sort = off;
+
 -- name: due
 -- At most $2 pending transactions, of ledgers that are not discarded, that had expired at $1; those first that are due longest.
 select t.ledger_id, t.transaction_sequence, t.created_at

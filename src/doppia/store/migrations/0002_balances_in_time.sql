@@ -150,63 +150,31 @@ create type effective_point as (
 );
 comment on type effective_point is 'What is effective, and how many steps were recorded, at one microsecond since 1970.';
 
--- Takes the 512 steps of an account up to a lock version into its buckets, from the widest down.
-create function fold_steps(of_ledger bigint, of_account bigint, to_version bigint) returns void language plpgsql
+-- Divides buckets of one width that have just been split, as of a lock version, and those in them that are to be split in
+-- their turn.
+create function split_buckets(of_ledger bigint, of_account bigint, to_version bigint, of_shift smallint,
+                              of_buckets bigint[]) returns void language plpgsql
     set plan_cache_mode = force_generic_plan as $$
 declare
-    shift smallint := 52;
-    points effective_point[];
-    just_split bigint[] := '{}';
-    touched bigint;
+    shift smallint := of_shift - 4;
+    buckets bigint[] := of_buckets;
 begin
-    select array_agg(row(p.at, p.entries, p.steps, p.posted_credits, p.posted_debits, p.pending_credits,
-                         p.pending_debits)::effective_point) into points
-      from account_steps(of_ledger, of_account, to_version - 512, to_version) s
-     cross join lateral (
-           select microseconds_of(s.effective_at), s.entries, case when s.effective_at = s.recorded_at then s.steps else 0 end,
-                  s.posted_credits, s.posted_debits, s.pending_credits, s.pending_debits
-            union all
-           select microseconds_of(s.recorded_at), 0, s.steps, 0, 0, 0, 0
-            where s.effective_at <> s.recorded_at) p (at, entries, steps, posted_credits, posted_debits,
-                                                      pending_credits, pending_debits);
-    loop
-        with grown as materialized (
-            -- In a bucket whose parent was split before: what was there, and what these steps add.
-            select a.bucket, o.is_split is true as was_split, coalesce(o.entries, 0) + a.entries as entries,
-                   coalesce(o.steps, 0) + a.steps as steps,
-                   coalesce(o.posted_credits, 0) + a.posted_credits as posted_credits,
-                   coalesce(o.posted_debits, 0) + a.posted_debits as posted_debits,
-                   coalesce(o.pending_credits, 0) + a.pending_credits as pending_credits,
-                   coalesce(o.pending_debits, 0) + a.pending_debits as pending_debits
-              from (select p.at >> shift as bucket, sum(p.entries) as entries, sum(p.steps) as steps,
-                           sum(p.posted_credits) as posted_credits, sum(p.posted_debits) as posted_debits,
-                           sum(p.pending_credits) as pending_credits, sum(p.pending_debits) as pending_debits
-                      from unnest(points) p
-                     group by 1) a
-              left join lateral (
-                   select s.* from effective_sums s
-                    where s.ledger_id = of_ledger and s.account_sequence = of_account and s.width_shift = shift
-                      and s.bucket = a.bucket and s.lock_version < to_version
-                    order by s.lock_version desc
-                    limit 1) o on true
-             where shift = 52 or o.bucket is not null or (
-                   select s.is_split from effective_sums s
-                    where s.ledger_id = of_ledger and s.account_sequence = of_account and s.width_shift = shift + 4
-                      and s.bucket = a.bucket >> 4 and s.lock_version < to_version
-                    order by s.lock_version desc
-                    limit 1)
-            union all
-            -- In a bucket whose parent these steps have split: all that it holds.
-            select microseconds_of(t.at) >> shift, false, sum(t.entries), sum(t.steps), sum(t.posted_credits),
+    while cardinality(buckets) > 0 loop
+        with written as (
+            insert into effective_sums (ledger_id, account_sequence, width_shift, bucket, lock_version, entries, steps,
+                                        is_split, posted_credits, posted_debits, pending_credits, pending_debits)
+            select of_ledger, of_account, shift, microseconds_of(t.at) >> shift, to_version, sum(t.entries), sum(t.steps),
+                   shift > 0 and greatest(sum(t.entries), sum(t.steps)) > 512, sum(t.posted_credits),
                    sum(t.posted_debits), sum(t.pending_credits), sum(t.pending_debits)
-              from unnest(just_split) as n (bucket)
+              from unnest(buckets) as n (bucket)
              cross join lateral (
                    select time_of(n.bucket << (shift + 4)) as from_time,
                           time_of((n.bucket + 1) << (shift + 4)) as before_time) w
              cross join lateral (
                    select account_version(of_ledger, of_account, w.from_time - interval '1 microsecond') as after_version,
                           least(to_version, account_version(of_ledger, of_account,
-                                                            w.before_time - interval '1 microsecond')) as last_version) v
+                                                            w.before_time - interval '1 microsecond')) as last_version
+                   offset 0) v
              cross join lateral (
                    select e.effective_at as at, 1 as entries, 0 as steps, e.posted_credits, e.posted_debits,
                           e.pending_credits, e.pending_debits
@@ -215,21 +183,84 @@ begin
                     union all
                    select s.recorded_at, 0, s.steps, 0, 0, 0, 0
                      from account_steps(of_ledger, of_account, v.after_version, v.last_version) s) t
-             group by 1
+             group by microseconds_of(t.at) >> shift
+            returning bucket, is_split)
+        select coalesce(array_agg(bucket) filter (where is_split), '{}') into buckets from written;
+        shift := shift - 4;
+    end loop;
+end $$;
+
+-- Takes the 512 steps of an account up to a lock version into its buckets.
+create function fold_steps(of_ledger bigint, of_account bigint, to_version bigint) returns void language plpgsql
+    set plan_cache_mode = force_generic_plan as $$
+declare
+    points effective_point[];
+    narrowest smallint;
+    just_split record;
+begin
+    select array_agg(row(p.at, p.entries, p.steps, p.posted_credits, p.posted_debits, p.pending_credits,
+                         p.pending_debits)::effective_point) into points
+      from (select v.at, sum(v.entries) as entries, sum(v.steps) as steps, sum(v.posted_credits) as posted_credits,
+                   sum(v.posted_debits) as posted_debits, sum(v.pending_credits) as pending_credits,
+                   sum(v.pending_debits) as pending_debits
+              from account_steps(of_ledger, of_account, to_version - 512, to_version) s
+             cross join lateral (
+                   select microseconds_of(s.effective_at), s.entries,
+                          case when s.effective_at = s.recorded_at then s.steps else 0 end,
+                          s.posted_credits, s.posted_debits, s.pending_credits, s.pending_debits
+                    union all
+                   select microseconds_of(s.recorded_at), 0, s.steps, 0, 0, 0, 0
+                    where s.effective_at <> s.recorded_at) v (at, entries, steps, posted_credits, posted_debits,
+                                                              pending_credits, pending_debits)
+             group by v.at) p;
+    select s.width_shift into narrowest
+      from effective_sums s
+     where s.ledger_id = of_ledger and s.account_sequence = of_account
+     order by s.width_shift
+     limit 1;
+    for just_split in
+        with grown as materialized (
+            -- What was there, and what these steps add, where there is a bucket: of the widest, where there was one
+            -- before, and in those that were split before.
+            select a.width_shift, a.bucket, o.is_split is true as was_split, coalesce(o.entries, 0) + a.entries as entries,
+                   coalesce(o.steps, 0) + a.steps as steps,
+                   coalesce(o.posted_credits, 0) + a.posted_credits as posted_credits,
+                   coalesce(o.posted_debits, 0) + a.posted_debits as posted_debits,
+                   coalesce(o.pending_credits, 0) + a.pending_credits as pending_credits,
+                   coalesce(o.pending_debits, 0) + a.pending_debits as pending_debits
+              from (select w.shift as width_shift, p.at >> w.shift as bucket, sum(p.entries) as entries,
+                           sum(p.steps) as steps, sum(p.posted_credits) as posted_credits,
+                           sum(p.posted_debits) as posted_debits, sum(p.pending_credits) as pending_credits,
+                           sum(p.pending_debits) as pending_debits
+                      from unnest(points) p
+                     cross join generate_series(coalesce(narrowest, 52), 52, 4) as w (shift)
+                     group by 1, 2) a
+              left join lateral (
+                   select s.* from effective_sums s
+                    where s.ledger_id = of_ledger and s.account_sequence = of_account and s.width_shift = a.width_shift
+                      and s.bucket = a.bucket and s.lock_version < to_version
+                    order by s.lock_version desc
+                    limit 1) o on true
+             where a.width_shift = 52 or o.bucket is not null or (
+                   select s.is_split from effective_sums s
+                    where s.ledger_id = of_ledger and s.account_sequence = of_account
+                      and s.width_shift = a.width_shift + 4 and s.bucket = a.bucket >> 4 and s.lock_version < to_version
+                    order by s.lock_version desc
+                    limit 1)
         ), written as (
             insert into effective_sums (ledger_id, account_sequence, width_shift, bucket, lock_version, entries, steps,
                                         is_split, posted_credits, posted_debits, pending_credits, pending_debits)
-            select of_ledger, of_account, shift, g.bucket, to_version, g.entries, g.steps,
-                   shift > 0 and greatest(g.entries, g.steps) > 512, g.posted_credits, g.posted_debits,
+            select of_ledger, of_account, g.width_shift, g.bucket, to_version, g.entries, g.steps,
+                   g.width_shift > 0 and greatest(g.entries, g.steps) > 512, g.posted_credits, g.posted_debits,
                    g.pending_credits, g.pending_debits
               from grown g
         )
-        select count(*), coalesce(array_agg(g.bucket) filter (
-                   where not g.was_split and shift > 0 and greatest(g.entries, g.steps) > 512), '{}')
-          into touched, just_split
-          from grown g;
-        exit when touched = 0 or shift = 0;
-        shift := shift - 4;
+        select g.width_shift, array_agg(g.bucket) as buckets
+          from grown g
+         where not g.was_split and g.width_shift > 0 and greatest(g.entries, g.steps) > 512
+         group by g.width_shift
+    loop
+        perform split_buckets(of_ledger, of_account, to_version, just_split.width_shift::smallint, just_split.buckets);
     end loop;
 end $$;
 
