@@ -109,7 +109,7 @@ async def listed(books: Books, statement: Statement, order: Order, per_page: int
         while page := await store.list_entries(connection, statement, [], order, place, per_page):
             found += page
             last = page[-1].entry
-            place = Place(getattr(last, order.time), statement.ledger, last.account.lock_version)
+            place = Place(getattr(last, order.time), statement.ledger, last.sequence << ORDINAL_BITS | last.ordinal)
     return found
 
 

@@ -170,6 +170,19 @@ select *
     or (posted_credits, posted_debits, pending_credits, pending_debits)
     <> (expected_pc, expected_pd, expected_nc, expected_nd);
 
+-- rule: I3, along an account, steps stand in the order in which they were recorded, and entries in that of their numbers
+select *
+  from (select *, lag(place) over account as place_before, lag(recorded_at) over account as recorded_before
+          from (select ledger_id, account_sequence, lock_version, created_at as recorded_at, entry as place
+                  from entries
+                 where lock_version is not null
+                union all
+                select ledger_id, account_sequence, lock_version, discarded_at, (sequence << 10) + 1023
+                  from discards
+                 where posted_credits is not null) steps
+        window account as (partition by ledger_id, account_sequence order by lock_version)) s
+ where place < place_before or recorded_at < recorded_before;
+
 -- rule: I3, a discard without sums of its own is taken in by its successor
 select d.*
   from discards d

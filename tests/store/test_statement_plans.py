@@ -120,7 +120,7 @@ async def test_a_page_touches_few_rows(
         statement.effective_at_lower_bound
         + (statement.effective_at_upper_bound - statement.effective_at_lower_bound) / 2
     )
-    for after in (None, Place(middle, 7, await version_at(seeded, account, middle))):
+    for after in (None, Place(middle, 7, await number_at(seeded, account, middle))):
         explaining = Explaining(seeded, [])
         rows = await statements.list_entries(explaining, statement, [], order, after, PER_PAGE)
 
@@ -133,6 +133,6 @@ async def test_a_page_touches_few_rows(
         assert sum(explaining.touched) <= enough, (after, explaining.touched)
 
 
-async def version_at(connection: asyncpg.Connection, account: int, time: datetime) -> int:
+async def number_at(connection: asyncpg.Connection, account: int, time: datetime) -> int:
     version: int = await connection.fetchval("select account_version(7, $1, $2)", account, time)
-    return version
+    return ((version + 10) << ORDINAL_BITS) + account

@@ -151,8 +151,7 @@ async def list_(request: Request) -> Reply:
     def place(row: EntryInTransaction) -> Place:
         entry = row.entry
         time = entry.created_at if order.time == "created_at" else entry.effective_at
-        number = entry.sequence << ORDINAL_BITS | entry.ordinal
-        return Place(time, row.ledger, number if statement_id is None else entry.account.lock_version)
+        return Place(time, row.ledger, entry.sequence << ORDINAL_BITS | entry.ordinal)
 
     page, headers = page_headers(query, rows, place)
     shows = query.values.get("show_balances", False)

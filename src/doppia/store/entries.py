@@ -8,7 +8,7 @@ from doppia.accounting.ids import ORDINAL_BITS, Id, format_id
 from doppia.accounting.transactions import Entry
 from doppia.store import categories
 from doppia.store.database import Connection, load_filters, load_queries
-from doppia.store.listing import Filter, Order, Place, Stream, by_microseconds, compose
+from doppia.store.listing import Bound, Filter, Order, Place, Stream, by_microseconds, compose
 from doppia.store.transactions import entry_of
 
 _SQL: Final = load_queries("entries")
@@ -31,61 +31,80 @@ _SELECTIVE: Final = frozenset({"id", "ledger_transaction_id", "of_settlement", "
 
 
 def _streams(filters: Sequence[Filter], order: Order, after: Place | None, limit: int) -> list[Stream]:
-    """Return the streams that a list is read in; none where its entries stand in order in one index.
-
-    An account's entries stand in the order of its lock versions, but for those written as archived, which have none.
-    In the order of effective_at, and between two effective times, the entries that are effective when they were
-    recorded stand along the account or the ledger; the displaced ones have indexes of their own.
-    """
+    """Return the streams that a list is read in; none where its entries stand in order in one index."""
     given = {found.name: found.value for found in filters}
-    by_time = order.time == "effective_at"
     if order.key != "entry" or not _SELECTIVE.isdisjoint(given):
         return []
     account: int | None = given.get("ledger_account_id")
-    window = [found for found in filters if found.name == "effective_at"]
-    compared = {found.comparison for found in window}
-    in_time = by_time or "eq" in compared or bool(compared & {"gt", "gte"} and compared & {"lt", "lte"})
-    if account is None and not in_time:
-        return []
-    bounds = _bounds(window if in_time else [], order, after, limit, account)
-    shared = [Filter("in_place", value=True)] if in_time else []
-    streams = []
-    if in_time:
-        # No index has the sum; so none but that of the effective times is walked.
-        keys = ("effective_at", "entry") if by_time else ("entry + 0",)
-        streams.append(Stream("displaced", [Filter("displaced", value=True)], keys))
-    if account is None:
-        streams.append(Stream("in_place", [*shared, *bounds], ("entry",)))
-        return streams
-    statuses = set(given.get("status", ("pending", "posted", "archived")))
-    if statuses - {"archived"}:
-        counted = [Filter("counted_on_account", account), *shared, *bounds]
-        streams.append(Stream("counted", counted, ("lock_version",)))
-    if "archived" in statuses and given.keys().isdisjoint({"lock_version", "as_of_lock_version"}):
-        streams.append(Stream("uncounted", [Filter("uncounted_on_account", account), *shared], ("entry",)))
-    return streams
-
-
-def _bounds(
-    window: Sequence[Filter], order: Order, after: Place | None, limit: int, account: int | None
-) -> list[Filter]:
-    """Return between which places of the account or the ledger entries stand that were recorded in a window of time."""
-    times = [(found.value, found.comparison) for found in window]
-    if after is not None:
-        times.append((after.time, "lte" if order.direction == "desc" else "gte"))
-    bounds = []
-    for at, comparison in (bound for time in times for bound in by_microseconds(*time)):
-        if account is None:
-            bounds.append(Filter("recorded_in_ledger", at, comparison))
-        else:
-            bounds.append(Filter("recorded_on_account", [account, at], comparison))
+    window = [bound for found in filters if found.name == "effective_at" for bound in by_microseconds(*found[1:])]
+    is_window = {comparison for _, comparison in window} == {"gt", "lte"}
     if order.time == "effective_at":
-        end = "since" if order.direction == "desc" else "until"
-        if account is None:
-            bounds.append(Filter(f"{end}_displaced_in_ledger", limit))
-        else:
-            bounds.append(Filter(f"{end}_displaced_on_account", [account, limit]))
-    return bounds
+        streams = _by_effective_time(account, window, order, after, limit)
+    elif is_window:
+        streams = _in_window(account, window, order, after)
+    elif account is not None:
+        bounds = _recorded(account, [], order, after)
+        counted = Stream("counted", [Filter("counted_on_account", account), *bounds], ("lock_version",))
+        streams = [counted, Stream("uncounted", [Filter("uncounted_on_account", account)], ("entry",))]
+    else:
+        return []
+    statuses = set(given.get("status", ("pending", "posted", "archived")))
+    left_out = set() if statuses - {"archived"} else {"counted"}
+    if "archived" not in statuses or not given.keys().isdisjoint({"lock_version", "as_of_lock_version"}):
+        left_out.add("uncounted")
+    return [stream for stream in streams if stream.name not in left_out]
+
+
+def _by_effective_time(
+    account: int | None, window: Sequence[Bound], order: Order, after: Place | None, limit: int
+) -> list[Stream]:
+    """Return the streams of a list in the order of effective_at.
+
+    Entries that are effective when they were recorded stand along the account or the ledger; the displaced ones have
+    indexes. Where these fill a page, the others are not looked for beyond it.
+    """
+    displaced = Stream("displaced", [Filter("displaced", value=True)], ("effective_at", "entry"))
+    end = "since" if order.direction == "desc" else "until"
+    in_place = [Filter("in_place", value=True), *_recorded(account, window, order, after)]
+    if account is None:
+        in_place.append(Filter(f"{end}_displaced_in_ledger", limit))
+        return [displaced, Stream("in_place", in_place, ("entry",))]
+    counted = [Filter("counted_on_account", account), Filter(f"{end}_displaced_on_account", [account, limit])]
+    uncounted = [Filter("uncounted_on_account", account), Filter("in_place", value=True)]
+    return [
+        displaced,
+        Stream("counted", [*in_place, *counted], ("lock_version",)),
+        Stream("uncounted", uncounted, ("entry",)),
+    ]
+
+
+def _in_window(account: int | None, window: Sequence[Bound], order: Order, after: Place | None) -> list[Stream]:
+    """Return the streams of a list between two effective times, in the order of creation.
+
+    What was recorded between these times stands along the account or the ledger. The displaced entries that were not,
+    or over a ledger all of them, are found by their index and sorted; no index has the sum, lest one be walked for the
+    order that it offers.
+    """
+    recorded = _recorded(account, window, order, after)
+    if account is None:
+        displaced = Stream("displaced", [Filter("displaced", value=True)], ("entry + 0",))
+        return [displaced, Stream("in_place", [Filter("in_place", value=True), *recorded], ("entry",))]
+    since = max(at for at, comparison in window if comparison == "gt")
+    until = min(at for at, comparison in window if comparison == "lte")
+    uncounted = [Filter("uncounted_on_account", account), Filter("in_place", value=True)]
+    return [
+        Stream("displaced", [Filter("displaced_outside", [account, since, until])], ("entry + 0",)),
+        Stream("counted", [Filter("counted_on_account", account), *recorded], ("lock_version",)),
+        Stream("uncounted", uncounted, ("entry",)),
+    ]
+
+
+def _recorded(account: int | None, window: Sequence[Bound], order: Order, after: Place | None) -> list[Filter]:
+    """Return between which places of the account or the ledger a page lies of what was recorded in a window of time."""
+    page = [] if after is None else by_microseconds(after.time, "lte" if order.direction == "desc" else "gte")
+    if account is None:
+        return [Filter("recorded_in_ledger", at, comparison) for at, comparison in [*window, *page]]
+    return [Filter("recorded_on_account", [account, at], comparison) for at, comparison in [*window, *page]]
 
 
 async def list_page(

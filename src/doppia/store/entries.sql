@@ -78,15 +78,6 @@ greatest(e.created_at, m.updated_at, d.discarded_at) {is} {value}::timestamptz
 e.lock_version <= {value}::bigint and coalesce(d.discarded_lock_version, 9223372036854775807) > {value}::bigint
 -- filter: lock_version
 e.lock_version {is} {value}::bigint
--- filter: outside_lock_versions
--- Not after the first of two and up to the second.
-(e.lock_version <= ({value}::bigint[])[1] or e.lock_version > ({value}::bigint[])[2])
--- filter: in_place_effective_at
--- Of those that are effective when they were recorded, which are many: as an equation the planner would take it for few.
-e.effective_at between e.created_at and e.created_at and e.effective_at {is} {value}::timestamptz
--- filter: displaced_effective_at
--- Of the others, as their index has it.
-e.effective_at <> e.created_at and e.effective_at {is} {value}::timestamptz
 -- filter: counted_on_account
 e.account_sequence = {value}::bigint and e.lock_version is not null
 -- filter: uncounted_on_account
@@ -98,6 +89,15 @@ e.effective_at between e.created_at and e.created_at and {value}::boolean
 -- filter: displaced
 -- Effective at another time, as their indexes have it.
 e.effective_at <> e.created_at and {value}::boolean
+-- filter: displaced_outside
+-- The same, but for those that were recorded on account {value}[1] after the microsecond {value}[2], until {value}[3]. An
+-- account has one ledger, so these places are sought once.
+e.effective_at <> e.created_at
+and (e.lock_version is null
+     or e.lock_version <= (
+        select account_version(($1::bigint[])[1], ({value}::bigint[])[1], time_of(({value}::bigint[])[2])))
+     or e.lock_version > (
+        select account_version(($1::bigint[])[1], ({value}::bigint[])[1], time_of(({value}::bigint[])[3]))))
 -- filter: recorded_on_account
 -- Against what the account {value}[1] had at the microsecond {value}[2].
 e.lock_version {is} account_version(g.ledger_id, ({value}::bigint[])[1], time_of(({value}::bigint[])[2]))

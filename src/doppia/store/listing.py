@@ -11,6 +11,8 @@ from typing import Any, Final, Literal, NamedTuple
 from doppia.proof.records import microseconds
 
 Fragments = Mapping[str, str]
+Bound = tuple[int, str]
+"""A time in microseconds since 1970, and on which side of it: after it, "gt", or until it, "lte"."""
 
 _OPERATORS: Final = {"gt": ">", "gte": ">=", "eq": "=", "not_eq": "<>", "lte": "<=", "lt": "<"}
 
@@ -125,7 +127,7 @@ def condition(fragments: Fragments, found: Filter, arguments: list[Any]) -> str:
     return text.replace("{value}", _mark(found.value, arguments))
 
 
-def by_microseconds(time: datetime, comparison: str) -> list[tuple[int, str]]:
+def by_microseconds(time: datetime, comparison: str) -> list[Bound]:
     """Say a comparison with a time by "gt" and "lte" alone: the places that a search along what was recorded finds."""
     at = microseconds(time)
     lower = [(at - (comparison != "gt"), "gt")] if comparison in {"gt", "gte", "eq"} else []

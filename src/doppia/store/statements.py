@@ -1,9 +1,7 @@
 """Account statements in the database, and the entries that one holds."""
 
-import heapq
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from doppia.accounting.accounts import Account
@@ -119,62 +117,12 @@ async def list_entries(
     after: Place | None,
     limit: int,
 ) -> list[EntryInTransaction]:
-    """Return a page of the entries that a statement holds: those in force at its lock version, between its bounds.
-
-    Along an account, entries stand in the order of their recording, and an index walks its lock versions from any place
-    on. So those recorded within the bounds are a range of lock versions. The others, effective within the bounds and
-    recorded before or after, are found by an index of their own and sorted. The two are merged. In the order of
-    effective_at the range is left to entries that are effective when they were recorded, for which the two orders are
-    one.
-
-    Args:
-        connection: to read with.
-        statement: the entries' own.
-        filters: as `entries.list_page` takes them.
-        order: by created_at or effective_at, then by lock_version.
-        after: the place of the last row of the page before; its key is a lock version.
-        limit: rows at most.
-    """
-    account, by_creation = statement.account, order.time == "created_at"
-    lower, upper = statement.effective_at_lower_bound, statement.effective_at_upper_bound
-    place = None if after is None else after.time
-    first, last, before, through = await connection.fetchrow(
-        _SQL["versions"], statement.ledger, account.sequence, lower, upper, place
-    )
-    last = min(last, account.lock_version)
-    within = [first, last]
-    if after is not None:
-        # Entries of the same time are told apart by their versions.
-        if order.direction == "desc":
-            last = min(last, max(before, min(after.key - 1, through)))
-        else:
-            first = max(first, min(through, max(after.key, before)))
+    """Return a page of the entries that a statement holds: those in force at its lock version, between its bounds."""
     held = [
         *filters,
-        Filter("ledger_account_id", account.sequence),
-        Filter("as_of_lock_version", account.lock_version),
+        Filter("ledger_account_id", statement.account.sequence),
+        Filter("as_of_lock_version", statement.account.lock_version),
+        Filter("effective_at", statement.effective_at_lower_bound, "gte"),
+        Filter("effective_at", statement.effective_at_upper_bound, "lt"),
     ]
-    in_range = [
-        *held,
-        Filter("lock_version", first, "gt"),
-        Filter("lock_version", last, "lte"),
-    ]
-    aside = [*held, Filter("displaced_effective_at", lower, "gte"), Filter("displaced_effective_at", upper, "lt")]
-    if by_creation:
-        in_range += [Filter("effective_at", lower, "gte"), Filter("effective_at", upper, "lt")]
-        aside.append(Filter("outside_lock_versions", within))
-    else:
-        in_range.append(Filter("in_place_effective_at", lower, "gte"))
-    ledgers = [statement.ledger]
-    by_version = Order("created_at", "lock_version", 0, order.direction)
-    pages = [await entries.list_page(connection, ledgers, in_range, by_version, None, limit)]
-    if not by_creation or within != [0, account.lock_version]:
-        # No index has this expression, so none is walked for the order that it offers.
-        sorted_ = Order(order.time, "lock_version + 0", 0, order.direction)
-        pages.append(await entries.list_page(connection, ledgers, aside, sorted_, after, limit))
-    rows = heapq.merge(
-        *pages,
-        key=lambda row: (getattr(row.entry, order.time), row.entry.account.lock_version),
-        reverse=order.direction == "desc",
-    )
-    return list(islice(rows, limit))
+    return await entries.list_page(connection, [statement.ledger], held, order, after, limit)

@@ -43,10 +43,3 @@ s.account_sequence = {value}::bigint
 s.created_at {is} {value}::timestamptz
 -- filter: metadata
 s.metadata @> {value}::jsonb and s.metadata <> '{}'
-
--- name: versions
--- The lock versions that account $2 of ledger $1 had just before the times $3, $4 and $5, and at $5; those of null are 0.
-select account_version($1, $2, $3::timestamptz - interval '1 microsecond'),
-       account_version($1, $2, $4::timestamptz - interval '1 microsecond'),
-       account_version($1, $2, $5::timestamptz - interval '1 microsecond'),
-       account_version($1, $2, $5::timestamptz);

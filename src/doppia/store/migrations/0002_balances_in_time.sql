@@ -1,12 +1,12 @@
 -- Balances in time: as of a lock version, as known at a recorded time, over what is effective by a time.
 --
 -- The balance after a lock version stands in the step that made it. For the balance at an effective time, entries are
--- summed in buckets of time: one of 2^52 microseconds (143 years) that holds more than 512 entries is split into sixteen
--- of 2^48, and so on down to a single microsecond. Every 512 steps of an account are taken into its buckets at once, and
--- those they touch are written anew beside what they were before, so that a balance as of an old version is read like
--- that of today. What came after the last multiple of 512 is added up when it is asked for. So an account with few entries
--- has no buckets, a busy one pays for them once in 512 steps, and a balance costs the same whether an account has ten
--- thousand entries or ten million. ADR 10.
+-- summed in buckets of time: one of 2^52 microseconds (143 years) that holds more than 512 entries is split into
+-- sixteen of 2^48, and so on down to a single microsecond. Every 512 steps of an account are taken into its buckets at
+-- once, and those they touch are written anew beside what they were before, so that a balance as of an old version is
+-- read like that of today. What came after the last multiple of 512 is added up when it is asked for. So an account
+-- with few entries has no buckets, a busy one pays for them once in 512 steps, and a balance costs the same whether an
+-- account has ten thousand entries or ten million. ADR 10.
 
 set local lock_timeout = '10s';
 set local statement_timeout = '60s';
@@ -150,8 +150,8 @@ create type effective_point as (
 );
 comment on type effective_point is 'What is effective, and how many steps were recorded, at one microsecond since 1970.';
 
--- Divides buckets of one width that have just been split, as of a lock version, and those in them that are to be split in
--- their turn.
+-- Divides buckets of one width that have just been split, as of a lock version, and those in them that are to be split
+-- in their turn.
 create function split_buckets(of_ledger bigint, of_account bigint, to_version bigint, of_shift smallint,
                               of_buckets bigint[]) returns void language plpgsql
     set plan_cache_mode = force_generic_plan as $$
@@ -163,15 +163,16 @@ begin
         with written as (
             insert into effective_sums (ledger_id, account_sequence, width_shift, bucket, lock_version, entries, steps,
                                         is_split, posted_credits, posted_debits, pending_credits, pending_debits)
-            select of_ledger, of_account, shift, microseconds_of(t.at) >> shift, to_version, sum(t.entries), sum(t.steps),
-                   shift > 0 and greatest(sum(t.entries), sum(t.steps)) > 512, sum(t.posted_credits),
+            select of_ledger, of_account, shift, microseconds_of(t.at) >> shift, to_version, sum(t.entries),
+                   sum(t.steps), shift > 0 and greatest(sum(t.entries), sum(t.steps)) > 512, sum(t.posted_credits),
                    sum(t.posted_debits), sum(t.pending_credits), sum(t.pending_debits)
               from unnest(buckets) as n (bucket)
              cross join lateral (
                    select time_of(n.bucket << (shift + 4)) as from_time,
                           time_of((n.bucket + 1) << (shift + 4)) as before_time) w
              cross join lateral (
-                   select account_version(of_ledger, of_account, w.from_time - interval '1 microsecond') as after_version,
+                   select account_version(of_ledger, of_account, w.from_time - interval '1 microsecond')
+                              as after_version,
                           least(to_version, account_version(of_ledger, of_account,
                                                             w.before_time - interval '1 microsecond')) as last_version
                    offset 0) v
@@ -222,8 +223,8 @@ begin
         with grown as materialized (
             -- What was there, and what these steps add, where there is a bucket: of the widest, where there was one
             -- before, and in those that were split before.
-            select a.width_shift, a.bucket, o.is_split is true as was_split, coalesce(o.entries, 0) + a.entries as entries,
-                   coalesce(o.steps, 0) + a.steps as steps,
+            select a.width_shift, a.bucket, o.is_split is true as was_split,
+                   coalesce(o.entries, 0) + a.entries as entries, coalesce(o.steps, 0) + a.steps as steps,
                    coalesce(o.posted_credits, 0) + a.posted_credits as posted_credits,
                    coalesce(o.posted_debits, 0) + a.posted_debits as posted_debits,
                    coalesce(o.pending_credits, 0) + a.pending_credits as pending_credits,
@@ -338,8 +339,8 @@ begin
      where s.effective_at < before_time;
 end $$;
 
--- The four sums of an account as of a lock version, over the entries that are effective from one time on, before another;
--- null sets no bound.
+-- The four sums of an account as of a lock version, over the entries that are effective from one time on, before
+-- another; null sets no bound.
 create function sums_between(of_ledger bigint, of_account bigint, at_version bigint, from_time timestamptz,
                              before_time timestamptz, out posted_credits numeric, out posted_debits numeric,
                              out pending_credits numeric, out pending_debits numeric) language plpgsql stable as $$
