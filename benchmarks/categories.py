@@ -33,7 +33,10 @@ select n, {top} + n as account, {top} + {accounts} + n as category,
   from generate_series(1, {accounts}) n;
 insert into doppia.log (ledger_id, sequence, object_sequence, recorded_at, kind, event, payload)
 select {ledger}, {top} + n, {top} + n, now(), 2, 1, '' from generate_series(1, 2 * {accounts}) n;
-update doppia.ledger_heads set sequence = {top} + 2 * {accounts} where ledger_id = {ledger};
+update doppia.ledger_heads
+   set sequence = {top} + 2 * {accounts},
+       frontier = decode(repeat('00', (32 * bit_count(({top} + 2 * {accounts})::bigint::bit(64)))::integer), 'hex')
+ where ledger_id = {ledger};
 insert into doppia.accounts (ledger_id, account_sequence, name, currency, currency_exponent, normal_balance,
                              created_at, updated_at)
 select {ledger}, account, 'account', 'USD', 2, 'credit', now(), now() from made;

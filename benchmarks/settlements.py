@@ -41,7 +41,10 @@ update doppia.balances
    set lock_version = $6, posted_credits = case account_sequence when $3 then $6 else 0 end,
        posted_debits = case account_sequence when $4 then $6 else 0 end
  where ledger_id = $1 and account_sequence in ($3, $4);
-update doppia.ledger_heads set sequence = $2 + $6, recorded_at = $5 where ledger_id = $1;
+update doppia.ledger_heads
+   set sequence = $2 + $6, recorded_at = $5,
+       frontier = decode(repeat('00', (32 * bit_count(($2 + $6)::bigint::bit(64)))::integer), 'hex')
+ where ledger_id = $1;
 """
 
 

@@ -36,6 +36,7 @@ LEDGER = LedgerWritten(
     sequence=1,
     recorded_at=RECORDED_AT,
     actor=ACTOR,
+    event=3,
     ledger=7,
     name="Wallets",
     description=None,
@@ -46,6 +47,7 @@ ACCOUNT = AccountWritten(
     sequence=2,
     recorded_at=RECORDED_AT,
     actor=ACTOR,
+    event=3,
     account=2,
     name="Maria",
     description="wallet",
@@ -62,11 +64,11 @@ TRANSACTION = TransactionWritten(
     sequence=3,
     recorded_at=RECORDED_AT,
     actor=None,
+    event=3,
     transaction=3,
     version=0,
-    status="posted",
+    status=1,
     effective_at=RECORDED_AT - 1,
-    posted_at=RECORDED_AT,
     expires_at=None,
     description=None,
     external_id=None,
@@ -86,6 +88,7 @@ ANNOTATION = EntryAnnotated(
     sequence=4,
     recorded_at=RECORDED_AT,
     actor=ACTOR,
+    event=3,
     entry_sequence=3,
     entry_ordinal=2,
     metadata={"note": "₱"},
@@ -94,6 +97,7 @@ CATEGORY = CategoryWritten(
     sequence=5,
     recorded_at=RECORDED_AT,
     actor=ACTOR,
+    event=3,
     category=5,
     name="Wallets",
     description=None,
@@ -104,12 +108,15 @@ CATEGORY = CategoryWritten(
     metadata={},
     discarded=False,
 )
-MEMBERSHIP = AccountCategories(sequence=6, recorded_at=RECORDED_AT, actor=ACTOR, account=2, category=5, categories=[5])
-PARENTS = CategoryParents(sequence=7, recorded_at=RECORDED_AT, actor=ACTOR, category=8, parents=[5])
+MEMBERSHIP = AccountCategories(
+    sequence=6, recorded_at=RECORDED_AT, actor=ACTOR, event=3, account=2, category=5, categories=[5]
+)
+PARENTS = CategoryParents(sequence=7, recorded_at=RECORDED_AT, actor=ACTOR, event=3, category=8, parents=[5])
 MONITOR = MonitorWritten(
     sequence=8,
     recorded_at=RECORDED_AT,
     actor=None,
+    event=3,
     monitor=8,
     account=2,
     field="available_balance_amount",
@@ -125,6 +132,7 @@ STATEMENT = StatementWritten(
     sequence=9,
     recorded_at=RECORDED_AT,
     actor=ACTOR,
+    event=3,
     account=2,
     lock_version=3,
     effective_at_lower_bound=RECORDED_AT - 9,
@@ -138,6 +146,7 @@ SETTLEMENT = SettlementWritten(
     sequence=10,
     recorded_at=RECORDED_AT,
     actor=ACTOR,
+    event=3,
     settlement=10,
     settled_account=2,
     contra_account=3,
@@ -154,53 +163,56 @@ SETTLEMENT = SettlementWritten(
     metadata={},
 )
 SETTLED = SettledEntries(
-    sequence=11, recorded_at=RECORDED_AT, actor=None, settlement=10, added=[3 << 10 | 1], removed=[]
+    sequence=11, recorded_at=RECORDED_AT, actor=None, event=3, settlement=10, added=[3 << 10 | 1], removed=[]
 )
 AMOUNT = "d925" + "31" + "30" * 36
 ACCOUNT_BYTES = (
-    "9f0202cf00064c073b155601c410000102030405060708090a0b0c0d0e0f02a54d61726961a677616c6c6574a350485002"
-    "a6637265646974a36d2d31c0c080c2"
+    "dc00100202cf00064c073b155601c410000102030405060708090a0b0c0d0e0f0302a54d61726961a677616c6c6574a3"
+    "50485002a6637265646974a36d2d31c0c080c2"
 )
 TRANSACTION_BYTES = (
-    "dc00140303cf00064c073b155601c00300a6706f73746564cf00064c073b155600cf00064c073b155601c0c0c0c0c0c0c0c0c081"
-    f"a56f72646572a13992960201{AMOUNT}01c0c0960400{AMOUNT}05cf00064c073b1555fc81a46c696e65a132"
+    "dc00140303cf00064c073b155601c003030001cf00064c073b155600c0c0c0c0c0c0c0c0c081a56f72646572a13992"
+    f"960201{AMOUNT}01c0c0960400{AMOUNT}05cf00064c073b1555fc81a46c696e65a132"
 )
 PINNED: list[tuple[AnyRecord, str]] = [
-    (LEDGER, "990101cf00064c073b155601c410000102030405060708090a0b0c0d0e0f07a757616c6c657473c082a161a131a162a132c2"),
+    (
+        LEDGER,
+        ("9a0101cf00064c073b155601c410000102030405060708090a0b0c0d0e0f0307a757616c6c657473c082a161a131a162a132c2"),
+    ),
     (ACCOUNT, ACCOUNT_BYTES),
     (TRANSACTION, TRANSACTION_BYTES),
-    (ANNOTATION, "970404cf00064c073b155601c410000102030405060708090a0b0c0d0e0f030281a46e6f7465a3e282b1"),
+    (ANNOTATION, "980404cf00064c073b155601c410000102030405060708090a0b0c0d0e0f03030281a46e6f7465a3e282b1"),
     (
         CATEGORY,
         (
-            "9d0505cf00064c073b155601c410000102030405060708090a0b0c0d0e0f05a757616c6c657473c0a350485002a66372"
-            "65646974a777616c6c65747380c2"
+            "9e0505cf00064c073b155601c410000102030405060708090a0b0c0d0e0f0305a757616c6c657473c0a350485002a663"
+            "7265646974a777616c6c65747380c2"
         ),
     ),
-    (MEMBERSHIP, "970606cf00064c073b155601c410000102030405060708090a0b0c0d0e0f02059105"),
-    (PARENTS, "960707cf00064c073b155601c410000102030405060708090a0b0c0d0e0f089105"),
+    (MEMBERSHIP, "980606cf00064c073b155601c410000102030405060708090a0b0c0d0e0f0302059105"),
+    (PARENTS, "970707cf00064c073b155601c410000102030405060708090a0b0c0d0e0f03089105"),
     (
         MONITOR,
         (
-            "9e0808cf00064c073b155601c00802b8617661696c61626c655f62616c616e63655f616d6f756e74a96c6573735f7468"
-            "616ea22d31c303c080c2"
+            "9f0808cf00064c073b155601c0030802b8617661696c61626c655f62616c616e63655f616d6f756e74a96c6573735f74"
+            "68616ea22d31c303c080c2"
         ),
     ),
     (
         STATEMENT,
         (
-            "9c0909cf00064c073b155601c410000102030405060708090a0b0c0d0e0f0203cf00064c073b1555f8cf00064c073b15"
-            "560194a130a130a130a13094a131a132a133a134c080"
+            "9d0909cf00064c073b155601c410000102030405060708090a0b0c0d0e0f030203cf00064c073b1555f8cf00064c073b"
+            "15560194a130a130a130a13094a131a132a133a134c080"
         ),
     ),
     (
         SETTLEMENT,
         (
-            "dc00120a0acf00064c073b155601c410000102030405060708090a0b0c0d0e0f0a0203aa70726f63657373696e67a670"
-            "6f7374656403cf00064c073b155601c2c2c0a13701c080"
+            "dc00130a0acf00064c073b155601c410000102030405060708090a0b0c0d0e0f030a0203aa70726f63657373696e67a6"
+            "706f7374656403cf00064c073b155601c2c2c0a13701c080"
         ),
     ),
-    (SETTLED, "970b0bcf00064c073b155601c00a91cd0c0190"),
+    (SETTLED, "980b0bcf00064c073b155601c0030a91cd0c0190"),
 ]
 
 
@@ -217,7 +229,7 @@ def test_the_bytes_of_a_record_begin_with_its_kind() -> None:
 
 def test_any_messagepack_library_reads_the_fields_in_order() -> None:
     plain = msgspec.msgpack.decode(canonical_bytes(LEDGER))
-    assert plain == [1, 1, RECORDED_AT, ACTOR, 7, "Wallets", None, {"a": "1", "b": "2"}, False]
+    assert plain == [1, 1, RECORDED_AT, ACTOR, 3, 7, "Wallets", None, {"a": "1", "b": "2"}, False]
     assert msgspec.msgpack.decode(canonical_bytes(TRANSACTION))[-1] == [
         [2, 1, str(10**36), 1, None, None],
         [4, 0, str(10**36), 5, RECORDED_AT - 5, {"line": "2"}],
@@ -234,7 +246,7 @@ def test_the_order_in_which_metadata_came_does_not_matter(metadata: dict[str, st
 def test_metadata_keys_stand_in_the_order_of_their_bytes() -> None:
     keys = ["\U0001f600", "\uffff", "b", "aa", "é", "", "a"]
     told = msgspec.structs.replace(LEDGER, metadata=dict.fromkeys(keys, ""))
-    written = list(msgspec.msgpack.decode(canonical_bytes(told))[7])
+    written = list(msgspec.msgpack.decode(canonical_bytes(told))[8])
     assert written == sorted(keys, key=str.encode) == ["", "a", "aa", "b", "é", "\uffff", "\U0001f600"]
 
 

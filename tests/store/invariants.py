@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg
 
 from doppia.proof.records import (
+    STATUSES,
     AccountCategories,
     AccountWritten,
     CategoryParents,
@@ -27,6 +28,7 @@ from doppia.proof.records import (
     moment,
     read_record,
 )
+from doppia.proof.tree import Frontier, Node, leaf_hash
 from doppia.store.database import Connection
 
 _SQL = Path(__file__).with_suffix(".sql").read_text()
@@ -51,7 +53,8 @@ async def violations(connection: Connection) -> list[str]:
     broken = []
     for rule, query in _RULES:
         broken += [f"{rule}: {dict(row)}" for row in await connection.fetch(query)]
-    return broken + [f"the log agrees with the tables: {fault}" for fault in await _log_faults(connection)]
+    faults = [*await _log_faults(connection), *await _trees(connection)]
+    return broken + [f"the log agrees with the tables: {fault}" for fault in faults]
 
 
 async def _log_faults(connection: Connection) -> list[str]:
@@ -61,12 +64,13 @@ async def _log_faults(connection: Connection) -> list[str]:
     metadata: dict[tuple[int, int], dict[str, str]] = {}
     lives: defaultdict[tuple[int, int], list[str]] = defaultdict(list)
     settled: dict[tuple[int, int], int] = {}
-    for ledger, sequence, object_sequence, recorded_at, kind, payload in await connection.fetch(_READS["log"]):
+    posted: dict[tuple[int, int], datetime] = {}
+    for ledger, sequence, object_sequence, recorded_at, kind, event, payload in await connection.fetch(_READS["log"]):
         record = read_record(payload)
         about = _object(record)
-        says = (record.sequence, about, moment(record.recorded_at), kind_of(record))
-        if says != (sequence, object_sequence, recorded_at, kind):
-            faults.append(f"record {sequence} of ledger {ledger} has another place, object, time or kind: {record}")
+        says = (record.sequence, about, moment(record.recorded_at), kind_of(record), record.event)
+        if says != (sequence, object_sequence, recorded_at, kind, event):
+            faults.append(f"record {sequence} of ledger {ledger} is not what its row says: {record}")
         if canonical_bytes(record) != payload:
             faults.append(f"record {sequence} of ledger {ledger} is not in its canonical bytes")
         if isinstance(record, EntryAnnotated):
@@ -77,13 +81,17 @@ async def _log_faults(connection: Connection) -> list[str]:
             continue
         newest[ledger, type(record), record.account if isinstance(record, AccountCategories) else about] = record
         if isinstance(record, TransactionWritten):
-            lives[ledger, about].append(record.status)
+            status = STATUSES[record.status]
+            lives[ledger, about].append(status)
+            if status == "posted" and record.entries:
+                posted[ledger, about] = moment(record.recorded_at)
+            its_time = record.recorded_at if record.effective_at is None else record.effective_at
             for ordinal, entry in enumerate(record.entries or (), 1):
                 number = sequence << 10 | ordinal
-                effective_at = record.effective_at if entry.effective_at is None else entry.effective_at
+                effective_at = its_time if entry.effective_at is None else entry.effective_at
                 side = "credit" if entry.direction else "debit"
                 written[ledger, number] = (
-                    about, entry.account, entry.lock_version, recorded_at, moment(effective_at), side, record.status,
+                    about, entry.account, entry.lock_version, recorded_at, moment(effective_at), side, status,
                     entry.amount,
                 )  # fmt: skip
                 if entry.metadata:
@@ -98,7 +106,7 @@ async def _log_faults(connection: Connection) -> list[str]:
     told = {
         (ledger, kind.__name__, about): fields
         for (ledger, kind, about), record in newest.items()
-        if (fields := _told(record) if kind is not CategoryParents else _parents(ledger, record, discarded))
+        if (fields := _parents(ledger, record, discarded) if kind is CategoryParents else _told(record))
     }
     faults += _differences("object", told, tables)
     faults += _differences("entry", written, await _entries(connection))
@@ -106,6 +114,22 @@ async def _log_faults(connection: Connection) -> list[str]:
     faults += _differences("settled entry", settled, {(row[0], row[1]): row[2] for row in rows})
     kept = await connection.fetch(_READS["entry_metadata"])
     faults += _differences("metadata of entry", metadata, {(row[0], row[1]): json.loads(row[2]) for row in kept})
+    times = await connection.fetch(_READS["posting_times"])
+    faults += _differences("posting time of transaction", posted, {(row[0], row[1]): row[2] for row in times})
+    return faults
+
+
+async def _trees(connection: Connection) -> list[str]:
+    """Return where heads and kept nodes are not those of the tree over a log's payloads."""
+    trees: defaultdict[int, Frontier] = defaultdict(Frontier)
+    nodes: set[tuple[int, Node]] = set()
+    for ledger, payload in await connection.fetch(_READS["payloads"]):
+        nodes |= {(ledger, node) for node in trees[ledger].append(leaf_hash(payload))}
+    roots = {ledger: (tree.root(), tree.to_bytes()) for ledger, tree in trees.items()}
+    heads = await connection.fetch(_READS["trees"])
+    faults = _differences("tree of ledger", roots, {row[0]: (row[1], row[2]) for row in heads})
+    kept_nodes = {(row[0], Node(*row[1:])) for row in await connection.fetch(_READS["nodes"])}
+    faults += [f"node of a tree is not kept, or not its: {node}" for node in nodes ^ kept_nodes]
     return faults
 
 
@@ -195,9 +219,9 @@ def _told(record: Any) -> tuple[Any, ...]:
             )  # fmt: skip
         case TransactionWritten() as t:
             return (
-                t.version, t.status, _time(t.effective_at), _time(t.posted_at), t.description, t.external_id,
-                t.ledgerable_type, t.ledgerable_id, t.archived_reason, t.reverses, t.partially_posts, t.settlement,
-                _time(t.expires_at), t.metadata,
+                t.version, STATUSES[t.status], moment(t.recorded_at if t.effective_at is None else t.effective_at),
+                t.description, t.external_id, t.ledgerable_type, t.ledgerable_id, t.archived_reason, t.reverses,
+                t.partially_posts, t.settlement, _time(t.expires_at), t.metadata,
             )  # fmt: skip
     raise AssertionError(record)
 

@@ -448,9 +448,18 @@ select s.ledger_id, s.settlement_sequence, s.status, t.transaction_sequence, t.s
               and e.account_sequence = s.contra_account_sequence and e.direction <> s.direction));
 
 -- read: log
-select ledger_id, sequence, object_sequence, recorded_at, kind, payload
+select ledger_id, sequence, object_sequence, recorded_at, kind, event, payload
   from log
  order by ledger_id, sequence;
+
+-- read: payloads
+select ledger_id, payload from log order by ledger_id, sequence;
+
+-- read: trees
+select ledger_id, root, frontier from ledger_heads;
+
+-- read: nodes
+select ledger_id, level, place, hash from log_nodes;
 
 -- read: ledgers
 select ledger_id, name, description, metadata::text, discarded_at is not null
@@ -466,10 +475,13 @@ select a.ledger_id, account_sequence, name, description, currency, currency_expo
   join ledger_heads h using (ledger_id);
 
 -- read: transactions
-select ledger_id, transaction_sequence, version, status::text, effective_at, posted_at, description,
+select ledger_id, transaction_sequence, version, status::text, effective_at, description,
        external_id, ledgerable_type, ledgerable_id, archived_reason, reverses_sequence,
        partially_posts_sequence, settlement_sequence, expires_at, metadata::text
   from transactions;
+
+-- read: posting_times
+select ledger_id, transaction_sequence, posted_at from transactions where posted_at is not null;
 
 -- read: entries
 select ledger_id, entry, transaction_sequence, account_sequence, lock_version, created_at, effective_at,

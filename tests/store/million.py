@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import asyncpg
+from blank_trees import blank_tree
 
 TRANSACTIONS: Final = 500_000
 HOT, IMPORTED, SMALL = 2, 1000, 1001
@@ -24,8 +25,9 @@ insert into organizations values ('00000000-0000-0000-0000-000000000001', 'first
 insert into ledgers (ledger_id, organization_id, name, created_at, updated_at)
 select ledger, '00000000-0000-0000-0000-000000000001', 'books', '2026-01-01', now()
   from generate_series(7, 8) as ledger;
-insert into ledger_heads (ledger_id, sequence, recorded_at)
-values (7, 2 * {TRANSACTIONS} + 2001, '2026-06-01'), (8, 3000, '2026-06-01');
+insert into ledger_heads (ledger_id, sequence, recorded_at, root, frontier)
+values (7, 2 * {TRANSACTIONS} + 2001, '2026-06-01', {blank_tree(2 * TRANSACTIONS + 2001)}),
+       (8, 3000, '2026-06-01', {blank_tree(3000)});
 create temporary table moves as
 select i, 2000 + 2 * i as sequence, at, case i % 20 when 5 then 'captured' else case
        when i % 700 = 11 then 'given up' when i % 5000 = 7 then 'open' when i % 1000 = 9 then 'archived' else 'posted'

@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from blank_trees import blank_tree
 
 from servers import Server
 
@@ -12,12 +13,12 @@ pytestmark = pytest.mark.anyio
 
 # Ledger 7: accounts 2 and 3; categories 11 to 17 of their unit, 18 of another, 19 discarded; 11 > 12 > 13 > 14 > 15.
 # Account 2 is in the set {13}. Ledger 8 has account 2 and category 11 too.
-BEGIN = """
+BEGIN = f"""
 insert into organizations values ('00000000-0000-0000-0000-000000000001', 'first', now());
 insert into ledgers (ledger_id, organization_id, name, created_at, updated_at)
 select ledger, '00000000-0000-0000-0000-000000000001', 'books', now(), now() from unnest(array[7, 8]) as ledger;
-insert into ledger_heads (ledger_id, sequence, recorded_at)
-select ledger, 20, now() from unnest(array[7, 8]) as ledger;
+insert into ledger_heads (ledger_id, sequence, recorded_at, root, frontier)
+select ledger, 20, now(), {blank_tree(20)} from unnest(array[7, 8]) as ledger;
 insert into log (ledger_id, sequence, object_sequence, recorded_at, kind, event, payload)
 select ledger, sequence, sequence, now(), 1, 1, ''
   from unnest(array[7, 8]) as ledger, generate_series(1, 20) as sequence;
@@ -33,7 +34,7 @@ select ledger, category, 'category', 'PHP', case category when 18 then 3 else 2 
   from (select 7 as ledger, generate_series(11, 19) as category union all select 8, 11) c;
 insert into category_edges
 select 7, parent, parent + 1 from generate_series(11, 14) as parent;
-insert into category_sets (ledger_id, category_set, categories) values (7, 20, '{13}');
+insert into category_sets (ledger_id, category_set, categories) values (7, 20, '{{13}}');
 insert into balances (ledger_id, account_sequence, lock_version, posted_credits, posted_debits, pending_credits,
                       pending_debits, category_set)
 values (7, 2, 0, 0, 0, 0, 0, 20), (7, 3, 0, 0, 0, 0, 0, null), (8, 2, 0, 0, 0, 0, 0, null);

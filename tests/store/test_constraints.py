@@ -7,6 +7,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from blank_trees import blank_tree
 
 pytestmark = pytest.mark.anyio
 
@@ -19,8 +20,8 @@ BEGIN = f"""
 insert into organizations values ('{ORGANIZATION}', 'first', '{AT}');
 insert into ledgers (ledger_id, organization_id, name, created_at, updated_at)
 select ledger, '{ORGANIZATION}', 'books', '{AT}', '{AT}' from unnest(array[{LEDGER}, {OTHER_LEDGER}]) as ledger;
-insert into ledger_heads (ledger_id, sequence, recorded_at)
-select ledger, 3, '{AT}' from unnest(array[{LEDGER}, {OTHER_LEDGER}]) as ledger;
+insert into ledger_heads (ledger_id, sequence, recorded_at, root, frontier)
+select ledger, 3, '{AT}', {blank_tree(3)} from unnest(array[{LEDGER}, {OTHER_LEDGER}]) as ledger;
 insert into log (ledger_id, sequence, object_sequence, recorded_at, kind, event, payload)
 select ledger, sequence, sequence, '{AT}', 1, 1, ''
   from unnest(array[{LEDGER}, {OTHER_LEDGER}]) as ledger, generate_series(1, 3) as sequence;
@@ -45,7 +46,8 @@ class Writer:
 
     async def log(self, sequence: int, object_sequence: int | None = None) -> None:
         await self.run(
-            "with head as (update ledger_heads set sequence = $2 where ledger_id = $1) "
+            f"with head as (update ledger_heads set sequence = $2, (root, frontier) = row({blank_tree('$2')}) "
+            "              where ledger_id = $1) "
             "insert into log values ($1, $2, $3, $4, 3, 1, '')",
             LEDGER, sequence, object_sequence or sequence, AT,
         )  # fmt: skip
@@ -225,7 +227,7 @@ async def test_entries_without_their_transaction_are_refused(writer: Writer) -> 
         ("log_without_gaps", "insert into log values (7, 6, 6, now(), 3, 1, '')"),
         (
             "log_without_gaps",
-            "with h as (update ledger_heads set sequence = 7) insert into log values (7, 7, 7, now(), 3, 1, '')",
+            "with h as (update ledger_heads set sequence = 9) insert into log values (7, 9, 9, now(), 3, 1, '')",
         ),
         ("log_pkey", "insert into log values (7, 5, 5, now(), 3, 1, '')"),
         ("heads_follow_log", "update ledger_heads set sequence = 9"),

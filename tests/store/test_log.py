@@ -31,6 +31,7 @@ async def test_annotations_of_entries_of_one_record_are_told_apart(
                     sequence=start + step,
                     recorded_at=microseconds(BEGAN + timedelta(seconds=place)),
                     actor=actor,
+                    event=2,
                     entry_sequence=writer,
                     entry_ordinal=ordinal,
                     # Bytes that name another entry, where none is named.
@@ -48,6 +49,7 @@ async def test_annotations_of_entries_of_one_record_are_told_apart(
             sequence=writer,
             recorded_at=microseconds(BEGAN),
             actor=actor,
+            event=1,
             account=writer,
             name="",
             description=None,

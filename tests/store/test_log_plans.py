@@ -5,6 +5,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from blank_trees import blank_tree
 
 from doppia.accounting.ids import ORDINAL_BITS, Id
 from doppia.store import log, statements
@@ -25,8 +26,8 @@ set session_replication_role = replica;
 insert into organizations values ('00000000-0000-0000-0000-000000000001', 'first', now());
 insert into ledgers (ledger_id, organization_id, name, created_at, updated_at)
 select ledger, '00000000-0000-0000-0000-000000000001', 'books', now(), now() from generate_series(7, 8) as ledger;
-insert into ledger_heads (ledger_id, sequence, recorded_at)
-select ledger, {RECORDS}, now() from generate_series(7, 8) as ledger;
+insert into ledger_heads (ledger_id, sequence, recorded_at, root, frontier)
+select ledger, {RECORDS}, now(), {blank_tree(RECORDS)} from generate_series(7, 8) as ledger;
 insert into log (ledger_id, sequence, object_sequence, recorded_at, kind, event, payload)
 select ledger, n,
        case when changes then n - 1 when n between 20 and 40 then 3 when n between 41 and 50 then 4 else n end,

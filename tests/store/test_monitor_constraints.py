@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import asyncpg
 import pytest
+from blank_trees import blank_tree
 from bookkeeping import Books, move, now
 from invariants import assert_invariants, violations
 
@@ -87,8 +88,10 @@ async def test_a_state_that_is_right_again_at_the_end_passes(writer: Writer) -> 
 async def test_a_balance_does_not_cross_without_its_monitor(writer: Writer, is_triggered: bool) -> None:
     """100 leave the wallet by raw SQL, right in every other way."""
     statements = [
-        """
-        with head as (update ledger_heads set sequence = sequence + 1 returning ledger_id, sequence, recorded_at)
+        f"""
+        with head as (
+            update ledger_heads set sequence = sequence + 1, (root, frontier) = row({blank_tree("sequence + 1")})
+            returning ledger_id, sequence, recorded_at)
         insert into log (ledger_id, sequence, object_sequence, recorded_at, kind, event, payload)
         select ledger_id, sequence, sequence, recorded_at, 3, 1, '' from head
         """,

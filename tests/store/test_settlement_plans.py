@@ -6,6 +6,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from blank_trees import blank_tree
 
 from doppia.accounting.ids import ORDINAL_BITS
 from doppia.store.database import load_filters, load_queries, session_settings
@@ -26,7 +27,8 @@ set session_replication_role = replica;
 insert into organizations values ('00000000-0000-0000-0000-000000000001', 'first', now());
 insert into ledgers (ledger_id, organization_id, name, created_at, updated_at)
 values ({LEDGER}, '00000000-0000-0000-0000-000000000001', 'books', now(), now());
-insert into ledger_heads (ledger_id, sequence, recorded_at) values ({LEDGER}, {ENTRIES + 2000}, now());
+insert into ledger_heads (ledger_id, sequence, recorded_at, root, frontier)
+select {LEDGER}, {ENTRIES + 2000}, now(), {blank_tree(ENTRIES + 2000)};
 insert into log (ledger_id, sequence, object_sequence, recorded_at, kind, event, payload)
 select {LEDGER}, n, n, '2026-01-01'::timestamptz + n * interval '1 second', 3, 1, 'record'
   from generate_series(1, {ENTRIES + 2000}) as n;

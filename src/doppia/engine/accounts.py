@@ -67,7 +67,7 @@ async def open_(
             discarded_at=None,
         )
         await accounts.create(write.connection, opened)
-        await write.append(_record(opened, write.sequence, actor), write.sequence, Event.CREATED)
+        await write.append(_record(opened, write.sequence, actor, Event.CREATED), write.sequence)
         await categories.open_in(write, opened.account, parents, actor)
         return await write.answer(201, render(opened))
 
@@ -80,12 +80,13 @@ async def _check_external_id(write: Writing, external_id: str | None) -> None:
         raise ExternalIdTaken(external_id=external_id, taken_by=holder[1])
 
 
-def _record(fields: AccountFields, sequence: int, actor: UUID | None) -> AccountWritten:
+def _record(fields: AccountFields, sequence: int, actor: UUID | None, event: Event) -> AccountWritten:
     account = fields.account
     return AccountWritten(
         sequence=sequence,
         recorded_at=microseconds(fields.updated_at),
         actor=actor.bytes if actor else None,
+        event=event,
         account=account.sequence,
         name=fields.name,
         description=fields.description,
@@ -138,7 +139,7 @@ async def update(
             updated_at=write.now,
         )
         await accounts.update(write.connection, fields)
-        await write.append(_record(fields, write.sequence, actor), target.sequence, Event.UPDATED)
+        await write.append(_record(fields, write.sequence, actor, Event.UPDATED), target.sequence)
         return await write.answer(200, render(fields))
 
 
@@ -159,5 +160,5 @@ async def discard(
             check_discard(fields.account, pending_entries=pending)
             fields = fields._replace(discarded_at=write.now, updated_at=write.now)
             await accounts.discard(write.connection, target.ledger, target.sequence, write.now)
-            await write.append(_record(fields, write.sequence, actor), target.sequence, Event.DISCARDED)
+            await write.append(_record(fields, write.sequence, actor, Event.DISCARDED), target.sequence)
         return await write.answer(200, render(fields))

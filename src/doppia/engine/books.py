@@ -10,7 +10,7 @@ from doppia.accounting.events import Event
 from doppia.accounting.ids import Id
 from doppia.accounting.monitors import Monitor, crossed
 from doppia.accounting.transactions import Change, Transaction
-from doppia.proof.records import EntryRecord, MonitorWritten, TransactionWritten, microseconds
+from doppia.proof.records import STATUSES, EntryRecord, MonitorWritten, TransactionWritten, microseconds
 from doppia.store import categories, ledgers, monitors, posting, transactions
 from doppia.store.database import Connection
 from doppia.store.ledgers import ConsumedKey
@@ -133,7 +133,8 @@ def accept(changes: Sequence[Change], books: Books, group: Group, actor: bytes |
     for change in changes:
         transaction = change.transaction
         sequence = group.sequence + 1
-        group.append(transaction_record(change, sequence, group, actor), transaction.sequence, _event(change, books))
+        record = transaction_record(change, sequence, group, actor, _event(change, books))
+        group.append(record, transaction.sequence)
         group.changes.append((sequence, change))
         group.accounts |= change.accounts
         touched |= change.accounts
@@ -165,14 +166,14 @@ def _watch(account: Account, books: Books, group: Group) -> None:
         if found.monitor.sequence in states:
             event = Event.TRIGGERED if found.monitor.is_triggered else Event.RESOLVED
             record = monitor_record(
-                found, account.lock_version, group.sequence + 1, microseconds(group.recorded_at), None
+                found, account.lock_version, group.sequence + 1, microseconds(group.recorded_at), None, event
             )
-            group.append(record, found.monitor.sequence, event)
+            group.append(record, found.monitor.sequence)
             group.monitors[found.monitor.sequence] = found.monitor
 
 
 def monitor_record(
-    fields: MonitorFields, lock_version: int, sequence: int, recorded_at: int, actor: bytes | None
+    fields: MonitorFields, lock_version: int, sequence: int, recorded_at: int, actor: bytes | None, event: Event
 ) -> MonitorWritten:
     """Return the record that writes a monitor as it is at its account's `lock_version`."""
     monitor: Monitor = fields.monitor
@@ -180,6 +181,7 @@ def monitor_record(
         sequence=sequence,
         recorded_at=recorded_at,
         actor=actor,
+        event=event,
         monitor=monitor.sequence,
         account=monitor.account,
         field=monitor.field,
@@ -193,7 +195,9 @@ def monitor_record(
     )
 
 
-def transaction_record(change: Change, sequence: int, group: Group, actor: bytes | None) -> TransactionWritten:
+def transaction_record(
+    change: Change, sequence: int, group: Group, actor: bytes | None, event: Event
+) -> TransactionWritten:
     """Return the record that writes a change of a transaction."""
     transaction = change.transaction
     entries = None
@@ -213,11 +217,11 @@ def transaction_record(change: Change, sequence: int, group: Group, actor: bytes
         sequence=sequence,
         recorded_at=microseconds(group.recorded_at),
         actor=actor,
+        event=event,
         transaction=transaction.sequence,
         version=transaction.version,
-        status=transaction.status,
-        effective_at=microseconds(transaction.effective_at),
-        posted_at=None if transaction.posted_at is None else microseconds(transaction.posted_at),
+        status=STATUSES.index(transaction.status),
+        effective_at=None if transaction.effective_at == group.recorded_at else microseconds(transaction.effective_at),
         expires_at=None if transaction.expires_at is None else microseconds(transaction.expires_at),
         description=transaction.description,
         external_id=transaction.external_id,

@@ -67,7 +67,7 @@ async def create(
             discarded_at=None,
         )
         await store.create(write.connection, created)
-        await write.append(_record(created, write.sequence, actor), created.category.sequence, Event.CREATED)
+        await write.append(_record(created, write.sequence, actor, Event.CREATED), created.category.sequence)
         if uppers:
             await _join(write, uppers, created.category.sequence, [], actor)
         return await write.answer(201, render(created))
@@ -81,12 +81,13 @@ async def _check_external_id(write: Writing, external_id: str | None) -> None:
         raise ExternalIdTaken(external_id=external_id, taken_by=holder[1])
 
 
-def _record(fields: CategoryFields, sequence: int, actor: UUID | None) -> CategoryWritten:
+def _record(fields: CategoryFields, sequence: int, actor: UUID | None, event: Event) -> CategoryWritten:
     category = fields.category
     return CategoryWritten(
         sequence=sequence,
         recorded_at=microseconds(fields.updated_at),
         actor=actor.bytes if actor else None,
+        event=event,
         category=category.sequence,
         name=fields.name,
         description=fields.description,
@@ -146,15 +147,13 @@ async def _place(
         sequence=write.sequence,
         recorded_at=microseconds(write.now),
         actor=actor.bytes if actor else None,
+        # It is the category that changed; of an account that was opened in them, the account.
+        event=Event.CREATED if category is None else Event.UPDATED,
         account=account,
         category=category,
         categories=list(categories),
     )
-    # It is the category that changed; of an account that was opened in them, the account.
-    if category is None:
-        await write.append(record, account, Event.CREATED)
-    else:
-        await write.append(record, category, Event.UPDATED)
+    await write.append(record, account if category is None else category)
 
 
 async def _join(write: Writing, uppers: Sequence[int], lower: int, parents: Sequence[int], actor: UUID | None) -> None:
@@ -171,10 +170,11 @@ async def _append_parents(write: Writing, category: int, parents: list[int], act
         sequence=write.sequence,
         recorded_at=microseconds(write.now),
         actor=actor.bytes if actor else None,
+        event=Event.UPDATED,
         category=category,
         parents=parents,
     )
-    await write.append(record, category, Event.UPDATED)
+    await write.append(record, category)
 
 
 async def _find(write: Writing, target: Id) -> CategoryFields:
@@ -214,7 +214,7 @@ async def update(
             updated_at=write.now,
         )
         await store.update(write.connection, fields)
-        await write.append(_record(fields, write.sequence, actor), target.sequence, Event.UPDATED)
+        await write.append(_record(fields, write.sequence, actor, Event.UPDATED), target.sequence)
         return await write.answer(200, render(fields))
 
 
@@ -233,7 +233,7 @@ async def discard(
         if fields.discarded_at is None:
             fields = fields._replace(sums=NOTHING, discarded_at=write.now, updated_at=write.now)
             await store.discard(write.connection, write.ledger, target.sequence, write.now)
-            await write.append(_record(fields, write.sequence, actor), target.sequence, Event.DISCARDED)
+            await write.append(_record(fields, write.sequence, actor, Event.DISCARDED), target.sequence)
         return await write.answer(200, render(fields))
 
 

@@ -42,9 +42,10 @@ async def annotate(
             sequence=write.sequence,
             recorded_at=microseconds(write.now),
             actor=actor.bytes if actor else None,
+            event=Event.UPDATED,
             entry_sequence=target.sequence,
             entry_ordinal=target.ordinal,
             metadata=merged,
         )
-        await write.append(record, target.sequence, Event.UPDATED)
+        await write.append(record, target.sequence)
         return await write.answer(200, render(found))

@@ -11,6 +11,7 @@ from doppia.accounting.ids import LEDGER_NUMBER_MAX, Id
 from doppia.accounting.transaction_life import merge_metadata
 from doppia.engine.writing import Answer, Clock, Key, Writing, replayed, writing
 from doppia.proof.records import LedgerWritten, microseconds
+from doppia.proof.tree import Frontier
 from doppia.store import ledgers, settlements
 from doppia.store.database import Database
 from doppia.store.ledgers import NO_LEDGER, ConsumedKey, Ledger
@@ -46,7 +47,7 @@ async def create(
             number = secrets.randbelow(LEDGER_NUMBER_MAX) + 1
         ledger = await ledgers.get(connection, number)
         assert ledger is not None, "it was created a statement ago"
-        await ledgers.append(connection, number, 1, now, _record(ledger, 1, actor), Event.CREATED)
+        await ledgers.append(connection, number, Frontier(), 1, now, _record(ledger, 1, actor, Event.CREATED))
         payload = {"ledger_id": ledger.id, "name": name}
         await ledgers.append_organization(connection, organization, now, actor, "ledger_created", payload)
         body = render(ledger)
@@ -55,11 +56,12 @@ async def create(
         return Answer(201, body)
 
 
-def _record(ledger: Ledger, sequence: int, actor: UUID | None) -> LedgerWritten:
+def _record(ledger: Ledger, sequence: int, actor: UUID | None, event: Event) -> LedgerWritten:
     return LedgerWritten(
         sequence=sequence,
         recorded_at=microseconds(ledger.updated_at),
         actor=actor.bytes if actor else None,
+        event=event,
         ledger=ledger.number,
         name=ledger.name,
         description=ledger.description,
@@ -100,7 +102,7 @@ async def update(
             updated_at=write.now,
         )
         await ledgers.update(write.connection, ledger)
-        await write.append(_record(ledger, write.sequence, actor), 1, Event.UPDATED)
+        await write.append(_record(ledger, write.sequence, actor, Event.UPDATED), 1)
         return await write.answer(200, render(ledger))
 
 
@@ -119,7 +121,7 @@ async def discard(
         if ledger.discarded_at is None:
             ledger = ledger._replace(discarded_at=write.now, updated_at=write.now)
             await ledgers.discard(write.connection, target.ledger, write.now)
-            await write.append(_record(ledger, write.sequence, actor), 1, Event.DISCARDED)
+            await write.append(_record(ledger, write.sequence, actor, Event.DISCARDED), 1)
         return await write.answer(200, render(ledger))
 
 

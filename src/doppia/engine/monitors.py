@@ -73,8 +73,9 @@ async def _conclude(
         write.sequence,
         microseconds(write.now),
         actor.bytes if actor else None,
+        event,
     )
-    await write.append(record, state.fields.monitor.sequence, event)
+    await write.append(record, state.fields.monitor.sequence)
     return await write.answer(status, render(state))
 
 

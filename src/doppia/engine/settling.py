@@ -80,7 +80,7 @@ async def gather(connection: Connection, settlement: Settlement, found: Found, b
 
 def group_of(write: Writing) -> Group:
     """Return an empty group for the records of a write."""
-    return Group(write.ledger, write.now, write.sequence - 1)
+    return Group(write.ledger, write.now, write.sequence - 1, write.tree)
 
 
 def note(group: Group, settlement: Settlement, actor: bytes | None, event: Event) -> None:
@@ -89,6 +89,7 @@ def note(group: Group, settlement: Settlement, actor: bytes | None, event: Event
         sequence=group.sequence + 1,
         recorded_at=microseconds(group.recorded_at),
         actor=actor,
+        event=event,
         settlement=settlement.sequence,
         settled_account=settlement.settled_account[0],
         contra_account=settlement.contra_account[0],
@@ -106,7 +107,7 @@ def note(group: Group, settlement: Settlement, actor: bytes | None, event: Event
         description=settlement.description,
         metadata=dict(settlement.metadata),
     )
-    group.append(record, settlement.sequence, event)
+    group.append(record, settlement.sequence)
 
 
 def note_entries(
@@ -119,11 +120,12 @@ def note_entries(
         sequence=group.sequence + 1,
         recorded_at=microseconds(group.recorded_at),
         actor=actor,
+        event=Event.UPDATED,
         settlement=settlement.sequence,
         added=added,
         removed=removed,
     )
-    group.append(record, settlement.sequence, Event.UPDATED)
+    group.append(record, settlement.sequence)
 
 
 async def conclude(

@@ -62,7 +62,7 @@ async def create(
             created_at=write.now,
         )
         await statements.create(write.connection, statement)
-        await write.append(_record(statement, actor), write.sequence, Event.CREATED)
+        await write.append(_record(statement, actor), write.sequence)
         return await write.answer(201, render(statement))
 
 
@@ -72,6 +72,7 @@ def _record(statement: Statement, actor: UUID | None) -> StatementWritten:
         sequence=statement.sequence,
         recorded_at=microseconds(statement.created_at),
         actor=actor.bytes if actor else None,
+        event=Event.CREATED,
         account=account.sequence,
         lock_version=account.lock_version,
         effective_at_lower_bound=microseconds(statement.effective_at_lower_bound),

@@ -13,6 +13,7 @@ from doppia.accounting.transaction_life import create, expire, is_due, partial_p
 from doppia.accounting.transactions import Change, Draft, Transaction
 from doppia.engine.books import Books, Needs, accept, read
 from doppia.engine.writing import Answer, Clock, Key
+from doppia.proof.tree import Frontier
 from doppia.store import ledgers, posting, transactions
 from doppia.store.database import Database, committing
 from doppia.store.ledgers import ConsumedKey, Head
@@ -163,8 +164,9 @@ def _decide_all(
 ) -> tuple[list[Outcome | ConsumedKey], Group]:
     ledger = commands[0].ledger
     if head is None:
-        return [ObjectNotFound(object="ledger", id=str(ledger)) for _ in commands], Group(ledger.ledger, clock(), 0)
-    group = Group(ledger.ledger, max(clock(), head.recorded_at), head.sequence)
+        nothing = Group(ledger.ledger, clock(), 0, Frontier())
+        return [ObjectNotFound(object="ledger", id=str(ledger)) for _ in commands], nothing
+    group = Group(ledger.ledger, max(clock(), head.recorded_at), head.sequence, head.tree())
     decided: list[Outcome | ConsumedKey] = []
     for command in commands:
         undone = (books.copy(), group.copy()) if isinstance(command, Batch) and command.is_atomic else (books, group)

@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import NamedTuple
 
 from doppia.accounting.errors import IdempotencyKeyReused, LedgerDiscarded, ObjectNotFound
-from doppia.accounting.events import Event
 from doppia.accounting.ids import Id
 from doppia.proof.records import AnyRecord
+from doppia.proof.tree import Frontier
 from doppia.store import ledgers
 from doppia.store.database import Connection, Database
 from doppia.store.ledgers import ConsumedKey
@@ -38,18 +38,20 @@ class Writing:
     Attributes:
         sequence: of the record that is appended next.
         now: the time of all its records; never before that of the log's last.
+        tree: over the log, with what this write appended.
     """
 
     connection: Connection
     ledger: int
     sequence: int
     now: datetime
+    tree: Frontier
     key: Key | None
     replay: Answer | None
 
-    async def append(self, record: AnyRecord, object_sequence: int, event: Event) -> None:
+    async def append(self, record: AnyRecord, object_sequence: int) -> None:
         """Append a record, made with this `sequence` and `now`, to the ledger's log."""
-        await ledgers.append(self.connection, self.ledger, object_sequence, self.now, record, event)
+        await ledgers.append(self.connection, self.ledger, self.tree, object_sequence, self.now, record)
         self.sequence += 1
 
     async def answer(self, status: int, body: bytes) -> Answer:
@@ -85,7 +87,7 @@ async def begin(
     if replay is None and head.discarded_at is not None and not discarded_too:
         raise LedgerDiscarded(ledger_id=str(ledger))
     now = max(clock(), head.recorded_at)
-    return Writing(connection, ledger.ledger, head.sequence + 1, now, key, replay)
+    return Writing(connection, ledger.ledger, head.sequence + 1, now, head.tree(), key, replay)
 
 
 async def replayed(connection: Connection, key: Key | None) -> Answer | None:

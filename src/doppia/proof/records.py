@@ -1,10 +1,10 @@
 """The records of a ledger's log and their canonical bytes.
 
-A record is one MessagePack array: its kind, its position and time, who caused it, then the fields of its kind in the
-order of the classes below. MessagePack prefixes every text, array and map with its length, so no two records share
-their bytes. To be canonical, every value takes its shortest form, map keys are in order of their bytes, times are
-microseconds since 1970 in UTC, and amounts are decimal text, for they outgrow 64 bits. Any MessagePack library reads
-them; docs/reference/log.md describes the fields.
+A record is one MessagePack array: its kind, its position and time, who caused it, which event it is, then the fields of
+its kind in the order of the classes below. MessagePack prefixes every text, array and map with its length, so no two
+records share their bytes. To be canonical, every value takes its shortest form, map keys are in order of their bytes,
+times are microseconds since 1970 in UTC, and amounts are decimal text, for they outgrow 64 bits. Any MessagePack
+library reads them; docs/reference/log.md describes the fields.
 
 The fields of a kind never change, for old bytes must stay canonical; what needs another field is a new kind.
 
@@ -38,11 +38,13 @@ class Record(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
         sequence: position in the ledger's log, from 1, without gaps.
         recorded_at: microseconds; never decreases along the log.
         actor: the 16 bytes of the id of the API key that caused it; None where the service itself did.
+        event: what it tells those who follow the ledger, as `accounting.events` numbers it.
     """
 
     sequence: int
     recorded_at: int
     actor: bytes | None
+    event: int
 
 
 LEDGER_KIND: Final = 1
@@ -99,18 +101,21 @@ class EntryRecord(msgspec.Struct, array_like=True, frozen=True):
     metadata: dict[str, str] | None
 
 
+STATUSES: Final = ("pending", "posted", "archived")
+
+
 class TransactionWritten(Record, tag=TRANSACTION_KIND, array_like=True, frozen=True, kw_only=True):
     """A transaction was created (`transaction` is the record's own sequence) or changed: all its fields as of then.
 
-    `entries` is None where the change kept those in force, or ended them without new ones (an archive). `settlement` is
-    that of the settlement whose amount the transaction moves.
+    `status` is its place in `STATUSES`. `effective_at` is None where it is `recorded_at`. A posted transaction was
+    posted at the time of the record that wrote its entries in force. `entries` is None where the change kept those, or
+    ended them without new ones (an archive). `settlement` is that of the settlement whose amount the transaction moves.
     """
 
     transaction: int
     version: int
-    status: str
-    effective_at: int
-    posted_at: int | None
+    status: int
+    effective_at: int | None
     expires_at: int | None
     description: str | None
     external_id: str | None

@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from doppia.accounting.events import Event
 from doppia.accounting.ids import format_id
 from doppia.proof.records import AnyRecord, canonical_bytes, kind_of
+from doppia.proof.tree import EMPTY_ROOT, Frontier, frontier_of, leaf_hash
 from doppia.store.database import Connection, load_filters, load_queries
 from doppia.store.listing import Filter, Order, Place, compose
 
@@ -32,11 +32,20 @@ class Ledger(NamedTuple):
 
 
 class Head(NamedTuple):
-    """Where a ledger's log ends."""
+    """Where a ledger's log ends.
+
+    Attributes:
+        frontier: of the tree over it, as `tree` reads it.
+    """
 
     sequence: int
     recorded_at: datetime
     discarded_at: datetime | None
+    frontier: bytes
+
+    def tree(self) -> Frontier:
+        """Return the tree over the log, to be let grow."""
+        return frontier_of(self.sequence, self.frontier)
 
 
 class ConsumedKey(NamedTuple):
@@ -113,12 +122,30 @@ _LOCK_HEAD: Final = load_queries("posting")["lock_head"]
 
 
 async def append(
-    connection: Connection, ledger: int, object_sequence: int, recorded_at: datetime, record: AnyRecord, event: Event
+    connection: Connection,
+    ledger: int,
+    tree: Frontier,
+    object_sequence: int,
+    recorded_at: datetime,
+    record: AnyRecord,
 ) -> None:
-    """Append one record to the log of a ledger whose head is locked."""
+    """Append one record to the log of a ledger whose head is locked, and to the tree over it."""
     payload = canonical_bytes(record)
+    kept = tree.append(leaf_hash(payload))
     await connection.execute(
-        _SQL["append"], ledger, record.sequence, object_sequence, recorded_at, kind_of(record), int(event), payload
+        _SQL["append"],
+        ledger,
+        record.sequence,
+        object_sequence,
+        recorded_at,
+        kind_of(record),
+        record.event,
+        payload,
+        tree.root(),
+        tree.to_bytes(),
+        [node.level for node in kept],
+        [node.place for node in kept],
+        [node.hash for node in kept],
     )
 
 
@@ -131,13 +158,13 @@ async def create(
     metadata: Mapping[str, str],
     created_at: datetime,
 ) -> bool:
-    """Create a ledger with its head; its first record is appended next. False when the number is taken."""
+    """Create a ledger with the head of a log that is still empty. False when the number is taken."""
     created = await connection.fetchval(
         _SQL["create"], number, organization, name, description, dict(metadata), created_at
     )
     if created is None:
         return False
-    await connection.execute(_SQL["create_head"], number, created_at)
+    await connection.execute(_SQL["create_head"], number, created_at, EMPTY_ROOT)
     return True
 
 
@@ -183,6 +210,7 @@ _PURGED_TABLES: Final = (
     "bulk_results",
     "idempotency_keys",
     "log",
+    "log_nodes",
     "ledger_heads",
     "ledgers",
 )

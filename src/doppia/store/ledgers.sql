@@ -50,12 +50,19 @@ on conflict (ledger_id) do nothing
 returning ledger_id;
 
 -- name: create_head
-insert into ledger_heads (ledger_id, sequence, recorded_at) values ($1, 1, $2);
+-- Of a log that is still empty; $3 is the root of nothing.
+insert into ledger_heads (ledger_id, sequence, recorded_at, root, frontier) values ($1, 0, $2, $3, '');
 
 -- name: append
--- Appends record $2 about object $3 to the log of ledger $1 at time $4, of kind $5 and event $6; its head is locked.
+-- Appends record $2 about object $3 to the log of ledger $1 at time $4, of kind $5 and event $6; its head is locked. $8
+-- and $9 are the tree's root and frontier then, $10 to $12 levels, places and hashes of the nodes that are kept.
 with head as (
-    update ledger_heads set sequence = $2, recorded_at = $4 where ledger_id = $1 and sequence < $2
+    update ledger_heads set sequence = $2, recorded_at = $4, root = $8, frontier = $9
+     where ledger_id = $1 and sequence = $2 - 1
+), kept as (
+    insert into log_nodes (ledger_id, level, place, hash)
+    select $1, n.level, n.place, n.hash
+      from unnest($10::smallint[], $11::bigint[], $12::bytea[]) as n (level, place, hash)
 )
 insert into log (ledger_id, sequence, object_sequence, recorded_at, kind, event, payload)
 values ($1, $2, $3, $4, $5, $6, $7);
@@ -140,6 +147,8 @@ update bulk_results t
 delete from idempotency_keys where ledger_id = $1;
 -- name: purge_log
 delete from log where ledger_id = $1;
+-- name: purge_log_nodes
+delete from log_nodes where ledger_id = $1;
 -- name: purge_ledger_heads
 delete from ledger_heads where ledger_id = $1;
 -- name: purge_ledgers

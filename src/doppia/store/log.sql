@@ -148,8 +148,8 @@ l.sequence > log_position(g.ledger_id, {value}::timestamptz - interval '1 micros
 -- filter: to_time
 l.sequence <= log_position(g.ledger_id, {value}::timestamptz)
 -- filter: entry
--- An annotation names its entry by the bytes behind its kind (2 of them), sequence, time (9) and actor.
-(select substring(l.payload from 12 + s.length + case get_byte(l.payload, 11 + s.length) when 192 then 1 else 18 end
+-- An annotation names its entry by the bytes behind its kind (2 of them), sequence, time (9), actor and event.
+(select substring(l.payload from 13 + s.length + case get_byte(l.payload, 11 + s.length) when 192 then 1 else 18 end
                             for length({value}::bytea))
    from (select case get_byte(l.payload, 2) when 204 then 2 when 205 then 3 when 206 then 5 when 207 then 9 else 1 end
                 as length) s) = {value}::bytea

@@ -9,12 +9,12 @@ import msgspec
 
 from doppia.accounting.accounts import Account
 from doppia.accounting.balances import Sums
-from doppia.accounting.events import Event
 from doppia.accounting.ids import ORDINAL_BITS, format_id
 from doppia.accounting.money import Currency
 from doppia.accounting.monitors import Monitor
 from doppia.accounting.transactions import Change, Transaction
 from doppia.proof.records import AnyRecord, canonical_bytes, kind_of
+from doppia.proof.tree import Frontier, leaf_hash
 from doppia.store import monitors
 from doppia.store.database import Connection, load_queries
 from doppia.store.ledgers import ConsumedKey, Head
@@ -39,6 +39,7 @@ class Group:
     """What a group accepted, in order.
 
     Attributes:
+        tree: over the log, up to where the group began; it grows when the group is recorded.
         records: to be appended to the log.
         changes: each with the sequence of its record.
         accounts: all that change, as they stand at the end.
@@ -49,6 +50,7 @@ class Group:
     ledger: int
     recorded_at: datetime
     sequence: int
+    tree: Frontier
     records: list[LogRow] = field(default_factory=list)
     changes: list[tuple[int, Change]] = field(default_factory=list)
     accounts: dict[int, Account] = field(default_factory=dict)
@@ -61,6 +63,7 @@ class Group:
             self.ledger,
             self.recorded_at,
             self.sequence,
+            self.tree,
             list(self.records),
             list(self.changes),
             dict(self.accounts),
@@ -68,12 +71,12 @@ class Group:
             list(self.keys),
         )
 
-    def append(self, record: AnyRecord, object_sequence: int, event: Event) -> None:
+    def append(self, record: AnyRecord, object_sequence: int) -> None:
         """Append a record, made with the sequence that follows `sequence`."""
         self.sequence += 1
         assert record.sequence == self.sequence, "records follow each other without gaps"
         self.records.append(
-            LogRow(self.sequence, object_sequence, kind_of(record), int(event), canonical_bytes(record))
+            LogRow(self.sequence, object_sequence, kind_of(record), record.event, canonical_bytes(record))
         )
 
 
@@ -132,7 +135,7 @@ async def read_at_once(
         elif kind == "external_id":
             taken[row[4]] = (sequence, format_id(int(at.timestamp()), ledger, sequence))
         else:
-            head = Head(sequence, at, row[3])
+            head = Head(sequence, at, row[3], row[15])
     return head, found, taken, keys
 
 
@@ -153,6 +156,8 @@ async def record_unless_moved(connection: Connection, group: Group) -> bool:
             _SQL["record_changes"], group.ledger, group.recorded_at, *_change_columns(list(changed.values()))
         )
         assert done == f"UPDATE {len(changed)}", "what changes is there"
+    begin = group.sequence - len(group.records)
+    kept = [node for row in group.records for node in group.tree.append(leaf_hash(row.payload))]
     columns = [
         *_columns(group.records, 5),
         *_transaction_columns(created),
@@ -160,10 +165,12 @@ async def record_unless_moved(connection: Connection, group: Group) -> bool:
         *_balance_columns(group.accounts),
         *_discard_columns(group.changes),
         *_columns(group.keys, 5),
+        begin,
+        group.tree.root(),
+        group.tree.to_bytes(),
+        *_columns(kept, 3),
     ]
-    written = await connection.fetchval(
-        _SQL["record"], group.ledger, group.sequence, group.recorded_at, *columns, group.sequence - len(group.records)
-    )
+    written = await connection.fetchval(_SQL["record"], group.ledger, group.sequence, group.recorded_at, *columns)
     if not written:
         return False
     if group.monitors:

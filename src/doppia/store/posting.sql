@@ -2,7 +2,7 @@
 
 -- name: lock_head
 -- Locks the head of ledger $1 until the database transaction ends; whoever writes to the ledger begins here.
-select sequence, recorded_at, discarded_at
+select sequence, recorded_at, discarded_at, frontier
   from ledger_heads
  where ledger_id = $1
    for update;
@@ -30,7 +30,7 @@ select external_id, transaction_sequence, created_at
 select 'head' as kind, h.sequence, h.recorded_at as at, h.discarded_at, null as text, null::smallint as exponent,
        null as normal_balance, null::boolean as is_open, null::bigint as lock_version, null::numeric as posted_credits,
        null::numeric as posted_debits, null::numeric as pending_credits, null::numeric as pending_debits,
-       null::bigint as category_set, null::boolean as is_monitored, null::bytea as digest,
+       null::bigint as category_set, null::boolean as is_monitored, h.frontier as bytes,
        null::bytea as request_digest, null::smallint as status, null::bytea as answer
   from ledger_heads h
  where h.ledger_id = $1
@@ -65,9 +65,11 @@ select 'key', k.sequence, null, null, null, null, null, null, null, null, null, 
 -- the four sums after each that is a step of its own, else null.
 -- Idempotency keys: $51 digests, $52 digests of requests, $53 sequences of records, $54 statuses, $55 bodies of answers
 -- or null. $56 is the sequence at which the ledger's head was when all this was decided: if it has moved on, nothing is
--- recorded and the count is 0.
+-- recorded and the count is 0. $57 and $58 are the root and the frontier of the tree over the log up to $2, $59 to $61
+-- levels, places and hashes of the nodes that are kept.
 with head as (
-    update ledger_heads set sequence = $2, recorded_at = $3 where ledger_id = $1 and sequence = $56
+    update ledger_heads set sequence = $2, recorded_at = $3, root = $57, frontier = $58
+     where ledger_id = $1 and sequence = $56
     returning ledger_id
 ), logged as (
     insert into log (ledger_id, sequence, object_sequence, recorded_at, kind, event, payload)
@@ -126,6 +128,10 @@ with head as (
       from head, unnest($37::bigint[], $38::bigint[], $39::text[], $40::text[], $41::text[], $42::text[])
            as n (account_sequence, lock_version, posted_credits, posted_debits, pending_credits, pending_debits)
      where b.ledger_id = $1 and b.account_sequence = n.account_sequence
+), kept as (
+    insert into log_nodes (ledger_id, level, place, hash)
+    select $1, n.level, n.place, n.hash
+      from head, unnest($59::smallint[], $60::bigint[], $61::bytea[]) as n (level, place, hash)
 )
 select count(*) from head;
 

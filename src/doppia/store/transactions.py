@@ -10,7 +10,7 @@ from doppia.accounting.balances import NOTHING, Sums
 from doppia.accounting.ids import ORDINAL_BITS, Id, format_id
 from doppia.accounting.money import Currency
 from doppia.accounting.transactions import Entry, Transaction
-from doppia.proof.records import EntryAnnotated, TransactionWritten, moment, read_record
+from doppia.proof.records import STATUSES, EntryAnnotated, TransactionWritten, moment, read_record
 from doppia.store import categories
 from doppia.store.database import Connection, load_filters, load_queries
 from doppia.store.listing import Filter, Order, Place, Stream, by_microseconds, compose
@@ -239,7 +239,7 @@ async def as_recorded(connection: Connection, records: Iterable[tuple[int, int]]
         writer = record if row["entries_payload"] is None else read_record(row["entries_payload"])
         place = (row["ledger_id"], row["entries_sequence"])
         entries = _entries_at(record, writer, written[place], annotations.get(place, ()))
-        recorded[row["ledger_id"], row["sequence"]] = _at_version(row, record, entries)
+        recorded[row["ledger_id"], row["sequence"]] = _at_version(row, record, writer, entries)
     return recorded
 
 
@@ -268,25 +268,28 @@ def _entries_at(
     for entry in written:
         metadata, updated_at = told[entry.ordinal]
         # Only an archived transaction shows entries that are discarded, and they were so from its end on.
-        discarded_at = entry.discarded_at if record.status == "archived" else None
+        discarded_at = entry.discarded_at if STATUSES[record.status] == "archived" else None
         if discarded_at is not None:
             updated_at = max(updated_at, discarded_at)
         entries.append(entry._replace(metadata=metadata, updated_at=updated_at, discarded_at=discarded_at))
     return tuple(entries)
 
 
-def _at_version(row: Any, record: TransactionWritten, entries: tuple[Entry, ...]) -> Transaction:
+def _at_version(
+    row: Any, record: TransactionWritten, writer: TransactionWritten, entries: tuple[Entry, ...]
+) -> Transaction:
     ledger, created_at = row["ledger_id"], row["created_at"]
+    status: Any = STATUSES[record.status]
     return Transaction(
         id=format_id(int(created_at.timestamp()), ledger, record.transaction),
         sequence=record.transaction,
         version=record.version,
-        status=record.status,  # type: ignore[arg-type] # the record's status is one of the three
+        status=status,
         entries=entries,
         description=record.description,
         external_id=record.external_id,
-        effective_at=moment(record.effective_at),
-        posted_at=None if record.posted_at is None else moment(record.posted_at),
+        effective_at=moment(record.recorded_at if record.effective_at is None else record.effective_at),
+        posted_at=moment(writer.recorded_at) if status == "posted" else None,
         created_at=created_at,
         updated_at=moment(record.recorded_at),
         metadata=record.metadata,

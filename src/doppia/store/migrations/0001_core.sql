@@ -64,11 +64,17 @@ comment on table purged_ledgers is 'Numbers that are never given to another ledg
 
 create table ledger_heads (
     ledger_id bigint primary key references ledgers,
-    sequence bigint not null check (sequence >= 1),
+    sequence bigint not null check (sequence >= 0),
     recorded_at timestamptz not null,
-    discarded_at timestamptz
+    discarded_at timestamptz,
+    root bytea not null check (octet_length(root) = 32),
+    frontier bytea not null,
+    constraint ledger_heads_frontier_of_sequence
+        check (octet_length(frontier) = 32 * bit_count(sequence::bit(64)))
 ) with (fillfactor = 20);
 comment on table ledger_heads is 'Where each log ends. Whoever writes to a ledger locks its row here first.';
+comment on column ledger_heads.root is 'Of the Merkle tree over the payloads of the log: proof/tree.py.';
+comment on column ledger_heads.frontier is 'Its complete subtrees, the largest first: what the tree grows on.';
 
 create table log (
     ledger_id bigint not null,
@@ -87,6 +93,15 @@ comment on column log.payload is 'Canonical bytes of the record: proof/records.p
 create index log_changes_idx on log (ledger_id, object_sequence, sequence) where object_sequence <> sequence;
 -- All but the creation of transactions (kind 3, event 1), of which a log is full.
 create index log_events_idx on log (ledger_id, kind, event, sequence) where kind <> 3 or event <> 1;
+
+create table log_nodes (
+    ledger_id bigint not null,
+    level smallint not null check (level % 8 = 0 and level between 8 and 56),
+    place bigint not null check (place >= 0),
+    hash bytea not null check (octet_length(hash) = 32),
+    primary key (ledger_id, level, place)
+);
+comment on table log_nodes is 'Of every eighth level of the Merkle tree over a log the complete subtrees; the others are made of these.';
 
 create table accounts (
     ledger_id bigint not null references ledgers,
@@ -483,6 +498,7 @@ begin
         using errcode = 'restrict_violation', constraint = 'history_is_final', table = tg_table_name;
 end $$;
 create trigger refuse_change before update or delete on log for each row execute function refuse_change();
+create trigger refuse_change before update or delete on log_nodes for each row execute function refuse_change();
 create trigger refuse_change before update or delete on entries for each row execute function refuse_change();
 create trigger refuse_change before update or delete on discards for each row execute function refuse_change();
 create trigger refuse_change before update or delete on idempotency_keys for each row execute function refuse_change();
@@ -601,6 +617,7 @@ create trigger refuse_delete before delete on accounts for each row execute func
 create trigger refuse_delete before delete on balances for each row execute function refuse_delete();
 create trigger refuse_delete before delete on ledger_heads for each row execute function refuse_delete();
 create trigger refuse_truncate before truncate on log execute function refuse_truncate();
+create trigger refuse_truncate before truncate on log_nodes execute function refuse_truncate();
 create trigger refuse_truncate before truncate on entries execute function refuse_truncate();
 create trigger refuse_truncate before truncate on discards execute function refuse_truncate();
 create trigger refuse_truncate before truncate on idempotency_keys execute function refuse_truncate();
