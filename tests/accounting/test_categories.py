@@ -20,7 +20,8 @@ from doppia.accounting.categories import (
     check_category_locks,
     check_nesting,
     check_unit,
-    sums_after,
+    draw_chart,
+    gained_after,
 )
 from doppia.accounting.errors import (
     CategoryCycle,
@@ -55,37 +56,103 @@ def test_sums_are_added_up_side_by_side() -> None:
     assert add_up([Sums(1, 2, 3, 4), Sums(10, 20, 30, 40), Sums(10**36, 0, 0, 0)]) == Sums(10**36 + 11, 22, 33, 44)
 
 
-def test_a_set_takes_in_what_its_accounts_gain_or_lose_and_nothing_of_others() -> None:
-    before = {number: standing(number, set_, 10, 0, 5, 0) for number, set_ in ((1, 100), (2, 100), (3, 200), (4, None))}
+# Category 50 holds the sets 100 and 200, of which account 1 is in the first; account 2 is in no category.
+CATEGORIES = (
+    category(50, 100, 200),
+    category(51, 200),
+    category(52, 100, 200, is_open=False),
+    category(53, 100, side="debit"),
+    category(54),
+)
+TOTALS = {
+    50: Sums(80, 10, 0, 5),
+    51: Sums(50, 10, 0, 5),
+    52: Sums(80, 10, 0, 5),
+    53: Sums(30, 0, 0, 0),
+    54: NOTHING,
+}
+
+
+def drawn() -> Chart:
+    return draw_chart(CATEGORIES, TOTALS)
+
+
+def test_a_chart_begins_with_what_was_there_and_nothing_gained() -> None:
+    chart = drawn()
+
+    assert (chart.categories, chart.totals) == ({each.sequence: each for each in CATEGORIES}, TOTALS)
+    assert set(chart.gained.values()) == {NOTHING}
+    assert {key: set(sets) for key, sets in chart.holders.items()} == {
+        100: {frozenset({100, 200}), frozenset({100})}, 200: {frozenset({100, 200}), frozenset({200})},
+    }  # fmt: skip
+
+
+def test_categories_of_the_same_sets_gain_together() -> None:
+    chart = draw_chart([category(number, 100, 200) for number in range(1000)], dict.fromkeys(range(1000), NOTHING))
+
+    assert len(chart.gained) == 1
+    assert {id(each.sets) for each in chart.categories.values()} == {id(sets) for sets in chart.gained}
+
+
+def test_a_category_gains_or_loses_what_accounts_in_its_sets_do_and_nothing_of_others() -> None:
+    sets = {1: 100, 2: 100, 3: 200, 4: 300, 5: None}
+    before = {number: standing(number, set_, 10, 0, 5, 0) for number, set_ in sets.items()}
     after = [
         before[1]._replace(sums=Sums(12, 0, 0, 0)),
         before[2]._replace(sums=Sums(10, 1, 5, 0)),
-        before[3]._replace(sums=Sums(99, 0, 5, 0)),
+        before[3]._replace(sums=Sums(10, 0, 9, 2)),
         before[4]._replace(sums=Sums(99, 0, 5, 0)),
+        before[5]._replace(sums=Sums(99, 0, 5, 0)),
     ]
-    sums = {100: Sums(20, 0, 10, 0), 300: Sums(7, 7, 7, 7)}
+    chart = drawn()
 
-    assert sums_after(sums, before, after) == {100: Sums(22, 1, 5, 0), 300: Sums(7, 7, 7, 7)}
-    assert sums[100] == Sums(20, 0, 10, 0)
+    assert gained_after(chart, before, after) == {
+        frozenset({100, 200}): Sums(2, 1, -1, 2), frozenset({100}): Sums(2, 1, -5, 0),
+        frozenset({200}): Sums(0, 0, 4, 2),
+    }  # fmt: skip
+    assert set(chart.gained.values()) == {NOTHING}
+
+    chart.gained.update(gained_after(chart, before, after[:1]))
+    assert gained_after(chart, before, after[1:2]) == {
+        frozenset({100, 200}): Sums(2, 1, -5, 0), frozenset({100}): Sums(2, 1, -5, 0),
+    }  # fmt: skip
+    assert gained_after(chart, before, []) == {}
 
 
-# Category 50 holds the sets 100 and 200, of which account 1 is in the first; account 2 is in no category.
-CHART = Chart(
-    {
-        50: category(50, 100, 200),
-        51: category(51, 200),
-        52: category(52, 100, 200, is_open=False),
-        53: category(53, 100, side="debit"),
-        54: category(54),
-    },
-    {100: Sums(30, 0, 0, 0), 200: Sums(50, 10, 0, 5)},
+@given(
+    st.lists(st.frozensets(st.integers(0, 6)), min_size=1, max_size=8),
+    st.lists(st.one_of(st.none(), st.integers(0, 6)), min_size=1, max_size=8),
+    st.lists(st.dictionaries(st.integers(0, 7), st.tuples(*[st.integers(-9, 9)] * 4), max_size=4), max_size=6),
 )
+def test_totals_and_gains_are_the_sum_of_each_account_once_after_any_changes(
+    held: list[frozenset[int]], membership: list[int | None], changes: list[dict[int, tuple[int, int, int, int]]]
+) -> None:
+    accounts = {number: standing(number, set_, 50, 50, 50, 50) for number, set_ in enumerate(membership)}
+
+    def total(sets: frozenset[int]) -> Sums:
+        return add_up(each.sums for each in accounts.values() if each.category_set in sets)
+
+    categories = [category(number, *sets) for number, sets in enumerate(held)]
+    chart = draw_chart(categories, {each.sequence: total(each.sets) for each in categories})
+    for change in changes:
+        after = {
+            number: accounts[number]._replace(sums=add_up([accounts[number].sums, Sums(*gain)]))
+            for number, gain in change.items()
+            if number in accounts
+        }
+        chart.gained.update(gained_after(chart, accounts, after.values()))
+        accounts |= after
+
+    for each in categories:
+        assert add_up([chart.totals[each.sequence], chart.gained[each.sets]]) == total(each.sets)
+
+
 BEFORE = {1: standing(1, 100, 30, 0, 0, 0), 2: standing(2, None)}
 AFTER = {1: BEFORE[1]._replace(sums=Sums(30, 8, 0, 0)), 2: BEFORE[2]._replace(sums=Sums(8, 0, 0, 0))}
 
 
 def check(*locks: CategoryLock) -> None:
-    check_category_locks(locks, CHART, list(BEFORE.values()), BEFORE, AFTER)
+    check_category_locks(locks, drawn(), list(BEFORE.values()), BEFORE, AFTER)
 
 
 @pytest.mark.parametrize(
@@ -109,6 +176,22 @@ def test_a_lock_tests_the_balance_of_all_accounts_after_the_transaction(number: 
         "ledger_account_category_id": f"category-{number}", "balance": guard.balance, "amount": amount,
         "comparison": "not_eq", "bound": amount,
     }  # fmt: skip
+
+
+def test_a_lock_sees_what_the_changes_before_have_added() -> None:
+    chart, guard = drawn(), Guard("posted", "eq", 62)
+    first = {1: BEFORE[1]._replace(sums=Sums(31, 2, 0, 0))}
+    chart.gained.update(gained_after(chart, BEFORE, first.values()))
+    then = {1: AFTER[1]._replace(sums=Sums(31, 10, 0, 0)), 2: AFTER[2]}
+
+    check_category_locks([lock(50, guard._replace(bound=61))], chart, list(BEFORE.values()), BEFORE | first, then)
+
+
+def test_two_accounts_of_one_set_both_count() -> None:
+    before = {1: BEFORE[1], 3: standing(3, 100, 5, 5, 0, 0)}
+    after = {1: AFTER[1], 3: standing(3, 100, 9, 5, 0, 0)}
+
+    check_category_locks([lock(50, Guard("posted", "eq", 66))], drawn(), list(before.values()), before, after)
 
 
 @pytest.mark.parametrize(

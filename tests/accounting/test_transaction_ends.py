@@ -9,7 +9,7 @@ from books import chart, credit, debit
 from lives import BOOKS, CASH, FEES, MONDAY, PAYMENT, TUESDAY, WALLET, WEDNESDAY, created, lines, revised, standing
 
 from doppia.accounting.balances import NOTHING, Sums
-from doppia.accounting.categories import Category, Chart
+from doppia.accounting.categories import Category, draw_chart
 from doppia.accounting.errors import (
     BalanceLockFailed,
     CategoryLockFailed,
@@ -48,7 +48,7 @@ class TestArchivedOnLockFailure:
     def test_a_failed_category_lock_is_kept_as_well(self) -> None:
         in_set = chart(CASH, WALLET._replace(category_set=77), FEES)
         category = Category("category-6", 6, WALLET.currency, "credit", is_open=True, sets=frozenset({77}))
-        books = Chart({6: category}, {77: NOTHING})
+        books = draw_chart([category], {6: NOTHING})
         lock = CategoryLock(6, "category-6", self.NEVER_BELOW_ZERO)
         draft = Draft([debit(2, 5), credit(3, 5)], "posted", category_locks=(lock,))
         place: dict[str, Any] = {"id_": "transaction-10", "sequence": 10, "recorded_at": MONDAY, "chart": books}

@@ -12,7 +12,7 @@ from invariants import assert_invariants
 from doppia.accounting.categories import add_up
 from doppia.accounting.errors import LedgerError
 from doppia.accounting.ids import Id
-from doppia.accounting.transactions import CategoryLock, Guard
+from doppia.accounting.transactions import CategoryLock, Draft, Guard
 from doppia.api.request import encode
 from doppia.engine import categories
 from doppia.engine.posting_group import PostingGroups
@@ -152,6 +152,24 @@ async def test_a_limit_holds_while_accounts_come_and_go(services: list[PostingGr
 
     assert Counter(code(each) for each in told) == {"accepted": 33, "category_lock_failed": 17}
     assert await owed(books, top) == 99
+
+
+async def test_a_batch_that_is_refused_draws_nothing_from_a_limit(
+    services: list[PostingGroups], database: Database
+) -> None:
+    books = await Books.begin(database)
+    bank, card = await books.open(), await books.open()
+    category = await new_category(books)
+    await place(books, category, card)
+    drafts = [Draft(move(card, bank, 60), "posted", category_locks=limit(category)) for _ in range(2)]
+    batches = [books.batch(drafts, is_atomic=True) for _ in range(3)]
+
+    told = await send(
+        services, [*batches[:2], books.create(move(card, bank, LIMIT), category_locks=limit(category)), batches[2]]
+    )
+
+    assert [code(each) for each in told] == ["batch_refused", "batch_refused", "accepted", "batch_refused"]
+    assert await owed(books, category) == LIMIT
 
 
 async def test_what_a_hold_takes_from_a_limit_its_end_gives_back(

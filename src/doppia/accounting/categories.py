@@ -6,6 +6,7 @@ all sets that hold it or a category below it, so that an account counts once, ho
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import add, sub
 from typing import Final, NamedTuple
 
 from doppia.accounting.accounts import Account
@@ -32,7 +33,8 @@ class Category(NamedTuple):
     Attributes:
         id: as the wire shows it.
         sequence: position in the ledger's log at which it was created.
-        sets: the category sets whose accounts are in it, directly or through categories below it.
+        sets: of the category sets that a change may touch, those whose accounts are in it, directly or through
+            categories below it.
     """
 
     id: str
@@ -44,35 +46,60 @@ class Category(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """The part of a chart of accounts that a change needs: categories by sequence, and the sums of category sets.
+    """The part of a chart of accounts that changes need, one after the other.
 
-    Sets of a category that none of the change's accounts is in may be told as one.
+    Attributes:
+        categories: by sequence.
+        totals: what all accounts of a category summed to before the first change, by its sequence.
+        gained: what the changes so far have added to that, by the sets that a category holds. Categories that hold the
+            same sets gain the same, so it is kept once for them, however many they are.
+        holders: for each set the keys of `gained` that have it.
     """
 
     categories: Mapping[int, Category]
-    sums: Mapping[int, Sums]
+    totals: Mapping[int, Sums]
+    gained: dict[frozenset[int], Sums]
+    holders: Mapping[int, Sequence[frozenset[int]]]
 
 
-NO_CHART: Final = Chart({}, {})
+NO_CHART: Final = Chart({}, {}, {}, {})
+
+
+def draw_chart(categories: Iterable[Category], totals: Mapping[int, Sums]) -> Chart:
+    """Return the chart of categories and what their accounts sum to, before any change."""
+    found: dict[int, Category] = {}
+    same: dict[frozenset[int], frozenset[int]] = {}
+    for category in categories:
+        # Sets that are the same object are found in `gained` without being compared.
+        found[category.sequence] = category._replace(sets=same.setdefault(category.sets, category.sets))
+    holders: dict[int, list[frozenset[int]]] = {}
+    for sets in same:
+        for category_set in sets:
+            holders.setdefault(category_set, []).append(sets)
+    return Chart(found, totals, dict.fromkeys(same, NOTHING), holders)
 
 
 def add_up(sums: Iterable[Sums]) -> Sums:
     """Return the sums of all of them together."""
-    total = NOTHING
-    for part in sums:
-        total = Sums(*(a + b for a, b in zip(total, part, strict=True)))
-    return total
+    return Sums(*map(sum, zip(NOTHING, *sums, strict=True)))
 
 
-def sums_after(sums: Mapping[int, Sums], before: Mapping[int, Account], after: Iterable[Account]) -> dict[int, Sums]:
-    """Return the sums of category sets, once accounts stand as in `after` rather than as in `before`."""
-    changed = dict(sums)
+def _gains(before: Mapping[int, Account], after: Iterable[Account]) -> dict[int, Sums]:
+    """Return what category sets gain, once accounts stand as in `after` rather than as in `before`."""
+    gains: dict[int, Sums] = {}
     for account in after:
-        if account.category_set is not None and account.category_set in changed:
-            was = before[account.sequence].sums
-            gained = (new - old for new, old in zip(account.sums, was, strict=True))
-            total = changed[account.category_set]
-            changed[account.category_set] = Sums(*(a + b for a, b in zip(total, gained, strict=True)))
+        if account.category_set is not None:
+            gain = Sums(*map(sub, account.sums, before[account.sequence].sums))
+            gains[account.category_set] = Sums(*map(add, gains.get(account.category_set, NOTHING), gain))
+    return gains
+
+
+def gained_after(chart: Chart, before: Mapping[int, Account], after: Iterable[Account]) -> dict[frozenset[int], Sums]:
+    """Return what changes in `chart.gained`, once accounts stand as in `after` rather than as in `before`."""
+    changed: dict[frozenset[int], Sums] = {}
+    for category_set, gain in _gains(before, after).items():
+        for sets in chart.holders.get(category_set, ()):
+            changed[sets] = Sums(*map(add, changed.get(sets) or chart.gained[sets], gain))
     return changed
 
 
@@ -87,7 +114,7 @@ def check_category_locks(
 
     Args:
         locks: in order.
-        chart: with every category that a lock names, and the sums before the transaction.
+        chart: with every category that a lock names, as it stands before the transaction.
         written: the accounts of its entries.
         before: all its accounts as they stand before it, by sequence.
         after: those that it changes, as they stand afterwards.
@@ -97,6 +124,7 @@ def check_category_locks(
         ParameterInvalid: the category holds no account that the transaction writes, so the lock would guard nothing.
         CategoryLockFailed.
     """
+    gains = _gains(before, after.values())
     for position, lock in enumerate(locks):
         where = f"ledger_account_category_balance_locks[{position}]"
         category = chart.categories.get(lock.category)
@@ -110,8 +138,8 @@ def check_category_locks(
             raise ParameterInvalid(
                 parameter=f"{where}.ledger_account_category_id", reason="holds no account that the transaction writes"
             )
-        sums = sums_after({key: chart.sums[key] for key in category.sets}, before, after.values())
-        total = add_up(sums.values())
+        own = [gain for category_set, gain in gains.items() if category_set in category.sets]
+        total = add_up([chart.totals[category.sequence], chart.gained[category.sets], *own])
         for guard in lock.guards:
             amount = balance(guard.balance, total, category.normal_balance).amount
             if not holds(amount, guard.comparison, guard.bound):

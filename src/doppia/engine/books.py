@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from doppia.accounting.accounts import Account
-from doppia.accounting.categories import NO_CHART, Chart, sums_after
+from doppia.accounting.categories import NO_CHART, Chart, gained_after
 from doppia.accounting.errors import ExternalIdTaken, ObjectNotFound
 from doppia.accounting.events import Event
 from doppia.accounting.ids import Id
@@ -22,7 +22,7 @@ from doppia.store.posting import Group
 class Needs:
     """What is to be read: sequences of accounts, transactions and categories, external ids, digests of keys.
 
-    The accounts of a transaction's entries come with it.
+    The accounts of a transaction's entries come with it. `entries` counts those that are to be written.
     """
 
     accounts: set[int] = field(default_factory=set)
@@ -30,6 +30,7 @@ class Needs:
     categories: set[int] = field(default_factory=set)
     external_ids: set[str] = field(default_factory=set)
     keys: set[bytes] = field(default_factory=set)
+    entries: int = 0
 
 
 @dataclass(slots=True)
@@ -40,7 +41,7 @@ class Books:
         accounts, transactions: by sequence.
         external_ids: of pending and posted transactions, with sequence and id of each holder.
         keys: consumed idempotency keys by digest.
-        chart: the categories asked for, and the sums of the category sets they are made of.
+        chart: the categories asked for, and what their accounts sum to.
         monitors: by sequence of their account.
     """
 
@@ -58,7 +59,7 @@ class Books:
             dict(self.transactions),
             dict(self.external_ids),
             dict(self.keys),
-            self.chart,
+            self.chart._replace(gained=dict(self.chart.gained)),
             {account: list(found) for account, found in self.monitors.items()},
         )
 
@@ -88,9 +89,8 @@ class Books:
     def note(self, change: Change) -> None:
         """Let the changes that follow see an accepted one."""
         transaction = change.transaction
-        if self.chart.sums:
-            sums = sums_after(self.chart.sums, self.accounts, change.accounts.values())
-            self.chart = self.chart._replace(sums=sums)
+        if self.chart.gained:
+            self.chart.gained.update(gained_after(self.chart, self.accounts, change.accounts.values()))
         self.accounts |= change.accounts
         before = self.transactions.get(transaction.sequence)
         if before is not None and before.external_id is not None and before.status != "archived":

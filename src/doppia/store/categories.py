@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from doppia.accounting.balances import Sums
-from doppia.accounting.categories import Category, Chart
+from doppia.accounting.categories import Category, Chart, draw_chart
 from doppia.accounting.ids import format_id
 from doppia.accounting.money import Currency
 from doppia.store.balances import AsOf
@@ -65,6 +65,12 @@ def _fields(row: Any) -> CategoryFields:
     )
 
 
+def _category(row: Any, ledger: int) -> Category:
+    return Category(
+        format_id(int(row[1].timestamp()), ledger, row[0]), row[0], Currency(row[2], row[3]), row[4], row[5]
+    )
+
+
 async def get(connection: Connection, ledger: int, sequence: int) -> CategoryFields | None:
     """Return a category."""
     row = await connection.fetchrow(_SQL["get"], ledger, sequence)
@@ -106,27 +112,18 @@ async def recompute(connection: Connection, ledger: int, sequence: int) -> tuple
 
 async def find(connection: Connection, ledger: int, sequences: Iterable[int]) -> dict[int, Category]:
     """Return those of the categories that exist, by sequence, without their sets."""
-    return {
-        row[0]: Category(
-            format_id(int(row[1].timestamp()), ledger, row[0]), row[0], Currency(row[2], row[3]), row[4], row[5]
-        )
-        for row in await connection.fetch(_SQL["categories"], ledger, list(sequences))
-    }
+    rows = await connection.fetch(_SQL["categories"], ledger, list(sequences))
+    return {row[0]: _category(row, ledger) for row in rows}
 
 
-async def chart(connection: Connection, ledger: int, sequences: Iterable[int], apart: Iterable[int]) -> Chart:
-    """Return those of the categories that exist, each with its sets, and what the accounts of these sum to.
-
-    Of the sets those `apart` are told one by one; the others of a category as one, by a number that is no set's.
-    """
-    wanted = list(sequences)
-    sets: dict[int, set[int]] = {}
-    sums: dict[int, Sums] = {}
-    for row in await connection.fetch(_SQL["sets"], ledger, wanted, list(apart)):
-        sets.setdefault(row[0], set()).add(row[1])
-        sums[row[1]] = Sums(row[2], row[3], row[4], row[5])
-    found = await find(connection, ledger, wanted)
-    return Chart({key: category._replace(sets=frozenset(sets.get(key, ()))) for key, category in found.items()}, sums)
+async def chart(connection: Connection, ledger: int, sequences: Iterable[int], sets: Iterable[int]) -> Chart:
+    """Return those of the categories that exist, with what their accounts sum to and which of these sets they hold."""
+    found = []
+    totals: dict[int, Sums] = {}
+    for row in await connection.fetch(_SQL["chart"], ledger, list(sequences), list(sets)):
+        found.append(_category(row, ledger)._replace(sets=frozenset(row[6])))
+        totals[row[0]] = Sums(row[7], row[8], row[9], row[10])
+    return draw_chart(found, totals)
 
 
 async def resolve(connection: Connection, ledgers: Sequence[int], filters: Sequence[Filter]) -> list[Filter]:

@@ -66,17 +66,19 @@ select category_sequence, created_at, currency, currency_exponent, normal_balanc
   from categories
  where ledger_id = $1 and category_sequence = any($2::bigint[]);
 
--- name: sets
--- For each of the categories $2 of ledger $1 the sets whose accounts are in it, with their sums; those that are not
--- among $3 as one, by the negative of the category's number.
-select c.category_sequence,
-       case when s.category_set = any($3::bigint[]) then s.category_set else -c.category_sequence end as category_set,
-       sum(s.posted_credits) as posted_credits, sum(s.posted_debits) as posted_debits,
-       sum(s.pending_credits) as pending_credits, sum(s.pending_debits) as pending_debits
-  from unnest($2::bigint[]) as c (category_sequence)
- cross join lateral sets_of_category($1, c.category_sequence) as k (category_set)
-  join category_sets s on s.ledger_id = $1 and s.category_set = k.category_set
- group by 1, 2;
+-- name: chart
+-- The categories of ledger $1 among the sequences $2, what their accounts sum to, and which of the sets $3 they hold.
+select c.category_sequence, c.created_at, c.currency, c.currency_exponent, c.normal_balance::text,
+       c.discarded_at is null as is_open, t.*
+  from categories c
+ cross join lateral (
+       select coalesce(array_agg(k.category_set) filter (where k.category_set in (select unnest($3::bigint[]))), '{}')
+                  as sets,
+              coalesce(sum(s.posted_credits), 0) as posted_credits, coalesce(sum(s.posted_debits), 0) as posted_debits,
+              coalesce(sum(s.pending_credits), 0) as pending_credits, coalesce(sum(s.pending_debits), 0) as pending_debits
+         from sets_of_category(c.ledger_id, c.category_sequence) as k (category_set)
+         join category_sets s on s.ledger_id = c.ledger_id and s.category_set = k.category_set) t
+ where c.ledger_id = $1 and c.category_sequence = any($2::bigint[]);
 
 -- name: sums_in_time
 -- What the accounts that are in the categories $2 of the ledgers $1 (pairs) today summed to: as known at $3, over the
