@@ -29,7 +29,7 @@ check: .venv/dev
 test-oldest: .venv/dev
 	@programs=$$(scripts/system_postgres.sh); \
 	if [ -n "$$programs" ]; then \
-	    echo "On PostgreSQL 15:"; DOPPIA_TEST_POSTGRES=$$programs $(BIN)/python -m pytest -q -n 2 --dist loadfile tests/store tests/engine tests/api tests/client tests/scenarios; \
+	    echo "On PostgreSQL 15:"; DOPPIA_TEST_POSTGRES=$$programs $(BIN)/python -m pytest -q -n 2 --dist loadfile tests/store tests/engine tests/api tests/cli tests/client tests/scenarios; \
 	else \
 	    echo "No PostgreSQL 15 on this machine: the tests ran on the embedded one alone."; \
 	fi
@@ -38,8 +38,9 @@ fix: .venv/dev
 	$(BIN)/ruff check --fix src tests benchmarks scripts
 	$(BIN)/ruff format src tests benchmarks scripts
 
+# PGLEDGER_URL names a database in which pgledger is installed, to compare with.
 bench: .venv/dev
-	$(BIN)/python benchmarks/posting.py
+	$(BIN)/python benchmarks $(if $(PGLEDGER_URL),--pgledger-url "$(PGLEDGER_URL)")
 
 # What is installed is what the lock names, by hash; the stamps say which lock that was.
 .venv/uv:

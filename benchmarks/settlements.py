@@ -1,23 +1,17 @@
 """A settlement of a million entries, and what posting sees of it: latencies over HTTP before, beside and after it.
 
-Starts a service of its own on a fresh data folder, durable as always, fills a ledger by SQL, and needs `wrk`, as
-posting.py does. Prints one JSON line per measurement.
+The ledger is filled by SQL.
 """
 
 import argparse
 import asyncio
-import tempfile
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import asyncpg
 import httpx2
-from posting import connect, ensure_wrk, load, open_accounts, report, start, stop
-
-from doppia.accounting.ids import parse_id
-from doppia.store.embedded import running_url
+from service import Service, number_of, report, running
 
 POSTING_ACCOUNTS = 500
 CALLERS = 8
@@ -54,55 +48,51 @@ def main() -> None:
     parser.add_argument("--entries", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=int, default=15, help="of posting before and after")
     arguments = parser.parse_args()
-    ensure_wrk()
-    with tempfile.TemporaryDirectory(prefix="doppia-bench-") as folder:
-        data = Path(folder)
-        data.chmod(0o755)
-        server, credentials = start(data)
-        try:
-            accounts = asyncio.run(open_accounts(credentials, POSTING_ACCOUNTS + 2))
-            url = running_url(data)
-            assert url is not None
-            began = time.monotonic()
-            asyncio.run(fill(url, accounts[0], accounts[1], arguments.entries))
-            report("filling the ledger by SQL", entries=arguments.entries, seconds=round(time.monotonic() - began))
-            measure(data, credentials, accounts, arguments.seconds)
-        finally:
-            stop(server)
+    with running() as service:
+        accounts = asyncio.run(service.open_accounts(POSTING_ACCOUNTS + 2))
+        began = time.monotonic()
+        asyncio.run(fill(service.database_url, accounts[0], accounts[1], arguments.entries))
+        report("filling a ledger by SQL", round(time.monotonic() - began), "seconds", entries=arguments.entries)
+        measure(service, accounts, arguments.seconds)
 
 
-def measure(data: Path, credentials: dict[str, str], accounts: list[str], seconds: int) -> None:
+def measure(service: Service, accounts: list[str], seconds: int) -> None:
     """Post before, beside and after a sweep, an archive of it, and a second sweep."""
-    posting = accounts[2:]
 
     def post(seconds: int) -> dict[str, Any]:
-        return load(data, credentials, posting, "spread", seconds, CALLERS)
+        return service.load("spread", accounts[2:], seconds, CALLERS)
 
     post(3)
-    report("posting before", **post(seconds))
+    before = post(seconds)
+    baseline = ("posting before", before.pop("per_second"))
+    report(*baseline, "per second", **before)
     for name, change in (("sweep", None), ("archive", {"status": "archived"}), ("second sweep", None)):
         figures: dict[str, Any] = {}
-        working = threading.Thread(target=lambda: figures.update(asyncio.run(settle(credentials, accounts, change))))  # noqa: B023 - joined before the next
+        working = threading.Thread(target=lambda: figures.update(asyncio.run(settle(service, accounts, change))))  # noqa: B023 - joined before the next
         working.start()
         beside = []
         while working.is_alive():
             beside.append(post(5))
         working.join()
-        report(name, **figures)
+        report(name, figures.pop("seconds"), "seconds", **figures)
         in_order = sorted(beside, key=lambda each: float(each["p99_ms"]))
-        report(f"posting beside the {name}, typical 5 seconds", **in_order[len(beside) // 2])
-        report(f"posting beside the {name}, the worst 5 seconds of {5 * len(beside)}", **in_order[-1])
-    report("posting after", **post(seconds))
-    alone = asyncio.run(settle(credentials, accounts, {"status": "archived"}))
-    report("archive, nothing beside it", **alone)
-    alone = asyncio.run(settle(credentials, accounts, None))
-    report("sweep, nothing beside it", **alone)
+        for which, place in (("typical", len(beside) // 2), ("worst", -1)):
+            seen = dict(in_order[place])
+            report(
+                f"posting beside the {name}, the {which} 5 seconds of {5 * len(beside)}", seen.pop("per_second"),
+                "per second", baseline=baseline, **seen,
+            )  # fmt: skip
+    after = post(seconds)
+    report("posting after", after.pop("per_second"), "per second", baseline=baseline, **after)
+    for name, change in (("archive", {"status": "archived"}), ("sweep", None)):
+        alone = asyncio.run(settle(service, accounts, change))
+        report(f"{name}, nothing beside it", alone.pop("seconds"), "seconds", **alone)
 
 
-async def settle(credentials: dict[str, str], accounts: list[str], change: dict[str, str] | None) -> dict[str, Any]:
+async def settle(service: Service, accounts: list[str], change: dict[str, str] | None) -> dict[str, Any]:
     """Sweep the first account, or change the newest settlement; return when the work is done."""
     began = time.monotonic()
-    async with connect(credentials) as client:
+    async with service.client() as client:
         if change is None:
             body = {"settled_ledger_account_id": accounts[0], "contra_ledger_account_id": accounts[1]}
             answer = await client.post("/api/ledger_account_settlements", json=body)
@@ -131,9 +121,7 @@ async def get(client: httpx2.AsyncClient, id_: str) -> httpx2.Response:
 
 async def fill(url: str, wallet: str, bank: str, entries: int) -> None:
     """Write posted transactions between two fresh accounts."""
-    settled, contra = parse_id(wallet), parse_id(bank)
-    assert settled is not None
-    assert contra is not None
+    settled, contra = number_of(wallet), number_of(bank)
     connection = await asyncpg.connect(url)
     head = await connection.fetchrow(
         "select sequence, recorded_at from doppia.ledger_heads where ledger_id = $1", settled.ledger

@@ -22,8 +22,9 @@ from doppia.api.request import Service
 from doppia.engine import keys
 from doppia.engine.posting_group import PostingGroups
 from doppia.store.database import Database
+from doppia.store.embedded import service_url
 from doppia.store.migrate import migrate
-from servers import Server, embedded, system
+from servers import CHECKPOINT_KEYS, Server, embedded, system
 
 
 def now() -> datetime:
@@ -58,14 +59,14 @@ def postgres() -> Iterator[Server]:
 
 async def _make_template(server: Server) -> None:
     connection = await asyncpg.connect(server.url)
-    await connection.execute("create database template_doppia")
+    await connection.execute("create database template_doppia owner doppia_owner")
     await connection.close()
-    await migrate(server.of("template_doppia"))
+    await migrate(server.owner_of("template_doppia"), service_url=server.service_of("template_doppia"))
 
 
 @pytest.fixture
 async def database_url(postgres: Server) -> AsyncIterator[str]:
-    """The URL of a migrated database of this test's own."""
+    """The URL of a migrated database of this test's own, as the server's superuser."""
     name = f"t{uuid4().hex}"
     connection = await asyncpg.connect(postgres.url)
     await connection.execute(f"create database {name} template template_doppia")
@@ -76,8 +77,8 @@ async def database_url(postgres: Server) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    """The opened database of this test."""
-    opened = Database(database_url)
+    """The opened database of this test, as the service's role."""
+    opened = Database(service_url(database_url))
     await opened.open()
     yield opened
     await opened.close()
@@ -104,7 +105,7 @@ async def running(database: Database) -> AsyncIterator[Running]:
     begun = await keys.begin(database, now)
     assert begun is not None
     groups = PostingGroups(database, now)
-    service = Service(database, groups, now, Authenticator(database))
+    service = Service(database, groups, now, Authenticator(database), CHECKPOINT_KEYS)
     yield Running(service, str(begun[0].organization), begun[1])
     await groups.close()
 

@@ -10,17 +10,30 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from doppia.store.embedded import EmbeddedServer
+from doppia.proof.checkpoints import SigningKey
+from doppia.store.database import load_queries
+from doppia.store.embedded import EmbeddedServer, owner_url, service_url
+
+CHECKPOINT_KEYS = [SigningKey("doppia", bytes(range(32)))]
 
 
 @dataclass
 class Server:
-    """A running PostgreSQL server; `url` names its database "doppia"."""
+    """A running PostgreSQL server; `url` names its database "doppia", as its superuser."""
 
     url: str
 
     def of(self, database: str) -> str:
+        """Return the URL of a database, as the superuser."""
         return self.url.replace("/doppia?", f"/{database}?")
+
+    def service_of(self, database: str) -> str:
+        """Return the URL of a database, as the service's role."""
+        return service_url(self.of(database))
+
+    def owner_of(self, database: str) -> str:
+        """Return the URL of a database, as the role that owns the schema."""
+        return owner_url(self.of(database))
 
 
 @asynccontextmanager
@@ -57,6 +70,8 @@ def system(programs: Path) -> Iterator[Server]:
         ).returncode:
             assert time.monotonic() < deadline, "the system's PostgreSQL did not start"
             time.sleep(0.1)
+        create_roles = ["-h", folder, "-U", "doppia", "-c", load_queries("embedded")["create_roles"]]
+        subprocess.run([programs / "psql", *create_roles, "doppia"], stdout=subprocess.DEVNULL, check=True)
         yield Server(f"postgresql://doppia@/doppia?host={folder}")
     finally:
         child.terminate()

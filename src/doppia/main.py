@@ -25,17 +25,20 @@ from doppia.api.app import create_app
 from doppia.api.auth import Authenticator
 from doppia.api.protocol import BoundedHttpProtocol
 from doppia.api.request import Service
-from doppia.cli import accounts, keys
+from doppia.cli import accounts, checkpoints, exports, imports, keys
 from doppia.cli.chart_file import ChartError
 from doppia.cli.connect import now, opened
 from doppia.cli.demo import demo
 from doppia.engine import keys as key_engine
 from doppia.engine import settling
+from doppia.engine.checkpoints import Publisher, keys_at
 from doppia.engine.expiry import expire_due
+from doppia.engine.imports import ImportRefusedError
 from doppia.engine.posting_group import PostingGroups
+from doppia.proof.checkpoints import CheckpointError
 from doppia.settings import Settings, SettingsError
-from doppia.store import organizations
-from doppia.store.database import Database, DatabaseUrlError
+from doppia.store import embedded, organizations
+from doppia.store.database import Database, DatabaseUrlError, may_rewrite_history
 from doppia.store.embedded import EmbeddedError, EmbeddedServer
 from doppia.store.migrate import SchemaError
 
@@ -44,8 +47,11 @@ CONNECTIONS_MAX: Final = 2048
 
 app = App(name="doppia", help="A programmable double-entry ledger behind an HTTP API.", version_flags=["--version"])
 app.command(accounts.app)
+app.command(checkpoints.app)
 app.command(keys.app)
 app.command(demo)
+app.command(exports.export)
+app.command(imports.import_, name="import")
 
 _log = structlog.get_logger()
 
@@ -57,7 +63,18 @@ def main() -> None:
     _configure_logs()
     try:
         app()
-    except (EmbeddedError, SchemaError, SettingsError, DatabaseUrlError, ChartError, LedgerError, OSError) as error:
+    except (
+        EmbeddedError,
+        SchemaError,
+        SettingsError,
+        DatabaseUrlError,
+        ChartError,
+        CheckpointError,
+        exports.ExportError,
+        ImportRefusedError,
+        LedgerError,
+        OSError,
+    ) as error:
         sys.exit(f"doppia: {error}")
 
 
@@ -115,14 +132,21 @@ async def _serve(chosen: Settings) -> None:
     chosen.data_folder.mkdir(parents=True, exist_ok=True)
     listener = _listen(chosen.host, chosen.port)
     base_url = f"http://{_shown_host(chosen.host)}:{listener.getsockname()[1]}"
-    async with _database_url(chosen) as url, opened(url) as database:
+    async with _database_urls(chosen) as (url, owner_url), opened(url, owner_url) as database:
+        async with database.connection() as connection:
+            if await may_rewrite_history(connection):
+                _log.warning("recorded history is guarded by triggers alone: the service's role owns the schema")
         await _begin(database, chosen.data_folder, base_url)
-        service = Service(database, PostingGroups(database, now), now, Authenticator(database))
+        checkpoint_keys = keys_at(chosen.checkpoint_key_file)
+        service = Service(database, PostingGroups(database, now), now, Authenticator(database), checkpoint_keys)
         service.background.start(
             partial(expire_due, database, now, service.groups),
             partial(settling.work_off, database, now),
             partial(bulk_work.work_off, service),
         )
+        if chosen.checkpoint_to is not None:
+            publisher = Publisher(database, checkpoint_keys, chosen.checkpoint_to)
+            service.background.start_every(chosen.checkpoint_seconds, publisher.publish)
         listening = asyncio.create_task(organizations.listen_for_revocations(url, service.authenticator.forget))
         server = uvicorn.Server(
             uvicorn.Config(
@@ -172,16 +196,19 @@ def _shown_host(host: str) -> str:
 
 
 @asynccontextmanager
-async def _database_url(chosen: Settings) -> AsyncIterator[str]:
-    """Lend the URL of the database: the user's, or that of the embedded server, which runs meanwhile."""
+async def _database_urls(chosen: Settings) -> AsyncIterator[tuple[str, str | None]]:
+    """Lend the service's and the owner's URLs of the database: the user's, or those of the embedded server.
+
+    The embedded server runs meanwhile.
+    """
     if chosen.database_url is not None:
-        yield chosen.database_url
+        yield chosen.database_url, chosen.owner_database_url
         return
     server = EmbeddedServer(chosen.data_folder, user=chosen.database_user)
     await server.start()
     watching = asyncio.create_task(server.watch())
     try:
-        yield server.url
+        yield embedded.service_url(server.url), embedded.owner_url(server.url)
     finally:
         watching.cancel()
         with suppress(asyncio.CancelledError):

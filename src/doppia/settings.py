@@ -8,7 +8,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -25,21 +25,36 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         host: address to listen at. The service speaks plain HTTP: put TLS in front of it before it leaves the machine.
         port: TCP port to listen at; 0 takes a free one.
         database_url: of a PostgreSQL 15 or newer; without it the embedded one is run.
+        owner_database_url: of the same database, as the role that owns the schema; without it that is the service's.
         database_user: operating system user that runs the embedded database when the service is started as root.
         stop_timeout_seconds: how long requests under way may take when the service stops.
+        checkpoint_keys: file with the keys that sign checkpoints, made where there is none; by default in `data`.
+        checkpoint_to: where checkpoints are written to by themselves: "-" for standard output, a URL, or a folder.
+        checkpoint_seconds: how often.
     """
 
     data: str = "data"
     host: str = "127.0.0.1"
     port: int = 8420
     database_url: str | None = None
+    owner_database_url: str | None = None
     database_user: str | None = None
     stop_timeout_seconds: int = 10
+    checkpoint_keys: str | None = None
+    checkpoint_to: str | None = None
+    checkpoint_seconds: Annotated[int, msgspec.Meta(ge=1)] = 60
 
     @property
     def data_folder(self) -> Path:
         """The data folder, absolute."""
         return Path(self.data).expanduser().absolute()
+
+    @property
+    def checkpoint_key_file(self) -> Path:
+        """The file of the keys that sign checkpoints, absolute."""
+        if self.checkpoint_keys is None:
+            return self.data_folder / "checkpoint.keys"
+        return Path(self.checkpoint_keys).expanduser().absolute()
 
 
 def load(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Settings:
@@ -61,9 +76,12 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) 
     file = Path(data).expanduser() / "doppia.toml"
     values = {**_read(file), **from_environment, **from_flags}
     try:
-        return msgspec.convert(values, Settings, strict=False)
+        chosen = msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise SettingsError(f"The settings are not right: {error}. See docs/reference/settings.md.") from None
+    if chosen.owner_database_url is not None and chosen.database_url is None:
+        raise SettingsError("owner_database_url names no database of the service: set database_url as well.")
+    return chosen
 
 
 def _read(file: Path) -> dict[str, Any]:

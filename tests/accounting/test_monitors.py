@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from doppia.accounting.balances import Direction, Sums, balance
-from doppia.accounting.monitors import AlertOperator, Monitor, MonitoredField, condition_holds, crossed, observed
+from doppia.accounting.errors import TooManyMonitors
+from doppia.accounting.monitors import (
+    MONITORS_OF_ACCOUNT_MAX,
+    AlertOperator,
+    Monitor,
+    MonitoredField,
+    check_room,
+    condition_holds,
+    crossed,
+    observed,
+)
 
 SUMS = Sums(posted_credits=1000, posted_debits=400, pending_credits=70, pending_debits=9)
 SEEN: dict[Direction, dict[MonitoredField, int]] = {
@@ -116,3 +126,10 @@ def test_of_several_monitors_each_crosses_by_itself_and_in_order() -> None:
     ]
 
     assert [(each.sequence, each.is_triggered) for each in crossed(monitors, watched)] == [(9, True), (7, False)]
+
+
+def test_an_account_has_room_for_a_hundred_monitors() -> None:
+    check_room(MONITORS_OF_ACCOUNT_MAX - 1, account(2))
+    with pytest.raises(TooManyMonitors) as refusal:
+        check_room(MONITORS_OF_ACCOUNT_MAX, account(2))
+    assert (refusal.value.ledger_account_id, refusal.value.count_max) == (account(2).id, 100)

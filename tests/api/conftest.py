@@ -12,6 +12,7 @@ from doppia.api.auth import Authenticator
 from doppia.api.request import Service
 from doppia.engine.posting_group import PostingGroups
 from doppia.store.database import Database
+from servers import CHECKPOINT_KEYS
 
 
 class Server(Protocol):
@@ -21,6 +22,8 @@ class Server(Protocol):
 
     def of(self, database: str) -> str: ...
 
+    def service_of(self, database: str) -> str: ...
+
 
 @pytest.fixture(scope="module")
 async def service(postgres: Server) -> AsyncIterator[Service]:
@@ -28,14 +31,24 @@ async def service(postgres: Server) -> AsyncIterator[Service]:
     name = f"t{uuid4().hex}"
     connection = await asyncpg.connect(postgres.url)
     await connection.execute(f"create database {name} template template_doppia")
-    database = Database(postgres.of(name))
+    database = Database(postgres.service_of(name))
     await database.open()
     groups = PostingGroups(database, now)
-    yield Service(database, groups, now, Authenticator(database))
+    yield Service(database, groups, now, Authenticator(database), CHECKPOINT_KEYS)
     await groups.close()
     await database.close()
     await connection.execute(f"drop database {name} with (force)")
     await connection.close()
+
+
+@pytest.fixture
+async def superuser(postgres: Server, service: Service) -> AsyncIterator[asyncpg.Connection]:
+    """A connection to the service's database as one who has it in his hands."""
+    async with service.database.connection() as connection:
+        name = await connection.fetchval("select current_database()")
+    opened = await asyncpg.connect(postgres.of(name), server_settings={"search_path": "doppia"})
+    yield opened
+    await opened.close()
 
 
 @pytest.fixture

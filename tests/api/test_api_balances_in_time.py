@@ -3,10 +3,10 @@
 from typing import Any
 from urllib.parse import urlencode
 
+import asyncpg
 import pytest
 from over_http import Books, Json, refusal
 
-from doppia.api.request import Service
 
 pytestmark = pytest.mark.anyio
 
@@ -203,15 +203,13 @@ async def test_an_account_recomputes_its_balances_from_its_entries(books: Books)
 
 @pytest.mark.parametrize("change", ["pending_debits = pending_debits + 1", "lock_version = lock_version + 1"])
 async def test_a_balance_that_does_not_follow_from_the_entries_is_told(
-    books: Books, service: Service, change: str
+    books: Books, superuser: asyncpg.Connection, change: str
 ) -> None:
     cash, wallet = await books.cash_and_wallet()
     await books.transfer(cash, wallet, 5)
     honest = (await books.read(f"/ledger_accounts/{wallet['id']}"))["balances"]
-    async with service.database.tx() as connection:
-        # As someone would who has the database in his hands.
-        await connection.execute("set local session_replication_role = replica")
-        await connection.execute(f"update balances set {change} where posted_credits = 5")
+    await superuser.execute("set session_replication_role = replica")
+    await superuser.execute(f"update balances set {change} where posted_credits = 5")
 
     found = await books.read(f"/ledger_accounts/{wallet['id']}?verify=true")
 

@@ -4,6 +4,7 @@ import asyncio
 from datetime import datetime
 from uuid import UUID
 
+import asyncpg
 import pytest
 from bulk_books import codes, count_transactions, done, results, send, transfer
 from over_http import Books, Refusal, entry, pair, refusal
@@ -256,14 +257,13 @@ async def test_items_are_done_in_the_name_of_the_key_that_sent_them(books: Books
     assert fields.id.bytes in payload
 
 
-async def test_a_fault_of_the_service_gives_its_item_a_result(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_fault_of_the_service_gives_its_item_a_result(
+    books: Books, superuser: asyncpg.Connection, capsys: pytest.CaptureFixture[str]
+) -> None:
     cash, wallet = await books.cash_and_wallet()
     held = await books.transfer(cash, wallet, status="pending")
     accepted = await send(books, "delete", "ledger_transaction", [{"id": held["id"]}])
-    async with books.service.database.tx() as connection:
-        await connection.execute(
-            "update bulk_requests set action_type = 'nonsense' where request_id = $1", accepted["id"]
-        )
+    await superuser.execute("update bulk_requests set action_type = 'nonsense' where request_id = $1", accepted["id"])
 
     await work_off(books.service)
 
@@ -306,3 +306,51 @@ async def test_a_purge_takes_what_results_hold_of_the_ledger(books: Books) -> No
     assert kept["entity"]["status"] == "posted"
     async with books.service.database.connection() as connection:
         assert not await connection.fetchval("select count(*) from bulk_results where params like '%Ana%'::bytea")
+
+
+async def test_a_purge_takes_what_failed_items_hold_however_they_name_the_ledger(books: Books) -> None:
+    cash, wallet = await books.cash_and_wallet()
+    other_cash, other_wallet = await books.cash_and_wallet()
+    ledger, other = cash["ledger_id"], other_cash["ledger_id"]
+    await books.transfer(cash, wallet, external_id="rent")
+    await books.transfer(other_cash, other_wallet, external_id="other rent")
+    ana = {"description": "Ana"}
+    creations = [
+        {**transfer(cash, wallet), "description": 7, "metadata": {"name": "Ana"}},
+        {**ana, "ledger_entries": [entry(other_cash, "debit"), entry(wallet, "credit")]},
+        {**ana, "ledger_entries": [{"ledger_account_id": 5}, {"ledger_account_id": wallet["id"].upper()}]},
+        {**ana, **transfer(other_cash, other_wallet), "ledger_account_category_balance_locks":
+            [{"ledger_account_category_id": wallet["id"], "posted_balance_amount": {"gte": 0}}]},
+        {**transfer(other_cash, other_wallet, 5), "status": "odd"},
+    ]  # fmt: skip
+    changes = [
+        {"id": "rent", **ana},
+        {"id": "other rent", **ana},
+        {"id": wallet["id"], **ana},
+        {"id": "nothing", **ana},
+    ]
+    accounts = [{"name": "Ana", "ledger_id": other, "currency": "X-Y", "normal_balance": "credit",
+                 "ledger_account_category_ids": [wallet["id"]]}]  # fmt: skip
+    told = [
+        await done(books, "create", "ledger_transaction", creations),
+        await done(books, "update", "ledger_transaction", changes),
+        await done(books, "create", "ledger_account", accounts),
+    ]
+    assert {result["status"] for results_ in told for result in results_} == {"failed"}
+    waiting = await send(books, "update", "ledger_transaction", changes)
+
+    assert (await books.delete(f"/ledgers/{ledger}?purge=true&confirm={ledger}")).status_code == 200
+    await work_off(books.service)
+
+    requests = [await books.read(f"/bulk_requests/{before[0]['request_id']}") for before in told]
+    kept = [
+        [result["index"] for result in await results(books, request) if result["request_params"] is not None]
+        for request in requests
+    ]
+    assert kept == [[4], [1, 3], []]
+    left = await results(books, waiting)
+    assert [result["request_params"] is None for result in left] == [True, False, True, False]
+    assert all((result["entity"] is None) == (result["request_params"] is None) for result in left)
+    async with books.service.database.connection() as connection:
+        found = await connection.fetch("select params, entity from bulk_results where params is not null")
+    assert not any(text in row[0] + row[1] for row in found for text in (wallet["id"].encode(), b'"rent"'))

@@ -14,6 +14,7 @@ from doppia.api.app import create_app
 from doppia.api.request import Service
 from doppia.engine.expiry import expire_due
 from doppia.engine.posting_group import PostingGroups
+from servers import CHECKPOINT_KEYS
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +33,7 @@ def next_week() -> datetime:
 async def a_week_on(books: Books) -> AsyncIterator[Books]:
     """Lend the same books as they are served in a week."""
     groups = PostingGroups(books.service.database, next_week)
-    service = Service(books.service.database, groups, next_week, books.service.authenticator)
+    service = Service(books.service.database, groups, next_week, books.service.authenticator, CHECKPOINT_KEYS)
     transport = httpx2.ASGITransport(app=create_app(service))
     auth = (str(books.organization_id), books.api_key)
     async with httpx2.AsyncClient(transport=transport, base_url="http://doppia.test", auth=auth, timeout=60) as client:

@@ -1,5 +1,6 @@
 """Balance monitors over HTTP: every route, field and filter, what is refused, and whose they are."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -355,3 +356,20 @@ async def test_a_repeated_key_has_one_effect_and_the_same_answer_on_every_write(
     ):
         assert refusal(answer) == Refusal(422, "idempotency_key_reused", None)
     assert await books.state() == before
+
+
+async def test_an_account_takes_a_hundred_monitors_at_once_and_another_for_each_that_is_discarded(books: Books) -> None:
+    cash, wallet = await books.cash_and_wallet()
+    body = {"ledger_account_id": wallet["id"], "alert_condition": CONDITION}
+    made = [await watch(books, wallet) for _ in range(99)]
+    answers = await asyncio.gather(*(books.post(PATH, body) for _ in range(3)))
+    assert sorted(answer.status_code for answer in answers) == [201, 422, 422]
+
+    refused = await books.post(PATH, body)
+    assert refusal(refused) == Refusal(422, "too_many_monitors", "ledger_account_id")
+    told = refused.json()["errors"]["refusal"]
+    assert (told["ledger_account_id"], told["count_max"]) == (wallet["id"], 100)
+    await watch(books, cash)
+    assert (await books.delete(f"{PATH}/{made[0]['id']}")).status_code == 200
+    await watch(books, wallet)
+    assert refusal(await books.post(PATH, body)).code == "too_many_monitors"

@@ -13,6 +13,7 @@ from doppia.api.bulk_work import AT_ONCE, work_off
 from doppia.api.request import Service
 from doppia.engine.posting_group import PostingGroups
 from doppia.store import bulk as store
+from servers import CHECKPOINT_KEYS
 
 pytestmark = pytest.mark.anyio
 
@@ -122,7 +123,7 @@ async def test_a_service_that_can_not_answer_leaves_items_for_later(books: Books
     await closed.close()
 
     with pytest.raises(TryAgain):
-        await work_off(Service(database, closed, clock, Authenticator(database)))
+        await work_off(Service(database, closed, clock, Authenticator(database), CHECKPOINT_KEYS))
 
     told = await books.read(f"/bulk_requests/{accepted['id']}")
     assert (told["status"], told["success_result_count"], told["failed_result_count"]) == ("processing", 0, 1)

@@ -35,6 +35,7 @@ from doppia.api.routes import ROUTES, ApiRoute
 from doppia.engine import keys
 from doppia.engine.posting_group import PostingGroups
 from doppia.store.database import Database
+from servers import CHECKPOINT_KEYS
 
 CHECKS: Final = [
     not_a_server_error,
@@ -64,12 +65,12 @@ async def serving(postgres: Any) -> AsyncIterator[tuple[Service, tuple[str, str]
     name = f"t{uuid4().hex}"
     connection = await asyncpg.connect(postgres.url)
     await connection.execute(f"create database {name} template template_doppia")
-    database = Database(postgres.of(name))
+    database = Database(postgres.service_of(name))
     await database.open()
     begun = await keys.begin(database, now)
     assert begun is not None
     groups = PostingGroups(database, now)
-    service = Service(database, groups, now, Authenticator(database))
+    service = Service(database, groups, now, Authenticator(database), CHECKPOINT_KEYS)
     service.background.start(partial(work_off, service))
     yield service, (str(begun[0].organization), begun[1])
     await service.background.stop()

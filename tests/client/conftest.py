@@ -19,6 +19,7 @@ from doppia.engine import keys
 from doppia.engine.posting_group import PostingGroups
 from doppia.store import organizations
 from doppia.store.database import Database
+from servers import CHECKPOINT_KEYS
 
 
 class Server(Protocol):
@@ -46,9 +47,9 @@ async def served(postgres: Server) -> AsyncIterator[Served]:
     name = f"t{uuid4().hex}"
     connection = await asyncpg.connect(postgres.url)
     await connection.execute(f"create database {name} template template_doppia")
-    database = Database(postgres.of(name))
+    database = Database(postgres.service_of(name))
     await database.open()
-    service = Service(database, PostingGroups(database, now), now, Authenticator(database))
+    service = Service(database, PostingGroups(database, now), now, Authenticator(database), CHECKPOINT_KEYS)
     # The event loop turns Nagle's delay off only where the protocol is named.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))

@@ -83,10 +83,10 @@ class Books:
         )  # fmt: skip
         return cls(database, id_of(read(answer)["id"]))
 
-    async def open(self, unit: Currency = PHP, normal_balance: Direction = "credit") -> Id:
+    async def open(self, unit: Currency = PHP, normal_balance: Direction = "credit", parents: Sequence[Id] = ()) -> Id:
         answer = await accounts.open_(
             self.database, now, self.ledger, None, None, lambda fields: encode({"id": fields.account.id}),
-            name="account", currency=unit, normal_balance=normal_balance,
+            name="account", currency=unit, normal_balance=normal_balance, parents=parents,
         )  # fmt: skip
         return id_of(read(answer)["id"])
 
@@ -140,7 +140,7 @@ class Books:
             is_atomic=is_atomic,
         )  # fmt: skip
 
-    def _render_batch(self, told: Sequence[Transaction | LedgerError]) -> bytes:
+    async def _render_batch(self, told: Sequence[Transaction | LedgerError]) -> bytes:
         return encode(
             [{"code": one.code} if isinstance(one, LedgerError) else msgspec.Raw(self._render(one)) for one in told]
         )

@@ -10,22 +10,15 @@ from collections import Counter
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal, NamedTuple
+
+from model_chart import ModelChart
+from model_monitors import LOCK_VERSION, ModelMonitor
+from model_requests import CLEAR, CategoryLocks, ModelLeg, Request
 
 _HOLDS = {
     "gt": operator.gt, "gte": operator.ge, "eq": operator.eq,
     "not_eq": operator.ne, "lte": operator.le, "lt": operator.lt,
 }  # fmt: skip
-
-
-class ModelLeg(NamedTuple):
-    """`guards` are triples of balance, comparison and bound."""
-
-    account: int
-    direction: str
-    amount: int
-    lock_version: int | None = None
-    guards: tuple[tuple[str, str, int], ...] = ()
 
 
 @dataclass
@@ -38,7 +31,10 @@ class ModelAccount:
 
 @dataclass
 class ModelTransaction:
-    """`expires_at` in hours on the machine's clock; `partially_posts` is the hold that it took a part of."""
+    """A transaction; `effective` and `expires_at` in hours on the machine's clock.
+
+    `partially_posts` is the hold that it took a part of, `settlement` that whose amount it moves.
+    """
 
     status: str
     legs: Sequence[ModelLeg]
@@ -47,6 +43,8 @@ class ModelTransaction:
     expires_at: int | None = None
     partially_posts: int | None = None
     archived_reason: str | None = None
+    effective: int = 0
+    settlement: int | None = None
 
     def as_stored(self) -> "ModelTransaction":
         """Return it without the locks on its legs, which nobody stores."""
@@ -54,45 +52,34 @@ class ModelTransaction:
         return replace(self, legs=legs)
 
 
-CLEAR: Final = -1
-"""Stands for an `expires_at` that is taken away."""
+Sums = tuple[int, int, int, int]
+"""Posted credits and debits, pending credits and debits."""
 
 
-class Request(NamedTuple):
-    """What is asked for, by its kind; None keeps what is there, or asks for nothing.
-
-    Attributes:
-        target: of the transactions made so far the one that it is about.
-        archives: whether what fails a balance lock is to be kept as archived.
-        items: of a batch, each a creation.
-    """
-
-    kind: Literal["create", "revise", "reverse", "partial_post", "expire", "batch", "atomic_batch"]
-    legs: Sequence[ModelLeg] | None = None
-    status: str | None = None
-    external_id: str | None = None
-    target: int | None = None
-    expires_at: int | None = None
-    archives: bool = False
-    items: tuple["Request", ...] = ()
-
-    @property
-    def rewrites(self) -> bool:
-        """Whether it changes its target, as only one request of a group may."""
-        return self.kind in {"revise", "partial_post", "expire"}
+def balance(sums: Sums, normal_balance: str, name: str) -> int:
+    pc, pd, nc, nd = sums
+    amount = {
+        "posted": pc - pd,
+        "pending": pc + nc - pd - nd,
+        "available": pc - pd - nd if normal_balance == "credit" else pc + nc - pd,
+    }[name]
+    return amount if normal_balance == "credit" else -amount
 
 
 @dataclass
 class Model:
     accounts: list[ModelAccount] = field(default_factory=list)
     transactions: list[ModelTransaction] = field(default_factory=list)
+    chart: ModelChart = field(default_factory=ModelChart)
+    monitors: list[ModelMonitor] = field(default_factory=list)
     hour: int = 0
 
-    def sums(self, account: int) -> tuple[int, int, int, int]:
+    def sums(self, *accounts: int) -> Sums:
+        """Return the sums of accounts together, each once."""
         total: Counter[tuple[str, str]] = Counter()
         for transaction in self.transactions:
             for leg in transaction.legs:
-                if leg.account == account:
+                if leg.account in accounts:
                     total[transaction.status, leg.direction] += leg.amount
         return (
             total["posted", "credit"], total["posted", "debit"],
@@ -100,14 +87,46 @@ class Model:
         )  # fmt: skip
 
     def balance(self, account: int, name: str) -> int:
-        pc, pd, nc, nd = self.sums(account)
-        normal = self.accounts[account].normal_balance
-        amount = {
-            "posted": pc - pd,
-            "pending": pc + nc - pd - nd,
-            "available": pc - pd - nd if normal == "credit" else pc + nc - pd,
-        }[name]
-        return amount if normal == "credit" else -amount
+        return balance(self.sums(account), self.accounts[account].normal_balance, name)
+
+    def category_balance(self, category: int, name: str) -> int:
+        held = self.chart.held(category)
+        return balance(self.sums(*held), self.chart.categories[category].normal_balance, name)
+
+    def watch(self, account: int, field_: str, operator_: str, value: int) -> str:
+        """Create a monitor of an account."""
+        if not self.accounts[account].is_open:
+            return "account_discarded"
+        made = ModelMonitor(account, field_, operator_, value, is_triggered=False)
+        made.is_triggered = made.holds(self._seen(made))
+        self.monitors.append(made)
+        self._tell(-1, "created")
+        return "accepted"
+
+    def _seen(self, monitor: ModelMonitor) -> int:
+        if monitor.field == LOCK_VERSION:
+            return self.accounts[monitor.account].lock_version
+        return self.balance(monitor.account, monitor.field.removesuffix("_balance_amount"))
+
+    def describe_monitor(self, number: int) -> str:
+        if not self.monitors[number].is_open:
+            return "object_discarded"
+        self._tell(number, "updated")
+        return "accepted"
+
+    def discard_monitor(self, number: int) -> None:
+        if self.monitors[number].is_open:
+            self.monitors[number].is_open = False
+            self._tell(number, "discarded")
+
+    def _tell(self, number: int, event: str) -> None:
+        monitor = self.monitors[number]
+        monitor.tell(event, self.accounts[monitor.account].lock_version)
+
+    def _accepted(self) -> None:
+        """Let the monitors see what a command has done."""
+        for monitor in self.monitors:
+            monitor.look(self._seen(monitor), self.accounts[monitor.account].lock_version)
 
     def discard(self, account: int) -> str:
         held = any(
@@ -138,35 +157,57 @@ class Model:
                 return [code for item in request.items for code in self.apply(item)]
             case "atomic_batch":
                 return self._apply_atomic(request.items)
-            case "create":
-                return [self._create(request)]
+        code = self._apply_one(request)
+        if code == "accepted":
+            self._accepted()
+        return [code]
+
+    def _apply_one(self, request: Request) -> str:
+        if request.kind == "create":
+            return self._create(request)
         assert request.target is not None, "all others are about a transaction"
         match request.kind:
             case "reverse":
-                return [self._reverse(request.target, request)]
+                return self._reverse(request.target, request)
             case "partial_post":
-                return [self._partially_post(request.target, request.legs or ())]
+                return self._partially_post(request.target, request.legs or ())
             case "expire":
                 if self.is_due(request.target):
                     self._expire(self.transactions[request.target])
-                return ["accepted"]
-        return [self._revise(request.target, request)]
+                return "accepted"
+        return self._revise(request.target, request)
 
-    def expire_due(self) -> None:
-        for number, transaction in enumerate(self.transactions):
-            if self.is_due(number):
-                self._expire(transaction)
+    def expire_due(self, in_order: Sequence[int]) -> None:
+        """Expire all that is due; of those that fell due in the same hour it is not said which comes first."""
+        due = [number for number in range(len(self.transactions)) if self.is_due(number)]
+        assert sorted(in_order) == due
+        assert sorted(in_order, key=lambda number: self.transactions[number].expires_at or 0) == list(in_order)
+        for number in in_order:
+            self._expire(self.transactions[number])
+            self._accepted()
+
+    def record(self, moving: ModelTransaction, status: str, legs: Sequence[ModelLeg]) -> None:
+        """Record the transaction of a settlement."""
+        code = self._add(moving, status, legs)
+        assert code == "accepted", code
+        self._accepted()
+
+    def follow(self, number: int, status: str) -> None:
+        """Give the transaction of a settlement the status that its settlement gets."""
+        code = self._write(self.transactions[number], status, self.transactions[number].legs, again=True)
+        assert code == "accepted", code
+        self._accepted()
 
     def _expire(self, transaction: ModelTransaction) -> None:
         self._write(transaction, "archived", transaction.legs, again=True)
         transaction.archived_reason = "expired"
 
     def _apply_atomic(self, items: Sequence[Request]) -> list[str]:
-        before = deepcopy((self.accounts, self.transactions))
+        before = deepcopy((self.accounts, self.transactions, self.monitors))
         for place, item in enumerate(items):
             [code] = self.apply(item)
             if code != "accepted":
-                self.accounts, self.transactions = before
+                self.accounts, self.transactions, self.monitors = before
                 return ["batch_refused", str(place), code]
         return ["accepted"] * len(items)
 
@@ -176,13 +217,22 @@ class Model:
             return "external_id_taken"
         if request.expires_at is not None and (status != "pending" or request.expires_at <= self.hour):
             return "parameter_invalid"
-        created = ModelTransaction("none", (), request.external_id, expires_at=request.expires_at)
-        return self._add(created, status, request.legs or (), archives=request.archives)
+        effective = self.hour if request.effective is None else request.effective
+        created = ModelTransaction("none", (), request.external_id, expires_at=request.expires_at, effective=effective)
+        return self._add(created, status, request.legs or (), request.category_locks, archives=request.archives)
 
-    def _add(self, created: ModelTransaction, status: str, legs: Sequence[ModelLeg], *, archives: bool = False) -> str:
+    def _add(
+        self,
+        created: ModelTransaction,
+        status: str,
+        legs: Sequence[ModelLeg],
+        category_locks: CategoryLocks = (),
+        *,
+        archives: bool = False,
+    ) -> str:
         self.transactions.append(created)
-        refusal = self._write(created, status, legs)
-        if refusal == "balance_lock_failed" and archives:
+        refusal = self._write(created, status, legs, category_locks)
+        if refusal in {"balance_lock_failed", "category_lock_failed"} and archives:
             created.archived_reason = "balance_lock_failure"
             return self._write(created, "archived", legs)
         if refusal != "accepted":
@@ -199,7 +249,8 @@ class Model:
         legs = [ModelLeg(leg.account, sides[leg.direction], leg.amount) for leg in reversed_.legs]
         if status != "archived" and self._is_taken(request.external_id):
             return "external_id_taken"
-        return self._add(ModelTransaction("none", (), request.external_id, target), status, legs)
+        reversal = ModelTransaction("none", (), request.external_id, target, effective=reversed_.effective)
+        return self._add(reversal, status, legs)
 
     def _partially_post(self, target: int, legs: Sequence[ModelLeg]) -> str:
         hold = self.transactions[target]
@@ -207,6 +258,8 @@ class Model:
             return "not_partially_postable"
         if self.is_due(target):
             return "transaction_expired"
+        if hold.settlement is not None:
+            return "transaction_of_settlement"
         held = [(leg.account, leg.direction) for leg in hold.legs]
         taken: dict[tuple[int, str], list[int]] = {place: [] for place in held}
         for leg in legs:
@@ -220,7 +273,7 @@ class Model:
         if refusal is not None:
             return refusal
         before, hold.legs = hold.legs, rest
-        self.transactions.append(ModelTransaction("posted", legs, partially_posts=target))
+        self.transactions.append(ModelTransaction("posted", legs, partially_posts=target, effective=hold.effective))
         refusal = self._check_guards(legs)
         if refusal is not None:
             hold.legs = before
@@ -233,11 +286,14 @@ class Model:
     def _revise(self, target: int, request: Request) -> str:
         transaction = self.transactions[target]
         allowed = {"pending": 3, "posted": 1, "archived": 0}[transaction.status]
-        asks_much = request.status or request.legs is not None or request.expires_at is not None
+        rewrites = request.status or request.legs is not None or request.category_locks
+        asks_much = rewrites or request.expires_at is not None
         if allowed < (2 if asks_much else int(request.external_id is not None)):
             return "transaction_final"
         if self.is_due(target):
             return "transaction_expired"
+        if transaction.settlement is not None and asks_much:
+            return "transaction_of_settlement"
         status = request.status or transaction.status
         sets_expiry = request.expires_at not in (None, CLEAR)
         if sets_expiry and (status != "pending" or (request.expires_at or 0) <= self.hour):
@@ -247,9 +303,9 @@ class Model:
         taken = status != "archived" and self._is_taken(request.external_id, transaction)
         before = ModelTransaction(**vars(transaction))
         locks = [account.lock_version for account in self.accounts]
-        if request.status or request.legs is not None:
+        if rewrites:
             legs = transaction.legs if request.legs is None else request.legs
-            refusal = self._write(transaction, status, legs, again=request.legs is None)
+            refusal = self._write(transaction, status, legs, request.category_locks, again=request.legs is None)
             if refusal != "accepted":
                 return refusal
         if taken:
@@ -269,7 +325,13 @@ class Model:
         )
 
     def _write(
-        self, transaction: ModelTransaction, status: str, legs: Sequence[ModelLeg], *, again: bool = False
+        self,
+        transaction: ModelTransaction,
+        status: str,
+        legs: Sequence[ModelLeg],
+        category_locks: CategoryLocks = (),
+        *,
+        again: bool = False,
     ) -> str:
         """Give a transaction its status and legs; `again` says they are those it had, whose locks were tested then."""
         if status == "archived" and again:
@@ -284,8 +346,9 @@ class Model:
                 return refusal
         before = transaction.status, transaction.legs
         transaction.status, transaction.legs = status, legs
-        if status != "archived" and not again:
-            refusal = self._check_guards(legs)
+        if status != "archived":
+            refusal = None if again else self._check_guards(legs)
+            refusal = refusal or self._check_categories(category_locks, {leg.account for leg in legs})
             if refusal is not None:
                 transaction.status, transaction.legs = before
                 return refusal
@@ -305,6 +368,17 @@ class Model:
             for name, comparison, bound in leg.guards:
                 if not _HOLDS[comparison](self.balance(leg.account, name), bound):
                     return "balance_lock_failed"
+        return None
+
+    def _check_categories(self, locks: CategoryLocks, written: set[int]) -> str | None:
+        for category, guards in locks:
+            if not self.chart.categories[category].is_open:
+                return "object_not_found"
+            if self.chart.held(category).isdisjoint(written):
+                return "parameter_invalid"
+            for name, comparison, bound in guards:
+                if not _HOLDS[comparison](self.category_balance(category, name), bound):
+                    return "category_lock_failed"
         return None
 
     def _check(self, legs: Sequence[ModelLeg]) -> str | None:

@@ -17,7 +17,8 @@ from doppia.engine import background, expiry, ledgers, posting_group
 from doppia.engine.background import Background
 from doppia.engine.expiry import expire_due
 from doppia.engine.posting_group import PostingGroups
-from doppia.engine.transactions import Command
+from doppia.engine.transactions import Command, Expire
+from doppia.engine.writing import Answer
 from doppia.store import transactions
 from doppia.store.database import Database, load_queries
 
@@ -280,6 +281,31 @@ async def test_what_can_not_be_archived_now_is_archived_later(
     assert await service.statuses(*holds) == [EXPIRED] * 3
 
 
+async def test_what_can_not_be_archived_holds_up_no_others(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expiry, "AT_ONCE_MAX", 2)
+    stuck = [await service.hold(after=HOUR / 2) for _ in range(5)]
+    others = [await service.hold() for _ in range(5)]
+    service.clock.at += HOUR
+    submit = PostingGroups.submit
+
+    async def fails(groups: PostingGroups, command: Command) -> Answer:
+        assert isinstance(command, Expire)
+        if command.target in stuck[:3]:
+            raise Unavailable
+        if command.target in stuck[3:]:
+            raise ZeroDivisionError
+        return await submit(groups, command)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PostingGroups, "submit", fails)
+        with pytest.raises(ZeroDivisionError):
+            await service.expire()
+    assert await service.statuses(*others) == [EXPIRED] * 5
+    assert await service.statuses(*stuck) == [HELD] * 5
+    await service.expire()
+    assert await service.statuses(*stuck) == [EXPIRED] * 5
+
+
 @pytest.mark.parametrize("plan", ["force_custom_plan", "force_generic_plan"])
 async def test_what_is_due_is_found_by_its_time_even_while_nothing_is_known_of_the_table(
     database: Database, plan: str
@@ -288,10 +314,11 @@ async def test_what_is_due_is_found_by_its_time_even_while_nothing_is_known_of_t
         await connection.execute(f"set local plan_cache_mode = {plan}")
         await connection.execute(load_queries("transactions")["keep_order"])
         await connection.execute(f"prepare due as {load_queries('transactions')['due']}")
-        rows = await connection.fetch("explain (costs off) execute due (now(), 1000)")
+        rows = await connection.fetch("explain (costs off) execute due (now(), 1000, now() - interval '1 hour', 1, 1)")
     told = "\n".join(row[0] for row in rows)
     assert "using transactions_expires_at_idx" in told
-    assert "Index Cond: (expires_at <=" in told
+    assert "expires_at <=" in told.partition("Index Cond: ")[2].partition("\n")[0]
+    assert "ROW(expires_at, ledger_id, transaction_sequence) >" in told.partition("Index Cond: ")[2].partition("\n")[0]
     assert "Sort" not in told
 
 

@@ -76,6 +76,16 @@ class TestLargeSweep:
         await work_off(seller.database, now)
         assert amounts(await seller.get(either)) == ("pending", 40, "credit")
 
+    async def test_what_was_recorded_before_is_foreseen_even_by_a_clock_that_runs_behind(self, seller: Seller) -> None:
+        await seller.earn_often([-1] * 10)
+        behind = now()
+        await seller.earn_often([2] * 10)
+
+        swept = await seller.sweep(clock=lambda: behind)
+        await work_off(seller.database, now)
+
+        assert amounts(await seller.get(swept)) == ("pending", 10, "debit")
+
     async def test_a_negative_one_that_is_too_long_to_be_foreseen_is_archived(
         self, seller: Seller, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -233,9 +243,11 @@ class TestWorkLeftHalfDone:
         assert (await seller.get(swept))["status"] == "archived"
         await other.close()
 
+    @pytest.mark.parametrize("at_once", [1, 2, 100])
     async def test_one_that_can_not_go_on_does_not_keep_the_others_from_it(
-        self, seller: Seller, monkeypatch: pytest.MonkeyPatch
+        self, seller: Seller, monkeypatch: pytest.MonkeyPatch, at_once: int
     ) -> None:
+        monkeypatch.setattr(settling, "UNFINISHED_AT_ONCE", at_once)
         await seller.earn_often([1] * 12)
         stuck = await seller.sweep("posted")
         other = Seller(seller.books, seller.groups, await seller.books.open(), seller.bank)
@@ -253,7 +265,7 @@ class TestWorkLeftHalfDone:
             await work_off(seller.database, now)
 
         assert amounts(await other.get(swept)) == ("posted", 12, "debit")
-        monkeypatch.undo()
+        monkeypatch.setattr(settling, "_step", step)
         await work_off(seller.database, now)
         assert amounts(await seller.get(stuck)) == ("posted", 12, "debit")
 

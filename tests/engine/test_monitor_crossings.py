@@ -155,10 +155,7 @@ async def test_what_a_batch_crosses_is_told_unless_the_batch_is_undone(
     monitor = (await watch(books, wallet))["id"]
 
     def batch(*legs: list[Leg]) -> Batch:
-        return Batch(
-            ledger=books.ledger, actor=None, key=None, status=200, is_atomic=is_atomic, render=lambda _: b"{}",
-            items=[Draft(each, "posted") for each in legs],
-        )  # fmt: skip
+        return books.batch([Draft(each, "posted") for each in legs], is_atomic=is_atomic)
 
     unbalanced = [leg(cash, "debit", 5), leg(wallet, "credit", 4)]
     answers = await in_one_group(

@@ -17,6 +17,7 @@ from doppia.proof.tree import (
     inclusion_proof,
     leaf_hash,
     node_hash,
+    nodes_of,
     root_of,
     subtree_root,
     verify_consistency,
@@ -161,3 +162,14 @@ def test_a_subtree_is_made_of_complete_nodes(data: st.DataObject) -> None:
     hashes = leaves(size)
 
     assert subtree_root(0, size, nodes_over(hashes)) == root_of(hashes)
+
+
+@given(st.integers(1, 200), st.data())
+def test_a_proof_is_made_of_the_nodes_it_is_said_to_be_made_of(size: int, data: st.DataObject) -> None:
+    index = data.draw(st.integers(0, size - 1))
+    nodes = nodes_over(leaves(size))
+    fetched = {named: nodes(*named) for named in nodes_of(lambda nodes: inclusion_proof(index, size, nodes))}
+
+    proof = inclusion_proof(index, size, lambda level, place: fetched[level, place])
+
+    assert proof == inclusion_proof(index, size, nodes)

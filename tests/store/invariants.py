@@ -28,6 +28,7 @@ from doppia.proof.records import (
     moment,
     read_record,
 )
+from doppia.proof.replay import Fault, Replay
 from doppia.proof.tree import Frontier, Node, leaf_hash
 from doppia.store.database import Connection
 
@@ -53,7 +54,7 @@ async def violations(connection: Connection) -> list[str]:
     broken = []
     for rule, query in _RULES:
         broken += [f"{rule}: {dict(row)}" for row in await connection.fetch(query)]
-    faults = [*await _log_faults(connection), *await _trees(connection)]
+    faults = [*await _log_faults(connection), *await _trees(connection), *await _replays(connection)]
     return broken + [f"the log agrees with the tables: {fault}" for fault in faults]
 
 
@@ -131,6 +132,19 @@ async def _trees(connection: Connection) -> list[str]:
     kept_nodes = {(row[0], Node(*row[1:])) for row in await connection.fetch(_READS["nodes"])}
     faults += [f"node of a tree is not kept, or not its: {node}" for node in nodes ^ kept_nodes]
     return faults
+
+
+async def _replays(connection: Connection) -> list[str]:
+    """Return what the fold of a log finds wrong with it."""
+    replays: dict[int, Replay] = {}
+    try:
+        for ledger, payload in await connection.fetch(_READS["payloads"]):
+            replays.setdefault(ledger, Replay(ledger)).apply(read_record(payload))
+        for replay in replays.values():
+            replay.finish()
+    except Fault as fault:
+        return [str(fault)]
+    return []
 
 
 def _settle(settled: dict[tuple[int, int], int], ledger: int, record: Any) -> list[str]:

@@ -65,7 +65,7 @@ class Poster:
             assert all(isinstance(outcome, Answer) for outcome in outcomes), outcomes
 
     def _batch(self, items: Sequence[Draft]) -> Batch:
-        def keep(told: Sequence[Transaction | LedgerError]) -> bytes:
+        async def keep(told: Sequence[Transaction | LedgerError]) -> bytes:
             self.holds += [one for one in told if isinstance(one, Transaction) and one.status == "pending"]
             return b""
 

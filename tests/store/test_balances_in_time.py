@@ -94,7 +94,7 @@ async def accounts(request: pytest.FixtureRequest, postgres: Server) -> AsyncIte
     name = f"t{uuid4().hex}"
     connection = await asyncpg.connect(postgres.url)
     await connection.execute(f"create database {name} template template_doppia")
-    database = Database(postgres.of(name))
+    database = Database(postgres.service_of(name))
     await database.open()
     rng = random.Random(request.param)
     books = await Books.begin(database)

@@ -15,7 +15,7 @@ insert into api_keys values ('{ID}', '{ID}', 'key', 'write', '', now());
 insert into bulk_requests
 values ('{ID}', '{ID}', '{ID}', 'create', 'ledger_account', 'pending', 2, 0, 0, '{{}}', now(), now());
 insert into bulk_results
-select '{ID}', '{ID}', n, null, 'pending', 'ledger_account', '{{}}', null, null, now(), now()
+select '{ID}', '{ID}', n, '{{1}}', 'x', 'pending', 'ledger_account', '{{}}', null, null, now(), now()
   from generate_series(1, 2) n;
 """
 
@@ -42,6 +42,8 @@ async def seeded(database_url: str) -> AsyncIterator[asyncpg.Connection]:
         ("update bulk_results set entity_id = gen_random_uuid()", "bulk_results_told"),
         ("update bulk_results set status = 'failed', entity_id = gen_random_uuid()", "bulk_results_errors"),
         ("update bulk_results set entity_type = 'bulk_error'", "bulk_results_errors"),
+        ("update bulk_results set params = null, external_id = null", "bulk_results_forgotten"),
+        ("update bulk_results set params = null, ledger_ids = '{}'", "bulk_results_forgotten"),
         ("update bulk_results set ordinal = 0 where ordinal = 1", "bulk_results_ordinal_check"),
         ("update bulk_results set ordinal = 10001 where ordinal = 1", "bulk_results_ordinal_check"),
         ("update bulk_results set ordinal = 2 where ordinal = 1", "bulk_results_pkey"),

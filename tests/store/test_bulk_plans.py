@@ -29,7 +29,7 @@ select o.id, ('00000000-0000-7000-8000-0000' || lpad(to_hex(n), 4, '0') || '0000
        case when n > 198 then 0 else 100 end, 0, jsonb_build_object('n', n::text), now(), now()
   from organizations o, generate_series(1, 200) n;
 insert into bulk_results
-select r.organization_id, r.request_id, n, n % 7,
+select r.organization_id, r.request_id, n, array[n % 7], 'external ' || n,
        (case when r.status <> 'completed' then 'pending' when n % 10 = 0 then 'failed' else 'successful' end
         )::bulk_result_status,
        case when r.status = 'completed' and n % 10 = 0 then 'bulk_error' else 'ledger_account' end, '{}',
@@ -111,3 +111,15 @@ async def test_what_is_looked_up_or_told_is_found_by_its_key(seeded: asyncpg.Con
     assert await most_read(seeded, known["pending"], ORGANIZATION, unfinished, 64) <= 100
     ordinals = list(range(1, 65))
     assert await most_read(seeded, known["tell"], ORGANIZATION, unfinished, AT, ordinals, [None] * 64, *told) <= 100
+
+
+@pytest.mark.parametrize("analyzed", [True, False])
+async def test_a_purge_looks_at_what_it_forgets_and_at_what_is_still_to_be_done(
+    seeded: asyncpg.Connection, analyzed: bool
+) -> None:
+    await seeded.execute("update bulk_results set ledger_ids = '{9}' where ordinal = 1 and request_id = $1", REQUEST)
+    if analyzed:
+        await seeded.execute("analyze")
+    known = load_queries("ledgers")
+    assert await most_read(seeded, known["purge_bulk_results"], 9, ORGANIZATION) <= 2
+    assert await most_read(seeded, known["purge_bulk_items"], 9, ORGANIZATION) == 200

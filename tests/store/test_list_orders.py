@@ -66,7 +66,7 @@ async def kept(request: pytest.FixtureRequest, postgres: Server) -> AsyncIterato
     name = f"t{uuid4().hex}"
     connection = await asyncpg.connect(postgres.url)
     await connection.execute(f"create database {name} template template_doppia")
-    database = Database(postgres.of(name))
+    database = Database(postgres.service_of(name))
     await database.open()
     books = await Books.begin(database)
     opened = [await books.open() for _ in range(3)]

@@ -19,11 +19,13 @@ STARTS = [5, 125, 253, 65_533, 2**32 - 3, 2**47]
 @pytest.mark.parametrize("actor", [None, b"\xc0" * 16, bytes(range(16))], ids=["nobody", "nil bytes", "rising bytes"])
 @pytest.mark.parametrize("writer", [2, 200, 300, 70_000, 2**33])
 async def test_annotations_of_entries_of_one_record_are_told_apart(
-    database: Database, writer: int, actor: bytes | None
+    database: Database, database_url: str, writer: int, actor: bytes | None
 ) -> None:
     ordinals = (1, 2, 127, 128, 256, 1000)
     expected: dict[int, list[int]] = {ordinal: [] for ordinal in ordinals}
-    async with database.tx() as connection:
+    superuser = Database(database_url)
+    await superuser.open()
+    async with superuser.tx() as connection:
         await connection.execute("set local session_replication_role = replica")
         for place, start in enumerate(STARTS):
             for step, ordinal in enumerate(ordinals):
@@ -65,6 +67,7 @@ async def test_annotations_of_entries_of_one_record_are_told_apart(
         await connection.execute(
             "insert into log values (7, $1, $1, $2, 2, 1, $3)", writer, BEGAN, canonical_bytes(opened)
         )
+    await superuser.close()
 
     for ordinal, sequences in expected.items():
         async with database.connection() as connection:

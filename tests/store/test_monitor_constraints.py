@@ -197,3 +197,31 @@ async def test_the_rules_of_the_tests_see_what_the_constraints_refuse(writer: Wr
     assert await violations(writer.connection) == []
     await writer.connection.execute("update balances set is_monitored = true")
     assert len(await violations(writer.connection)) == 1
+
+
+async def test_an_account_is_watched_by_a_hundred_monitors_at_most(writer: Writer) -> None:
+    def watch(first: int, last: int) -> str:
+        return f"""
+            insert into balance_monitors (ledger_id, monitor_sequence, account_sequence, field, operator, value,
+                                          is_triggered, created_at, updated_at)
+            select {writer.books.ledger.ledger}, 1000 + number, {writer.wallet.sequence}, 'posted_balance_amount',
+                   'less_than', 0, false, now(), now()
+              from generate_series({first}, {last}) number
+            """
+
+    one_more = watch(101, 101)
+    async with writer.connection.transaction():
+        await writer.connection.execute(watch(1, 99))
+        with pytest.raises(asyncpg.CheckViolationError) as refusal:
+            async with writer.connection.transaction():
+                await writer.connection.execute(one_more)
+                await writer.connection.execute("set constraints all immediate")
+        assert refusal.value.constraint_name == "monitors_of_account_are_few"
+    async with writer.connection.transaction():
+        await writer.connection.execute(
+            "update balance_monitors set discarded_at = now() where monitor_sequence = $1", writer.monitor
+        )
+        await writer.connection.execute(one_more)
+    with pytest.raises(asyncpg.CheckViolationError) as refusal:
+        await writer.connection.execute("update balance_monitors set discarded_at = null")
+    assert refusal.value.constraint_name == "monitors_of_account_are_few"

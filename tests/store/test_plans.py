@@ -69,7 +69,7 @@ NAMED: Final[dict[str, dict[str, tuple[Any, ...]]]] = {
     "accounts": {"get": (7, 5), "external_id_holder": (7, "a5"), "count_pending_entries": (7, 5)},
     "ledgers": {"get": (7,), "keys": ([b"1" * 16],)},
     "categories": {
-        "get": (7, 5), "categories": (7, [5, 6]), "sets": (7, [5, 6], [5]), "sets_of": (7, 5), "accounts": (7, 5, 10),
+        "get": (7, 5), "categories": (7, [5, 6]), "chart": (7, [5, 6], [5]), "sets_of": (7, 5), "accounts": (7, 5, 10),
         "external_id_holder": (7, "c5"), "parents": (7, 50), "edges": (7, [50, 60], 5), "member": (7, 5),
     },
     "monitors": {"of_accounts": (7, [5, 6]), "watch": (7, 5)},

@@ -162,9 +162,10 @@ async def test_a_step_of_a_sweep_looks_at_what_lies_before_it_and_at_nothing_els
     assert await touched(seeded, queries["unsettled"], *at_the_end) < 4 * 1000
 
     assert await touched(seeded, queries["mark"], *where) < 20
-    unfinished = await seeded.fetch(queries["unfinished"], 100)
+    unfinished = await seeded.fetch(queries["unfinished"], 100, 0, 0)
     assert [row["settlement_sequence"] for row in unfinished] == [50]
-    assert await touched(seeded, queries["unfinished"], 100) < 20
+    assert await touched(seeded, queries["unfinished"], 100, 0, 0) < 20
+    assert await seeded.fetch(queries["unfinished"], 100, LEDGER, 50) == []
     entries = [row["entry"] for row in found[:10]]
     for name in ("holders", "entries"):
         assert await touched(seeded, queries[name], LEDGER, entries) < 60

@@ -52,6 +52,7 @@
     │   ├── CategoryCycle
     │   ├── CategoryTooDeep
     │   ├── TooManyCategories
+    │   ├── TooManyMonitors
     │   ├── SettlementFinal
     │   ├── SettlementNegative
     │   ├── EntryNotSettleable
@@ -677,6 +678,21 @@ class TooManyCategories(Refused):
 
     def __str__(self) -> str:
         return f"An account is directly in at most {self.count_max} categories; put categories into categories instead."
+
+
+@dataclass(eq=False, kw_only=True)
+class TooManyMonitors(Refused):
+    """An account is watched by at most 100 balance monitors. Discard one that is needed no more."""
+
+    code = "too_many_monitors"
+    ledger_account_id: str
+    count_max: int
+
+    def __str__(self) -> str:
+        return (
+            f"The account {self.ledger_account_id} is watched by {self.count_max} monitors, as many as it may be; "
+            "discard one that is needed no more."
+        )
 
 
 @dataclass(eq=False, kw_only=True)

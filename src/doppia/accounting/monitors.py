@@ -1,10 +1,13 @@
 """Balance monitors: a condition on an account, triggered when it comes to hold and resolved when it ceases to."""
 
 from collections.abc import Iterable
-from typing import Literal, NamedTuple, assert_never
+from typing import Final, Literal, NamedTuple, assert_never
 
 from doppia.accounting.accounts import Account
 from doppia.accounting.balances import balance
+from doppia.accounting.errors import TooManyMonitors
+
+MONITORS_OF_ACCOUNT_MAX: Final = 100
 
 MonitoredField = Literal[
     "available_balance_amount", "pending_balance_amount", "posted_balance_amount", "ledger_account_lock_version"
@@ -54,6 +57,18 @@ def condition_holds(field: MonitoredField, operator: AlertOperator, value: int, 
             return amount > value
         case _:
             assert_never(operator)
+
+
+def check_room(watching: int, account: Account) -> None:
+    """Ask that an account which so many monitors watch may be watched by another: each is looked at by every posting.
+
+    Raises:
+        TooManyMonitors.
+    """
+    if watching >= MONITORS_OF_ACCOUNT_MAX:
+        raise TooManyMonitors(
+            parameter="ledger_account_id", ledger_account_id=account.id, count_max=MONITORS_OF_ACCOUNT_MAX
+        )
 
 
 def crossed(monitors: Iterable[Monitor], account: Account) -> list[Monitor]:

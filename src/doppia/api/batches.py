@@ -1,12 +1,12 @@
 """Batches: many new transactions of one ledger in one request, answered when all of them are durable."""
 
-import asyncio
 import hashlib
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, Literal
+from functools import partial
+from typing import Annotated, Final, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
 
 from doppia.accounting.errors import (
     LedgerError,
@@ -19,12 +19,12 @@ from doppia.accounting.transactions import Draft, Transaction
 from doppia.api.drafts import TransactionCreate, read_create
 from doppia.api.errors import ErrorDetail, error_detail
 from doppia.api.pagination import BOOLEAN, parse_list
-from doppia.api.request import BodyDecoder, Reply, Request, encode, reply
+from doppia.api.request import BodyDecoder, Reply, Request, reply
 from doppia.api.transactions import TransactionObject, to_object
 from doppia.engine.transactions import Batch, refused_in_batch
+from doppia.engine.turns import Turns
 
 TRANSACTIONS_MAX: Final = 10_000
-TURN_EVERY: Final = 50
 NDJSON: Final = "application/x-ndjson"
 PARAMETERS: Final = {"atomic": BOOLEAN}
 
@@ -41,7 +41,7 @@ class BatchCreate(Struct, forbid_unknown_fields=True, omit_defaults=True):
 class _RawBatch(Struct, forbid_unknown_fields=True):
     """A batch whose transactions are read one by one, so that one that can't be read refuses itself alone."""
 
-    ledger_transactions: list[msgspec.Raw]
+    ledger_transactions: list[Raw]
     atomic: bool = False
 
 
@@ -74,20 +74,15 @@ async def create(request: Request) -> Reply:
     items, shows, ledger = await _items(request, raw, is_atomic=is_atomic)
     if ledger is None:
         # None of them names a ledger: nothing to post, only refusals to tell.
-        return Reply(200, encode(BatchObject([_result(item, None, "", ()) for item in items])))
-    ledger_id = request.service.ledger_id(ledger.ledger)
-
-    def render(told: Sequence[Transaction | LedgerError]) -> bytes:
-        results = [_result(one, ledger, ledger_id, show) for one, show in zip(told, shows, strict=True)]
-        return encode(BatchObject(results))
-
+        refusals = [item for item in items if isinstance(item, LedgerError)]
+        return Reply(200, await _render(refusals, shows, None, ""))
     command = Batch(
         ledger=ledger,
         actor=request.principal.key_id.bytes,
         key=request.key([is_atomic, hashlib.sha256(request.body).hexdigest()]),
         size_bytes=len(request.body),
         status=200,
-        render=render,
+        render=partial(_render, shows=shows, ledger=ledger, ledger_id=request.service.ledger_id(ledger.ledger)),
         items=items,
         is_atomic=is_atomic,
     )
@@ -115,9 +110,9 @@ async def _items(
     items: list[Draft | LedgerError] = []
     shows: list[Sequence[bool]] = []
     ledger: Id | None = None
+    turns = Turns()
     for index, text in enumerate(raw):
-        if index % TURN_EVERY == 0:
-            await asyncio.sleep(0)  # a batch is long to read: others get their turn meanwhile
+        await turns.give_way()
         show: Sequence[bool] = ()
         try:
             body = _ITEM.decode(text)
@@ -136,7 +131,24 @@ async def _items(
     return items, shows, ledger
 
 
-def _result(told: Any, ledger: Id | None, ledger_id: str, shows: Sequence[bool]) -> BatchResult:
+async def _render(
+    told: Sequence[Transaction | LedgerError], shows: Sequence[Sequence[bool]], ledger: Id | None, ledger_id: str
+) -> bytes:
+    """Return a `BatchObject` as JSON, written piece by piece."""
+    body = bytearray(b'{"results":[')
+    turns = Turns()
+    for one, show in zip(told, shows, strict=True):
+        await turns.give_way()
+        _encode_into(_result(one, ledger, ledger_id, show), body, -1)
+        body += b","
+    body[-1:] = b"]}"
+    return bytes(body)
+
+
+_encode_into: Final = msgspec.json.Encoder().encode_into
+
+
+def _result(told: Transaction | LedgerError, ledger: Id | None, ledger_id: str, shows: Sequence[bool]) -> BatchResult:
     if isinstance(told, LedgerError):
         return BatchResult("refused", None, error_detail(told)[1])
     assert ledger is not None, "what was accepted has a ledger"

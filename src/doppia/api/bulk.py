@@ -1,6 +1,7 @@
 """Bulk requests over HTTP: many writes sent at once, answered when they are kept, done afterwards (bulk_work.py)."""
 
 import hashlib
+import re
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
@@ -160,32 +161,33 @@ def _items(request: Request, body: _RawBulkRequest) -> list[Item]:
         params = bytes(raw)
         if not params.startswith(b"{"):
             raise ParameterInvalid(parameter=f"resources[{position}]", reason="must be an object")
-        items.append(Item(params, _ledger_of(params)))
+        items.append(_item(params))
     return items
 
 
-class _EntryNames(Struct):
-    ledger_account_id: str = ""
+_IDS: Final = re.compile(
+    rb'"(?:id|ledger_id|ledger_account_id|ledger_account_category_id|ledger_account_category_ids)"'
+    rb'\s*:\s*\[?((?:\s*"[0-9a-fA-F-]{36}"\s*,?)+)'
+)
+_UUID: Final = re.compile(rb"[0-9a-fA-F-]{36}")
 
 
-class _Names(Struct):
-    """The ids by which an item may name its ledger."""
-
+class _Named(Struct):
     id: str = ""
-    ledger_id: str = ""
-    ledger_entries: list[_EntryNames] = []
 
 
-_decode_names: Final = msgspec.json.Decoder(_Names).decode
+_decode_named: Final = msgspec.json.Decoder(_Named).decode
 
 
-def _ledger_of(params: bytes) -> int | None:
+def _item(params: bytes) -> Item:
+    """Return an item with all that it names its ledgers by, also where it can't be read and is refused for that."""
+    texts = [text.decode() for found in _IDS.findall(params) for text in _UUID.findall(found)]
+    ledgers = {id_.ledger for text in texts if (id_ := parse_id(text)) is not None}
     try:
-        names = _decode_names(params)
+        named = _decode_named(params).id
     except msgspec.MsgspecError:
-        return None
-    texts = [names.id, names.ledger_id, *(entry.ledger_account_id for entry in names.ledger_entries[:1])]
-    return next((id_.ledger for text in texts if (id_ := parse_id(text)) is not None), None)
+        named = ""
+    return Item(params, sorted(ledgers), named if named and parse_id(named) is None else None)
 
 
 def _request_object(request: BulkRequest) -> BulkRequestObject:

@@ -265,7 +265,7 @@ def _operation(route: ApiRoute, components: Mapping[str, Schema]) -> Schema:
         answer = _schema_of(route.answer)
         if route.is_list:
             answer = {"type": "array", "items": answer, "maxItems": PER_PAGE_MAX}
-        success = {"description": "Success", "content": {"application/json": {"schema": answer}}}
+        success = {"description": "Success", "content": {route.media_type: {"schema": answer}}}
     if route.is_list:
         success["headers"] = {name: _ref("headers", name) for name in ("X-Per-Page", "X-After-Cursor")}
     errors = {str(status): _ref("responses", f"Error{status}") for status in _error_statuses(route)}

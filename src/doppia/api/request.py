@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
@@ -26,6 +26,7 @@ from doppia.api.wire import parse_object_id
 from doppia.engine.background import Background
 from doppia.engine.posting_group import PostingGroups
 from doppia.engine.writing import Answer, Clock, Key
+from doppia.proof.checkpoints import SigningKey
 from doppia.store import ledgers
 from doppia.store.database import Database
 from doppia.store.ledgers import Owner
@@ -45,12 +46,17 @@ _normalize: Final = msgspec.json.Encoder(order="sorted").encode
 
 @dataclass(slots=True)
 class Service:
-    """What the handlers work with."""
+    """What the handlers work with.
+
+    Attributes:
+        checkpoint_keys: that sign checkpoints, the newest first.
+    """
 
     database: Database
     groups: PostingGroups
     clock: Clock
     authenticator: Authenticator
+    checkpoint_keys: Sequence[SigningKey]
     background: Background = field(default_factory=Background)
     owners: dict[int, Owner] = field(default_factory=dict)
     body_bytes: int = 0

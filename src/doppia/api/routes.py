@@ -15,6 +15,7 @@ from doppia.api import (
     ledgers,
     monitors,
     operations,
+    proofs,
     settlements,
     statements,
     transactions,
@@ -40,6 +41,7 @@ class ApiRoute(NamedTuple):
         status: of a success.
         filters: query parameters; of a list, besides per_page and after_cursor.
         is_list: whether the answer is a page of `answer`.
+        media_type: of the answer.
     """
 
     method: str
@@ -51,6 +53,7 @@ class ApiRoute(NamedTuple):
     status: int = 200
     filters: Mapping[str, Kind] = {}
     is_list: bool = False
+    media_type: str = "application/json"
 
 
 # The order is that of matching: what is called most stands first.
@@ -119,6 +122,18 @@ ROUTES: Final = (
     ApiRoute("PATCH", "/ledgers/{id}", ledgers.update, "write", ledgers.LedgerObject, ledgers.LedgerUpdate),
     ApiRoute(
         "DELETE", "/ledgers/{id}", ledgers.delete, "write", ledgers.LedgerObject, filters=ledgers.DELETE_PARAMETERS
+    ),
+    ApiRoute(
+        "GET", "/ledgers/{id}/log", proofs.read_log, "read", proofs.LogObject, filters=proofs.LOG_PARAMETERS,
+    ),
+    ApiRoute("GET", "/ledgers/{id}/checkpoint", proofs.checkpoint, "read", str, media_type=proofs.NOTE),
+    ApiRoute(
+        "GET", "/ledgers/{id}/proofs/inclusion", proofs.inclusion, "read", proofs.InclusionProofObject,
+        filters=proofs.INCLUSION_PARAMETERS,
+    ),
+    ApiRoute(
+        "GET", "/ledgers/{id}/proofs/consistency", proofs.consistency, "read", proofs.ConsistencyProofObject,
+        filters=proofs.CONSISTENCY_PARAMETERS,
     ),
     ApiRoute(
         "POST", "/ledger_account_categories", categories.create, "write", categories.CategoryObject,

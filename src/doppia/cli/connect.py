@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from doppia.settings import Settings
 from doppia.store import organizations
 from doppia.store.database import Database
-from doppia.store.embedded import EmbeddedServer, running_url
+from doppia.store.embedded import EmbeddedServer, owner_url, running_url, service_url
 from doppia.store.migrate import migrate
 
 Data = Annotated[str | None, Parameter(help="Data folder; also DOPPIA_DATA.")]
@@ -31,14 +31,18 @@ async def connected(settings: Settings) -> AsyncIterator[Database]:
     Raises:
         EmbeddedError, SchemaError, DatabaseUrlError, Unavailable.
     """
-    url = settings.database_url or running_url(settings.data_folder)
+    if settings.database_url is not None:
+        async with opened(settings.database_url, settings.owner_database_url) as database:
+            yield database
+        return
+    url = running_url(settings.data_folder)
     server = None
     if url is None:
         server = EmbeddedServer(settings.data_folder, user=settings.database_user)
         await server.start()
         url = server.url
     try:
-        async with opened(url) as database:
+        async with opened(service_url(url), owner_url(url)) as database:
             yield database
     finally:
         if server is not None:
@@ -46,13 +50,16 @@ async def connected(settings: Settings) -> AsyncIterator[Database]:
 
 
 @asynccontextmanager
-async def opened(url: str) -> AsyncIterator[Database]:
-    """Lend the database at a URL, its schema up to date.
+async def opened(url: str, owner_url: str | None) -> AsyncIterator[Database]:
+    """Lend the database at a URL, its schema up to date; `owner_url` is None where the same role owns the schema.
 
     Raises:
         SchemaError, DatabaseUrlError, Unavailable.
     """
-    await migrate(url)
+    if owner_url is None:
+        await migrate(url)
+    else:
+        await migrate(owner_url, service_url=url)
     database = Database(url)
     await database.open()
     try:

@@ -12,7 +12,7 @@ from doppia.accounting.errors import TryAgain
 PAUSE_SECONDS: Final = 1.0
 """How long a job rests before it looks for work again; what falls due is done that much later at most."""
 
-Job = Callable[[], Awaitable[None]]
+Job = Callable[[], Awaitable[object]]
 
 _log = structlog.get_logger()
 
@@ -31,6 +31,10 @@ class Background:
             self._wakings.append(waking)
             self._tasks.append(asyncio.create_task(_repeat(job, waking)))
 
+    def start_every(self, seconds: float, job: Job) -> None:
+        """Run a job from now on with this pause; it is not woken."""
+        self._tasks.append(asyncio.create_task(_repeat(job, asyncio.Event(), seconds)))
+
     def wake(self) -> None:
         """Let the jobs look for work now."""
         for waking in self._wakings:
@@ -47,7 +51,7 @@ def _name(job: Job) -> str:
     return str(getattr(job, "func", job).__qualname__)
 
 
-async def _repeat(job: Job, waking: asyncio.Event) -> None:
+async def _repeat(job: Job, waking: asyncio.Event, pause_seconds: float = PAUSE_SECONDS) -> None:
     while True:
         waking.clear()
         try:
@@ -58,5 +62,5 @@ async def _repeat(job: Job, waking: asyncio.Event) -> None:
             _log.exception("a job failed", job=_name(job))
         with suppress(TimeoutError):
             # Not `wait_for`: in Python 3.11 it forgets that it is told to stop when it is woken at the same time.
-            async with asyncio.timeout(PAUSE_SECONDS):
+            async with asyncio.timeout(pause_seconds):
                 await waking.wait()

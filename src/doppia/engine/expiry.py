@@ -10,6 +10,7 @@ from doppia.engine.transactions import Expire
 from doppia.engine.writing import Clock
 from doppia.store import transactions
 from doppia.store.database import Database
+from doppia.store.transactions import Due
 
 AT_ONCE_MAX: Final = 1000
 
@@ -17,20 +18,25 @@ AT_ONCE_MAX: Final = 1000
 async def expire_due(database: Database, clock: Clock, groups: PostingGroups) -> None:
     """Archive every hold that is due, in all ledgers, also those that fell due while no service ran.
 
-    What was resolved meanwhile is left as it is.
+    What was resolved meanwhile is left as it is, and what can't be archived now keeps none of the others from it.
 
     Raises:
         TryAgain: the service can't do it now; what is left is still due.
     """
+    last: Due | None = None
+    failure: BaseException | None = None
     while True:
         async with database.connection() as connection:
-            due = await transactions.due(connection, clock(), AT_ONCE_MAX)
-        told = await asyncio.gather(*(groups.submit(_command(hold)) for hold in due), return_exceptions=True)
+            due = await transactions.due(connection, clock(), last, AT_ONCE_MAX)
+        told = await asyncio.gather(*(groups.submit(_command(hold)) for _, hold in due), return_exceptions=True)
         for refusal in told:
             if isinstance(refusal, BaseException) and not isinstance(refusal, LedgerError):
-                raise refusal
-        if len(due) < AT_ONCE_MAX or any(isinstance(refusal, LedgerError) for refusal in told):
-            return
+                failure = refusal
+        if len(due) < AT_ONCE_MAX:
+            break
+        last = due[-1]
+    if failure is not None:
+        raise failure
 
 
 def _command(hold: Id) -> Expire:

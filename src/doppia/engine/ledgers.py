@@ -160,9 +160,7 @@ async def purge(
         if confirmation is None or confirmation.lower() != ledger.id:
             raise PurgeNotConfirmed(ledger_id=ledger.id)
         now = max(clock(), head.recorded_at)
-        payload = {"ledger_id": ledger.id, "name": ledger.name, "records": head.sequence}
-        await ledgers.append_organization(connection, organization, now, actor, "ledger_purged", payload)
-        await ledgers.purge(connection, target.ledger, now)
+        await ledgers.purge(connection, organization, ledger, actor, now)
         body = render(ledger._replace(discarded_at=ledger.discarded_at or now))
         if key is not None:
             await ledgers.consume_key(connection, NO_LEDGER, ConsumedKey(*key, None, 200, body))

@@ -7,7 +7,7 @@ from uuid import UUID
 from doppia.accounting.errors import AccountDiscarded, ObjectDiscarded, ObjectNotFound
 from doppia.accounting.events import Event
 from doppia.accounting.ids import Id, format_id
-from doppia.accounting.monitors import AlertOperator, Monitor, MonitoredField, condition_holds
+from doppia.accounting.monitors import AlertOperator, Monitor, MonitoredField, check_room, condition_holds
 from doppia.accounting.transaction_life import merge_metadata
 from doppia.engine.books import monitor_record
 from doppia.engine.writing import Answer, Clock, Key, Writing, writing
@@ -39,6 +39,7 @@ async def create(
         IdempotencyKeyReused, LedgerDiscarded.
         ObjectNotFound: of the account.
         AccountDiscarded: nothing will happen to it any more.
+        TooManyMonitors: as `check_room`.
     """
     async with writing(database, clock, account_id, key) as write:
         if write.replay is not None:
@@ -49,6 +50,8 @@ async def create(
         account = found.account
         if not account.is_open:
             raise AccountDiscarded(ledger_account_id=account.id, parameter="ledger_account_id")
+        watching = await monitors.of_accounts(write.connection, account_id.ledger, [account.sequence])
+        check_room(len(watching.get(account.sequence, ())), account)
         is_triggered = condition_holds(field, operator, value, account)
         created = MonitorFields(
             monitor=Monitor(write.sequence, account.sequence, field, operator, value, is_triggered),

@@ -34,7 +34,7 @@ from doppia.engine.settling import (
     settle,
 )
 from doppia.engine.writing import Answer, Clock, Key, Writing, begin, replayed
-from doppia.store import posting, settlements
+from doppia.store import ledgers, posting, settlements
 from doppia.store.database import Connection, Database
 from doppia.store.posting import Group
 from doppia.store.settlements import EntryFacts
@@ -89,7 +89,7 @@ async def create(
     by = actor.bytes if actor else None
     foreseen = 0
     if status != "drafting" and not allows_either_direction:
-        foreseen = await _foresee(database, settled, effective_at_upper_bound or clock())
+        foreseen = await _foresee(database, clock, settled, effective_at_upper_bound)
     async with database.tx() as connection:
         await settlements.lock_account(connection, settled.ledger, settled.sequence)
         mark = await settlements.mark(connection, settled.ledger, settled.sequence)
@@ -139,7 +139,7 @@ async def create(
         return await write.answer(201, render(settlement))
 
 
-async def _foresee(database: Database, settled: Id, bound: datetime) -> int:
+async def _foresee(database: Database, clock: Clock, settled: Id, bound: datetime | None) -> int:
     """Return credits less debits of what a sweep would settle as things are now; 0 for one of one step, or of many."""
     ledger, number = settled.ledger, settled.sequence
     async with database.connection() as connection:
@@ -147,6 +147,7 @@ async def _foresee(database: Database, settled: Id, bound: datetime) -> int:
         net, after = 0, mark.begin
         if not ENTRIES_AT_ONCE <= mark.lock_version - after <= _VERSIONS_FORESEEN_MAX:
             return 0
+        bound = bound or max(clock(), await ledgers.recorded_at(connection, ledger)) + _TICK
         while after < mark.lock_version:
             to = min(mark.lock_version, after + _VERSIONS_SUMMED_AT_ONCE)
             net += await settlements.unsettled_net(connection, ledger, number, after=after, to=to, before_time=bound)

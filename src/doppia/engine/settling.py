@@ -211,11 +211,11 @@ async def work_off(database: Database, clock: Clock) -> None:
     """
     time = asyncio.get_running_loop().time
     failure: Exception | None = None
-    goes_on = True
-    while goes_on:
+    last: Id | None = None
+    goes_on = False
+    while True:
         async with database.connection() as connection:
-            unfinished = await settlements.unfinished(connection, UNFINISHED_AT_ONCE)
-        goes_on = False
+            unfinished = await settlements.unfinished(connection, last, UNFINISHED_AT_ONCE)
         for target in unfinished:
             began = time()
             try:
@@ -225,6 +225,12 @@ async def work_off(database: Database, clock: Clock) -> None:
             except Exception as error:  # noqa: BLE001 - one that can't go on shall not keep the others from it
                 failure = error
             await asyncio.sleep(time() - began)
+        if len(unfinished) == UNFINISHED_AT_ONCE:
+            last = unfinished[-1]
+        elif goes_on:
+            last, goes_on = None, False
+        else:
+            break
     if failure is not None:
         raise failure
 

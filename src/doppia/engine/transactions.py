@@ -3,7 +3,7 @@
 A refused command leaves no trace and does not touch its neighbours.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -12,6 +12,7 @@ from doppia.accounting.ids import Id, format_id
 from doppia.accounting.transaction_life import create, expire, is_due, partial_post, reversal, revise
 from doppia.accounting.transactions import Change, Draft, Transaction
 from doppia.engine.books import Books, Needs, accept, read
+from doppia.engine.turns import Turns
 from doppia.engine.writing import Answer, Clock, Key
 from doppia.proof.tree import Frontier
 from doppia.store import ledgers, posting, transactions
@@ -105,7 +106,7 @@ class Batch(Command):
 
     items: Sequence[Draft | LedgerError]
     is_atomic: bool
-    render: Callable[[Sequence[Transaction | LedgerError]], bytes]
+    render: Callable[[Sequence[Transaction | LedgerError]], Awaitable[bytes]]
 
 
 REWRITES: Final = (Revise, PartialPost, Expire)
@@ -123,14 +124,14 @@ async def post(database: Database, clock: Clock, commands: Sequence[Command]) ->
     """
     ledger = commands[0].ledger
     needs = _needs(commands)
-    if not needs.transactions and not needs.categories:
+    if not needs.transactions and not needs.categories and needs.entries <= posting.ENTRIES_AT_ONCE:
         decided = await _post_at_once(database, clock, commands, needs)
         if decided is not None:
             return await _with_replays(database, commands, decided)
     async with database.tx() as connection:
         head = await ledgers.lock_head(connection, ledger.ledger)
         books = await read(connection, ledger.ledger, needs)
-        decided, group = _decide_all(commands, head, books, clock)
+        decided, group = await _decide_all(commands, head, books, clock)
         if group.records:
             await posting.record(connection, group)
     return await _with_replays(database, commands, decided)
@@ -151,7 +152,7 @@ async def _post_at_once(
         )
         if any(account.is_monitored for account in accounts.values()):
             return None
-        decided, group = _decide_all(commands, head, Books(accounts, {}, external_ids, keys), clock)
+        decided, group = await _decide_all(commands, head, Books(accounts, {}, external_ids, keys), clock)
         if group.records:
             with committing():
                 if not await posting.record_unless_moved(connection, group):
@@ -159,7 +160,7 @@ async def _post_at_once(
     return decided
 
 
-def _decide_all(
+async def _decide_all(
     commands: Sequence[Command], head: Head | None, books: Books, clock: Clock
 ) -> tuple[list[Outcome | ConsumedKey], Group]:
     ledger = commands[0].ledger
@@ -174,7 +175,10 @@ def _decide_all(
             repeated = _consumed(command, books)
             if repeated is None and head.discarded_at is not None:
                 raise LedgerDiscarded(ledger_id=str(ledger))
-            decided.append(repeated or _accept(command, books, group))
+            if repeated is None and isinstance(command, Batch):
+                decided.append(await _accept_batch(command, books, group))
+            else:
+                decided.append(repeated or _accept(command, books, group))
         except LedgerError as refusal:
             books, group = undone
             decided.append(refusal)
@@ -204,6 +208,7 @@ def _needs(commands: Sequence[Command]) -> Needs:
                 needs.transactions.add(target.sequence)
         for asked in drafts:
             if isinstance(asked, Draft):
+                needs.entries += len(asked.legs)
                 needs.accounts.update(leg.account for leg in asked.legs)
                 needs.categories.update(lock.category for lock in asked.category_locks)
                 if asked.external_id is not None:
@@ -212,24 +217,15 @@ def _needs(commands: Sequence[Command]) -> Needs:
 
 
 def _accept(command: Command, books: Books, group: Group) -> Answer:
-    match command:
-        case Batch():
-            before = group.sequence
-            body = command.render(_accept_batch(command, books, group))
-            if group.sequence == before:
-                # Nothing of it was accepted, so its key stays free.
-                return Answer(command.status, body)
-            return _answer(command, books, group, body, keep=True)
-        case Single():
-            changes = _decide(command, books, group)
-            if not changes:
-                return Answer(command.status, b"")
-            body = command.render(changes[-1].transaction)
-            accept(changes, books, group, command.actor)
-            yields = changes[-1].wrote_entries and not command.keep_answer
-            # The command's last change is its answer, and monitors that it crossed follow it in the log.
-            return _answer(command, books, group, body, keep=not yields)
-    raise AssertionError(command)
+    assert isinstance(command, Single), "batches are accepted by themselves"
+    changes = _decide(command, books, group)
+    if not changes:
+        return Answer(command.status, b"")
+    body = command.render(changes[-1].transaction)
+    accept(changes, books, group, command.actor)
+    yields = changes[-1].wrote_entries and not command.keep_answer
+    # The command's last change is its answer, and monitors that it crossed follow it in the log.
+    return _answer(command, books, group, body, keep=not yields)
 
 
 def _answer(command: Command, books: Books, group: Group, body: bytes, *, keep: bool) -> Answer:
@@ -240,14 +236,17 @@ def _answer(command: Command, books: Books, group: Group, body: bytes, *, keep: 
     return Answer(command.status, body)
 
 
-def _accept_batch(batch: Batch, books: Books, group: Group) -> list[Transaction | LedgerError]:
+async def _accept_batch(batch: Batch, books: Books, group: Group) -> Answer:
     """Accept the transactions of a batch. Where an atomic one is refused, books and group are to be thrown away.
 
     Raises:
         BatchRefused: it is atomic, and one is refused.
     """
+    before = group.sequence
     told: list[Transaction | LedgerError] = []
+    turns = Turns()
     for index, item in enumerate(batch.items):
+        await turns.give_way()
         try:
             if isinstance(item, LedgerError):
                 raise item
@@ -259,7 +258,11 @@ def _accept_batch(batch: Batch, books: Books, group: Group) -> list[Transaction 
             if batch.is_atomic:
                 raise refused_in_batch(index, refusal) from None
             told.append(refusal)
-    return told
+    body = await batch.render(told)
+    if group.sequence == before:
+        # Nothing of it was accepted, so its key stays free.
+        return Answer(batch.status, body)
+    return _answer(batch, books, group, body, keep=True)
 
 
 def refused_in_batch(index: int, refusal: LedgerError) -> BatchRefused:

@@ -126,6 +126,18 @@ def inclusion_proof(index: int, size: int, nodes: Nodes) -> list[bytes]:
     return path[::-1]
 
 
+def nodes_of(prove: Callable[[Nodes], list[bytes]]) -> list[tuple[int, int]]:
+    """Return level and place of the nodes that a proof is made of, so that they can be fetched before it is made."""
+    wanted: list[tuple[int, int]] = []
+
+    def note(level: int, place: int) -> bytes:
+        wanted.append((level, place))
+        return b""
+
+    prove(note)
+    return wanted
+
+
 def consistency_proof(old_size: int, size: int, nodes: Nodes) -> list[bytes]:
     """Return the hashes that show that the tree with `old_size` leaves, 1 or more, is the beginning of a larger one."""
     assert 0 < old_size <= size, "the old tree is no larger, and not empty"

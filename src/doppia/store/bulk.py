@@ -35,14 +35,20 @@ class BulkRequest(NamedTuple):
 
 
 class Item(NamedTuple):
-    """An item as it was sent: JSON. `ledger` that it is about, where it names one."""
+    """An item as it was sent: JSON.
+
+    Attributes:
+        ledgers: that it is about, as far as its ids say.
+        external_id: by which it names its transaction, where it does so by no id.
+    """
 
     params: bytes
-    ledger: int | None
+    ledgers: Sequence[int]
+    external_id: str | None
 
 
 class BulkResult(NamedTuple):
-    """What became of an item: `entity` is JSON. `params` and `entity` are None once its ledger is purged."""
+    """What became of an item: `entity` is JSON. `params` and `entity` are None once a ledger of its is purged."""
 
     request_id: UUID
     ordinal: int
@@ -78,7 +84,8 @@ async def create(connection: Connection, request: BulkRequest, items: Sequence[I
         dict(request.metadata),
         request.created_at,
         list(range(1, len(items) + 1)),
-        [item.ledger for item in items],
+        ["{" + ",".join(map(str, item.ledgers)) + "}" for item in items],
+        [item.external_id for item in items],
         [item.params for item in items],
     )
 

@@ -59,17 +59,18 @@ t.status = 'successful' and {value}::boolean
 t.entity_type = 'bulk_error' and {value}::boolean
 
 -- name: create
--- Creates request $2 of organization $1, sent with key $3 at $7, and its items: $8 ordinals, $9 ledgers, $10 texts.
+-- Creates request $2 of organization $1, sent with key $3 at $7, and its items: $8 ordinals, $9 ledgers
+-- (each as a text of an array), $10 external ids, $11 texts.
 with request as (
     insert into bulk_requests (
         organization_id, request_id, key_id, action_type, resource_type, metadata, created_at, updated_at, status,
         resources, succeeded, failed)
     values ($1, $2, $3, $4, $5, $6, $7, $7, 'pending', cardinality($8::integer[]), 0, 0)
 )
-insert into bulk_results (organization_id, request_id, ordinal, ledger_id, status, entity_type, params, created_at,
-                          updated_at)
-select $1, $2, i.ordinal, i.ledger_id, 'pending', $5, i.params, $7, $7
-  from unnest($8::integer[], $9::bigint[], $10::bytea[]) as i (ordinal, ledger_id, params);
+insert into bulk_results (organization_id, request_id, ordinal, ledger_ids, external_id, status, entity_type, params,
+                          created_at, updated_at)
+select $1, $2, i.ordinal, i.ledger_ids::bigint[], i.external_id, 'pending', $5, i.params, $7, $7
+  from unnest($8::integer[], $9::text[], $10::text[], $11::bytea[]) as i (ordinal, ledger_ids, external_id, params);
 
 -- name: claim
 -- One process at a time works bulk requests off, for as long as this session lasts. Two would do no harm, only nothing
@@ -98,14 +99,28 @@ select t.ordinal, t.params
  limit $3;
 
 -- name: tell
--- Writes what became of items of request $2 of organization $1 at $3: $4 ordinals, $5 ledgers, $6 statuses,
--- $7 entity types, $8 entity ids, $9 entities. What another process has told meanwhile is left as it is.
+-- Writes what became of items of request $2 of organization $1 at $3: $4 ordinals, $5 ledgers of entities, $6 statuses,
+-- $7 entity types, $8 entity ids, $9 entities. What another process has told meanwhile is left as it is. One that failed
+-- and names its transaction by an external id is about the ledgers that know it.
 with told as (
     update bulk_results t
        set status = n.status::bulk_result_status, entity_type = n.entity_type, entity_id = n.entity_id,
            updated_at = $3,
            -- Of a ledger that was purged meanwhile nothing is kept.
-           ledger_id = case when t.params is not null then coalesce(t.ledger_id, n.ledger_id) end,
+           ledger_ids = case when t.params is null then '{}'
+                             when n.ledger_id is not null then t.ledger_ids || n.ledger_id
+                             when t.external_id is null then t.ledger_ids
+                             else t.ledger_ids || array(
+                                 select l.ledger_id
+                                   from ledgers l
+                                  where l.organization_id = $1
+                                    and (exists (select from transactions x
+                                                  where x.ledger_id = l.ledger_id and x.external_id = t.external_id
+                                                    and x.status <> 'archived')
+                                         or exists (select from transactions x
+                                                     where x.ledger_id = l.ledger_id and x.external_id = t.external_id
+                                                       and x.status = 'archived')))
+                             end,
            entity = case when t.params is not null then n.entity end
       from unnest($4::integer[], $5::bigint[], $6::text[], $7::text[], $8::uuid[], $9::bytea[])
            as n (ordinal, ledger_id, status, entity_type, entity_id, entity)

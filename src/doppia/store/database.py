@@ -180,7 +180,7 @@ def session_settings() -> dict[str, str]:
     """Return the settings that every session of ours runs under."""
     return {
         "application_name": "doppia",
-        "search_path": "doppia",
+        "search_path": "doppia, pg_temp",  # the same as of triggers, lest plans be made anew for either
         "timezone": "UTC",
         # Whoever has waited for a ledger's head must see what the one before him wrote, whatever the server's default.
         "default_transaction_isolation": "read committed",
@@ -257,6 +257,11 @@ async def durability(connection: Connection) -> tuple[bool, str, str]:
     """Return the server's fsync, synchronous_commit and synchronous_standby_names."""
     row = await connection.fetchrow(_SQL["durability"])
     return row[0] == "on", row[1], row[2]
+
+
+async def may_rewrite_history(connection: Connection) -> bool:
+    """Say whether this role could change recorded history, if it were not for the triggers."""
+    return bool(await connection.fetchval(_SQL["may_rewrite_history"]))
 
 
 _SQL: Final = load_queries("database")

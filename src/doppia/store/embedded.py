@@ -41,7 +41,7 @@ from doppia.store.embedded_user import EmbeddedError, ServerUser, choose_user, s
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["EmbeddedError", "EmbeddedServer", "running_url"]
+__all__ = ["EmbeddedError", "EmbeddedServer", "owner_url", "running_url", "service_url"]
 
 _SETTINGS: Final = {
     "listen_addresses": "",
@@ -89,7 +89,8 @@ class EmbeddedServer:
     """One embedded PostgreSQL server, our child. It ends with the thread that starts it, so let that be the main one.
 
     Attributes:
-        url: of the database "doppia" as the user "doppia", over a unix socket; there is none before `start`.
+        url: of the database "doppia" as the superuser "doppia", over a unix socket; there is none before `start`. See
+            `service_url` and `owner_url`.
     """
 
     url: str
@@ -272,8 +273,10 @@ class EmbeddedServer:
         try:
             connection = await asyncpg.connect(self.url, database="postgres")
             try:
+                await connection.execute(_SQL["create_roles"])
                 if not await connection.fetchval(_SQL["database_exists"]):
                     await connection.execute(_SQL["create_database"])
+                await connection.execute(_SQL["close_database"])
             finally:
                 await connection.close()
         except asyncpg.PostgresError as error:
@@ -290,8 +293,18 @@ class EmbeddedServer:
         return f"{self._log_path} says:\n{complaints(said, self._data)}"
 
 
+def service_url(url: str) -> str:
+    """Return the URL under which the service connects to an embedded server, given its superuser's."""
+    return url.replace("//doppia@", "//doppia_service@", 1)
+
+
+def owner_url(url: str) -> str:
+    """Return the URL under which the schema's owner connects to an embedded server, given its superuser's."""
+    return f"{url}&role=doppia_owner"
+
+
 def running_url(data: Path) -> str | None:
-    """Return the URL of the server that a live Doppia process runs on `data`, or None when none does."""
+    """Return the superuser's URL of the server that a live Doppia process runs on `data`, or None when none does."""
     if sys.platform == "win32":
         return None
     try:

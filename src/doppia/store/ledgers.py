@@ -112,6 +112,12 @@ async def list_page(
     return [_ledger(row) for row in await connection.fetch(query, *arguments)]
 
 
+async def recorded_at(connection: Connection, ledger: int) -> datetime:
+    """Return the time of the last record of a ledger's log."""
+    last: datetime = await connection.fetchval(_SQL["recorded_at"], ledger)
+    return last
+
+
 async def lock_head(connection: Connection, ledger: int) -> Head | None:
     """Lock a ledger for writing until the database transaction ends, and return where its log ends."""
     row = await connection.fetchrow(_LOCK_HEAD, ledger)
@@ -182,38 +188,17 @@ async def discard(connection: Connection, ledger: int, discarded_at: datetime) -
     await connection.execute(_SQL["discard_accounts"], ledger, discarded_at)
 
 
-async def purge(connection: Connection, ledger: int, purged_at: datetime) -> None:
-    """Remove a ledger and all its data for good, its number spent; its head is locked."""
-    await connection.execute(_SQL["bury"], ledger, purged_at)
-    await connection.execute(_SQL["announce_purge"], str(ledger))
-    for table in _PURGED_TABLES:
-        await connection.execute(_SQL[f"purge_{table}"], ledger)
+async def purge(
+    connection: Connection, organization: UUID, ledger: Ledger, actor: UUID | None, purged_at: datetime
+) -> None:
+    """Remove an organization's ledger and all its data for good, its number spent; its head is locked.
 
-
-_PURGED_TABLES: Final = (
-    "settled_entries",
-    "settled_accounts",
-    "settlements",
-    "account_statements",
-    "balance_monitors",
-    "effective_sums",
-    "entry_metadata",
-    "discards",
-    "entries",
-    "transactions",
-    "balances",
-    "accounts",
-    "category_edges",
-    "category_set_members",
-    "category_sets",
-    "categories",
-    "bulk_results",
-    "idempotency_keys",
-    "log",
-    "log_nodes",
-    "ledger_heads",
-    "ledgers",
-)
+    The organization's log says so, and that the admin key `actor` did it.
+    """
+    await connection.execute(_SQL["allow_time"])
+    await connection.execute(_SQL["purge_bulk_items"], ledger.number, organization)
+    await connection.execute(_SQL["purge_bulk_results"], ledger.number, organization)
+    await connection.execute(_SQL["purge"], organization, ledger.number, ledger.id, actor, purged_at)
 
 
 async def consumed_keys(connection: Connection, digests: Iterable[bytes]) -> dict[bytes, ConsumedKey]:

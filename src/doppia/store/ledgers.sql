@@ -70,6 +70,9 @@ values ($1, $2, $3, $4, $5, $6, $7);
 -- name: update
 update ledgers set name = $2, description = $3, metadata = $4, updated_at = $5 where ledger_id = $1;
 
+-- name: recorded_at
+select recorded_at from ledger_heads where ledger_id = $1;
+
 -- name: discard
 update ledger_heads set discarded_at = $2 where ledger_id = $1;
 
@@ -91,65 +94,32 @@ values ($1, $2, $3, $4, $5, $6);
 
 -- name: lock_organization
 -- Locks organization $1 until the database transaction ends.
-select from organizations where id = $1 for update;
+select lock_organization($1);
 
 -- name: append_organization
 insert into organization_log (organization_id, sequence, recorded_at, actor, kind, payload)
 select $1, coalesce(max(sequence), 0) + 1, $2, $3, $4, $5 from organization_log where organization_id = $1;
 
--- name: announce_purge
--- Lets the deletes of this database transaction through the triggers that guard history, and gives them time.
-select set_config('doppia.purged_ledger', $1::text, true), set_config('statement_timeout', '0', true);
+-- name: allow_time
+-- Lets this database transaction take the time that a purge takes.
+select set_config('statement_timeout', '0', true);
 
--- name: bury
-insert into purged_ledgers (ledger_id, organization_id, purged_at)
-select ledger_id, organization_id, $2 from ledgers where ledger_id = $1;
-
--- name: purge_settled_entries
-delete from settled_entries where ledger_id = $1;
--- name: purge_settled_accounts
-delete from settled_accounts where ledger_id = $1;
--- name: purge_settlements
-delete from settlements where ledger_id = $1;
--- name: purge_account_statements
-delete from account_statements where ledger_id = $1;
--- name: purge_balance_monitors
-delete from balance_monitors where ledger_id = $1;
--- name: purge_effective_sums
-delete from effective_sums where ledger_id = $1;
--- name: purge_entry_metadata
-delete from entry_metadata where ledger_id = $1;
--- name: purge_discards
-delete from discards where ledger_id = $1;
--- name: purge_entries
-delete from entries where ledger_id = $1;
--- name: purge_transactions
-delete from transactions where ledger_id = $1;
--- name: purge_balances
-delete from balances where ledger_id = $1;
--- name: purge_accounts
-delete from accounts where ledger_id = $1;
--- name: purge_category_edges
-delete from category_edges where ledger_id = $1;
--- name: purge_category_set_members
-delete from category_set_members where ledger_id = $1;
--- name: purge_category_sets
-delete from category_sets where ledger_id = $1;
--- name: purge_categories
-delete from categories where ledger_id = $1;
--- name: purge_bulk_results
--- The results stay, for their request counts them; what they hold of the ledger goes.
+-- name: purge_bulk_items
+-- Of organization $2, what is still to be done of a transaction that ledger $1 knows by its external id is forgotten.
 update bulk_results t
-   set ledger_id = null, params = null, entity = null
-  from purged_ledgers p
- where p.ledger_id = $1 and t.organization_id = p.organization_id and t.ledger_id = p.ledger_id;
--- name: purge_idempotency_keys
-delete from idempotency_keys where ledger_id = $1;
--- name: purge_log
-delete from log where ledger_id = $1;
--- name: purge_log_nodes
-delete from log_nodes where ledger_id = $1;
--- name: purge_ledger_heads
-delete from ledger_heads where ledger_id = $1;
--- name: purge_ledgers
-delete from ledgers where ledger_id = $1;
+   set ledger_ids = '{}', external_id = null, params = null, entity = null
+ where t.organization_id = $2 and t.status = 'pending' and t.external_id is not null
+   and (exists (select from transactions x
+                 where x.ledger_id = $1 and x.external_id = t.external_id and x.status <> 'archived')
+        or exists (select from transactions x
+                    where x.ledger_id = $1 and x.external_id = t.external_id and x.status = 'archived'));
+
+-- name: purge_bulk_results
+-- The results of organization $2 stay, for their request counts them; what they hold of ledger $1 goes. It is
+-- asked for in words of which only the ledger has an index, lest all results of an organization be looked at.
+update bulk_results t
+   set ledger_ids = '{}', external_id = null, params = null, entity = null
+ where t.ledger_ids @> array[$1::bigint] and t.ledger_ids <> '{}' and (t.organization_id = $2) is true;
+
+-- name: purge
+select purge_ledger($1, $2, $3, $4, $5);

@@ -1,12 +1,13 @@
-"""Ledgers' logs as they are read, a page of records at a time."""
+"""Ledgers' logs as they are read: a page of records at a time, and the trees over them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
 import msgspec
 
 from doppia.accounting.ids import Id, format_id
+from doppia.proof.tree import KEPT_LEVELS, root_of
 from doppia.store.database import Connection, load_filters, load_queries
 from doppia.store.listing import Filter, Order, Place, compose
 from doppia.store.statements import Statement
@@ -123,3 +124,63 @@ async def _page(
         )
         for row in await connection.fetch(text, *arguments)
     ]
+
+
+class Size(NamedTuple):
+    """How far a log goes: the number of its records, and the root of the tree over them."""
+
+    records: int
+    root: bytes
+
+
+class LedgerSize(NamedTuple):
+    """The same with the ledger it is of."""
+
+    ledger: int
+    ledger_id: str
+    size: Size
+
+
+async def size(connection: Connection, ledger: int) -> Size | None:
+    """Return how far a log goes; None where there is no such ledger."""
+    row = await connection.fetchrow(_SQL["head"], ledger)
+    return Size(*row) if row else None
+
+
+async def sizes(connection: Connection, after: int, limit: int) -> list[LedgerSize]:
+    """Return how far the logs go of the ledgers whose numbers follow `after`, in their order."""
+    return [
+        LedgerSize(number, format_id(int(created_at.timestamp()), number, 1), Size(records, root))
+        for number, created_at, records, root in await connection.fetch(_SQL["heads"], after, limit)
+    ]
+
+
+async def records(
+    connection: Connection, ledger: int, after: int, limit: int, bytes_max: int
+) -> list[tuple[int, bytes]]:
+    """Return sequence and payload of the records that follow one, in order; fewer where they pass `bytes_max`."""
+    return [(row[0], row[1]) for row in await connection.fetch(_SQL["records"], ledger, after, limit, bytes_max)]
+
+
+async def nodes(connection: Connection, ledger: int, wanted: Iterable[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
+    """Return the hashes of nodes of the tree over a log, complete subtrees, by level and place.
+
+    Those of a level that is not kept are made of those of the next kept level below, or of the records themselves.
+    """
+    spans = {}
+    for level, place in wanted:
+        below = level % KEPT_LEVELS
+        spans[level, place] = (level - below, place << below, (place + 1) << below)
+    columns = _columns([span for span in spans.values() if span[0] > 0])
+    found = {(row[0], row[1]): row[2] for row in await connection.fetch(_SQL["kept_nodes"], ledger, *columns)}
+    columns = _columns([span for span in spans.values() if span[0] == 0])
+    leaves = await connection.fetch(_SQL["leaf_hashes"], ledger, *columns[1:])
+    found |= {(0, row[0]): row[1] for row in leaves}
+    return {
+        named: root_of(found[level, place] for place in range(first, last))
+        for named, (level, first, last) in spans.items()
+    }
+
+
+def _columns(spans: Sequence[tuple[int, int, int]]) -> list[list[int]]:
+    return [[span[column] for span in spans] for column in range(3)]

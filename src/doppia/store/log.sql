@@ -128,6 +128,46 @@ select p.*, o.recorded_at as object_created_at
  order by p.lock_version desc
  limit $2;
 
+-- name: records
+-- Of ledger $1 the records after sequence $2, $3 of them at most, in order, of at most $4 bytes beyond the first.
+select p.sequence, p.payload
+  from (select l.sequence, l.payload, sum(length(l.payload)) over (order by l.sequence) - length(l.payload) as bytes_before
+          from log l
+         where l.ledger_id = $1 and l.sequence > $2
+         order by l.sequence
+         limit $3) p
+ where p.bytes_before <= $4
+ order by p.sequence;
+
+-- name: head
+-- How far the log of ledger $1 goes, and the root of the tree over it.
+select sequence, root from ledger_heads where ledger_id = $1;
+
+-- name: heads
+-- The same of all ledgers after number $1, $2 of them at most, and when each was created.
+select h.ledger_id, l.created_at, h.sequence, h.root
+  from ledger_heads h
+  join ledgers l on l.ledger_id = h.ledger_id
+ where h.ledger_id > $1
+ order by h.ledger_id
+ limit $2;
+
+-- name: leaf_hashes
+-- Of ledger $1 the hashes of the leaves at places $2 to before $3 of its tree, by place.
+select l.sequence - 1 as place, sha256('\x00'::bytea || l.payload)
+  from unnest($2::bigint[], $3::bigint[]) as r (first, last)
+ cross join lateral (
+       select sequence, payload from log where ledger_id = $1 and sequence > r.first and sequence <= r.last) l;
+
+-- name: kept_nodes
+-- Of ledger $1 the nodes of the levels $2 at places $3 to before $4.
+select n.level, n.place, n.hash
+  from unnest($2::smallint[], $3::bigint[], $4::bigint[]) as r (level, first, last)
+ cross join lateral (
+       select level, place, hash
+         from log_nodes
+        where ledger_id = $1 and level = r.level and place >= r.first and place < r.last) n;
+
 -- filter: happening
 -- 16 * kind + event
 l.kind * 16 + l.event = any({value}::integer[])

@@ -1,4 +1,7 @@
-"""Brings the schema of a database to this program's version: numbered SQL files, applied in order, never back."""
+"""Brings the schema of a database to this program's version: numbered SQL files, applied in order, never back.
+
+And gives the service's role its grants, where another role owns the schema.
+"""
 
 import hashlib
 from importlib.resources import files
@@ -13,6 +16,7 @@ _LOCK: Final = 0x646F70706961
 """Key of the advisory lock under which one process at a time migrates: "doppia" in ASCII."""
 
 _SQL: Final = load_queries("migrate")
+_GRANTS: Final = load_queries("grants")["grants"].split(";\n")
 
 _log = structlog.get_logger()
 
@@ -28,8 +32,13 @@ def migrations() -> list[tuple[int, str, str]]:
     return [(int(name[:4]), name, folder.joinpath(name).read_text(encoding="utf-8")) for name in names]
 
 
-async def migrate(url: str) -> None:
+async def migrate(url: str, *, service_url: str | None = None) -> None:
     """Apply what is missing, each migration in a database transaction of its own; safe to call from several processes.
+
+    Args:
+        url: of the database, as the role that owns the schema or is to own it. Any role will do where nothing is
+            missing.
+        service_url: of the same database, as the role that is given the service's grants; None where it needs none.
 
     Raises:
         SchemaError: an applied migration was changed since, the database is of a newer program, or it is older than
@@ -47,13 +56,29 @@ async def migrate(url: str) -> None:
                 )
             await connection.execute(_SQL["take_lock"].replace("$1", str(_LOCK)))
             await _apply_missing(connection)
+            if service_url is not None:
+                await _grant(connection, service_url)
         finally:
             await connection.close()
 
 
+async def _grant(connection: asyncpg.Connection, service_url: str) -> None:
+    service = await asyncpg.connect(service_url, timeout=5)
+    try:
+        role = await service.fetchval(_SQL["quoted_role"])
+    finally:
+        await service.close()
+    if role == await connection.fetchval(_SQL["quoted_role"]):
+        return
+    async with connection.transaction():  # so that the service never stands without grants
+        for statement in _GRANTS:
+            await connection.execute(statement.replace(":service", role))
+
+
 async def _apply_missing(connection: asyncpg.Connection) -> None:
-    await connection.execute(_SQL["create_schema"])
-    await connection.execute(_SQL["create_table"])
+    if not await connection.fetchval(_SQL["table_exists"]):
+        await connection.execute(_SQL["create_schema"])
+        await connection.execute(_SQL["create_table"])
     applied = {row["number"]: row["sha256"] for row in await connection.fetch(_SQL["applied"])}
     known = migrations()
     if newer := applied.keys() - {number for number, _, _ in known}:

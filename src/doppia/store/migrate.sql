@@ -2,6 +2,9 @@
 -- Held until the session ends.
 select pg_advisory_lock($1);
 
+-- name: table_exists
+select to_regclass('doppia.migrations') is not null;
+
 -- name: create_schema
 create schema if not exists doppia;
 
@@ -18,3 +21,6 @@ select number, sha256 from doppia.migrations;
 
 -- name: mark_applied
 insert into doppia.migrations (number, name, sha256) values ($1, $2, $3);
+
+-- name: quoted_role
+select quote_ident(current_user);

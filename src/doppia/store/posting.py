@@ -1,8 +1,9 @@
 """What a posting group reads under the ledger's lock, and the one statement that records all it accepted."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import msgspec
@@ -22,6 +23,9 @@ from doppia.store.ledgers import ConsumedKey, Head
 _SQL: Final = load_queries("posting")
 
 _encode_json: Final = msgspec.json.Encoder().encode
+
+ENTRIES_AT_ONCE: Final = 4_000
+"""That one statement records, up to one change more: the event loop stands still while its arguments are made."""
 
 
 class LogRow(NamedTuple):
@@ -45,6 +49,7 @@ class Group:
         accounts: all that change, as they stand at the end.
         monitors: those that were triggered or resolved, as they stand at the end, by sequence.
         keys: those consumed.
+        times: of the records, by sequence, where they are not all of `recorded_at`, but of what has been imported.
     """
 
     ledger: int
@@ -56,6 +61,7 @@ class Group:
     accounts: dict[int, Account] = field(default_factory=dict)
     monitors: dict[int, Monitor] = field(default_factory=dict)
     keys: list[ConsumedKey] = field(default_factory=list)
+    times: dict[int, datetime] = field(default_factory=dict)
 
     def copy(self) -> "Group":
         """Return a group that goes its own way from here on."""
@@ -69,6 +75,7 @@ class Group:
             dict(self.accounts),
             dict(self.monitors),
             list(self.keys),
+            dict(self.times),
         )
 
     def append(self, record: AnyRecord, object_sequence: int) -> None:
@@ -141,8 +148,39 @@ async def read_at_once(
 
 async def record(connection: Connection, group: Group) -> None:
     """Record what a group accepted; the ledger's head is locked since the group began."""
-    recorded = await record_unless_moved(connection, group)
-    assert recorded, "nobody moves a locked head"
+    for piece in _pieces(group):
+        recorded = await record_unless_moved(connection, piece)
+        assert recorded, "nobody moves a locked head"
+
+
+def _pieces(group: Group) -> Iterator[Group]:
+    """Return groups that, recorded one after the other, record this one; of one that is not large, itself."""
+    cuts = [0]
+    entries = 0
+    for position, (_, change) in enumerate(group.changes):
+        # What was posted of a hold goes with what is left of it.
+        if entries >= ENTRIES_AT_ONCE and change.transaction.partially_posts is None:
+            cuts.append(position)
+            entries = 0
+        entries += len(change.transaction.entries)
+    if len(cuts) == 1:
+        yield group
+        return
+    begin = done = group.sequence - len(group.records)
+    for first, last in pairwise([*cuts, len(group.changes)]):
+        is_last = last == len(group.changes)
+        end = group.sequence if is_last else group.changes[last][0] - 1
+        changes = group.changes[first:last]
+        yield replace(
+            group,
+            sequence=end,
+            records=group.records[done - begin : end - begin],
+            changes=changes,
+            accounts={number: account for _, change in changes for number, account in change.accounts.items()},
+            monitors=group.monitors if is_last else {},
+            keys=group.keys if is_last else [],
+        )
+        done = end
 
 
 async def record_unless_moved(connection: Connection, group: Group) -> bool:
@@ -153,7 +191,11 @@ async def record_unless_moved(connection: Connection, group: Group) -> bool:
     }
     if changed:
         done = await connection.execute(
-            _SQL["record_changes"], group.ledger, group.recorded_at, *_change_columns(list(changed.values()))
+            _SQL["record_changes"],
+            group.ledger,
+            group.recorded_at,
+            *_change_columns(list(changed.values())),
+            [transaction.updated_at for transaction in changed.values()] if group.times else [],
         )
         assert done == f"UPDATE {len(changed)}", "what changes is there"
     begin = group.sequence - len(group.records)
@@ -169,6 +211,7 @@ async def record_unless_moved(connection: Connection, group: Group) -> bool:
         group.tree.root(),
         group.tree.to_bytes(),
         *_columns(kept, 3),
+        *_time_columns(group, created),
     ]
     written = await connection.fetchval(_SQL["record"], group.ledger, group.sequence, group.recorded_at, *columns)
     if not written:
@@ -176,6 +219,23 @@ async def record_unless_moved(connection: Connection, group: Group) -> bool:
     if group.monitors:
         await monitors.trigger(connection, group.ledger, group.monitors.values(), group.recorded_at)
     return True
+
+
+def _time_columns(group: Group, created: Sequence[Transaction]) -> list[list[datetime]]:
+    """Return the times of log records, new transactions, entries, their metadata and discards; where the group has one
+    time, that is told once and these are empty.
+    """
+    times = group.times
+    if not times:
+        return [[], [], [], [], []]
+    wrote = [(times[sequence], change) for sequence, change in group.changes if change.wrote_entries]
+    return [
+        [times[row.sequence] for row in group.records],
+        [times[transaction.sequence] for transaction in created],
+        [at for at, change in wrote for _ in change.transaction.entries],
+        [at for at, change in wrote for entry in change.transaction.entries if entry.metadata],
+        [times[sequence] for sequence, change in group.changes for _ in change.discards],
+    ]
 
 
 def _columns(rows: Iterable[Sequence[object]], width: int) -> list[list[object]]:

@@ -66,55 +66,58 @@ select 'key', k.sequence, null, null, null, null, null, null, null, null, null, 
 -- Idempotency keys: $51 digests, $52 digests of requests, $53 sequences of records, $54 statuses, $55 bodies of answers
 -- or null. $56 is the sequence at which the ledger's head was when all this was decided: if it has moved on, nothing is
 -- recorded and the count is 0. $57 and $58 are the root and the frontier of the tree over the log up to $2, $59 to $61
--- levels, places and hashes of the nodes that are kept.
+-- levels, places and hashes of the nodes that are kept. $62 to $66 are times of the rows of the log, of new transactions,
+-- of new entries, of their metadata and of discards; where these arrays are empty, $3 is the time of all.
 with head as (
     update ledger_heads set sequence = $2, recorded_at = $3, root = $57, frontier = $58
      where ledger_id = $1 and sequence = $56
     returning ledger_id
 ), logged as (
     insert into log (ledger_id, sequence, object_sequence, recorded_at, kind, event, payload)
-    select $1, r.sequence, r.object_sequence, $3, r.kind, r.event, r.payload
-      from head, unnest($4::bigint[], $5::bigint[], $6::smallint[], $7::smallint[], $8::bytea[])
-           as r (sequence, object_sequence, kind, event, payload)
+    select $1, r.sequence, r.object_sequence, coalesce(r.recorded_at, $3), r.kind, r.event, r.payload
+      from head, unnest($4::bigint[], $5::bigint[], $6::smallint[], $7::smallint[], $8::bytea[], $62::timestamptz[])
+           as r (sequence, object_sequence, kind, event, payload, recorded_at)
 ), created as (
     insert into transactions (
         ledger_id, transaction_sequence, entries_sequence, created_at, updated_at, effective_at, posted_at, expires_at,
         reverses_sequence, partially_posts_sequence, settlement_sequence, status, version, description, external_id,
         ledgerable_type, ledgerable_id, archived_reason, metadata)
-    select $1, t.sequence, t.sequence, $3, $3, t.effective_at, t.posted_at, t.expires_at,
-           t.reverses, t.partially_posts, t.settlement, t.status::transaction_status, 0, t.description, t.external_id,
+    select $1, t.sequence, t.sequence, coalesce(t.created_at, $3), coalesce(t.created_at, $3), t.effective_at,
+           t.posted_at, t.expires_at, t.reverses, t.partially_posts, t.settlement, t.status::transaction_status, 0,
+           t.description, t.external_id,
            t.ledgerable_type, t.ledgerable_id, t.archived_reason, t.metadata::jsonb
       from head, unnest($9::bigint[], $10::text[], $11::timestamptz[], $12::timestamptz[], $13::text[], $14::text[],
                   $15::text[], $16::text[], $17::bigint[], $18::text[], $19::text[], $20::timestamptz[], $21::bigint[],
-                  $22::bigint[])
+                  $22::bigint[], $63::timestamptz[])
            as t (sequence, status, effective_at, posted_at, description, external_id,
                  ledgerable_type, ledgerable_id, reverses, metadata, archived_reason, expires_at, partially_posts,
-                 settlement)
+                 settlement, created_at)
 ), entered as (
     insert into entries (
         ledger_id, entry, transaction_sequence, account_sequence, lock_version, created_at, effective_at,
         direction, status, amount, posted_credits, posted_debits, pending_credits, pending_debits)
-    select $1, e.entry, e.transaction_sequence, e.account_sequence, e.lock_version, $3, e.effective_at,
+    select $1, e.entry, e.transaction_sequence, e.account_sequence, e.lock_version, coalesce(e.created_at, $3),
+           e.effective_at,
            e.direction::direction, e.status::transaction_status, e.amount::numeric,
            e.posted_credits::numeric, e.posted_debits::numeric, e.pending_credits::numeric, e.pending_debits::numeric
       from head, unnest($23::bigint[], $24::bigint[], $25::bigint[], $26::bigint[], $27::timestamptz[], $28::text[],
-                  $29::text[], $30::text[], $31::text[], $32::text[], $33::text[], $34::text[])
+                  $29::text[], $30::text[], $31::text[], $32::text[], $33::text[], $34::text[], $64::timestamptz[])
            as e (entry, transaction_sequence, account_sequence, lock_version, effective_at, direction,
-                 status, amount, posted_credits, posted_debits, pending_credits, pending_debits)
+                 status, amount, posted_credits, posted_debits, pending_credits, pending_debits, created_at)
 ), annotated as (
     insert into entry_metadata (ledger_id, entry, updated_at, metadata)
-    select $1, m.entry, $3, m.metadata::jsonb
-      from head, unnest($35::bigint[], $36::text[]) as m (entry, metadata)
+    select $1, m.entry, coalesce(m.updated_at, $3), m.metadata::jsonb
+      from head, unnest($35::bigint[], $36::text[], $65::timestamptz[]) as m (entry, metadata, updated_at)
 ), discarded as (
     insert into discards (
         ledger_id, entry, sequence, discarded_at, account_sequence, lock_version,
         posted_credits, posted_debits, pending_credits, pending_debits)
-    select $1, d.entry, d.sequence, $3, d.account_sequence, d.lock_version,
+    select $1, d.entry, d.sequence, coalesce(d.discarded_at, $3), d.account_sequence, d.lock_version,
            d.posted_credits::numeric, d.posted_debits::numeric, d.pending_credits::numeric, d.pending_debits::numeric
       from head, unnest($43::bigint[], $44::bigint[], $45::bigint[], $46::bigint[],
-                  $47::text[], $48::text[], $49::text[], $50::text[])
+                  $47::text[], $48::text[], $49::text[], $50::text[], $66::timestamptz[])
            as d (entry, sequence, account_sequence, lock_version,
-                 posted_credits, posted_debits, pending_credits, pending_debits)
+                 posted_credits, posted_debits, pending_credits, pending_debits, discarded_at)
 ), consumed as (
     insert into idempotency_keys (ledger_id, digest, request_digest, sequence, status, answer)
     select $1, k.digest, k.request_digest, k.sequence, k.status, k.answer
@@ -139,14 +142,16 @@ select count(*) from head;
 -- Records what an accepted group changes of older transactions of ledger $1 at time $2; runs before `record`.
 -- Transactions: $3 sequences, $4 sequences of the record that wrote the entries in force, $5 statuses, $6 versions,
 -- $7 effective and $8 posted times, $9 descriptions, $10 external ids, $11 and $12 ledgerable types and ids,
--- $13 archived reasons, $14 metadata, $15 times of expiry.
+-- $13 archived reasons, $14 metadata, $15 times of expiry, $16 times of the changes; where these are none, $2 is that of
+-- all.
 update transactions t
    set entries_sequence = n.entries_sequence, status = n.status::transaction_status, version = n.version,
-       updated_at = $2, effective_at = n.effective_at, posted_at = n.posted_at, description = n.description,
-       external_id = n.external_id, ledgerable_type = n.ledgerable_type, ledgerable_id = n.ledgerable_id,
+       updated_at = coalesce(n.updated_at, $2), effective_at = n.effective_at, posted_at = n.posted_at,
+       description = n.description, external_id = n.external_id, ledgerable_type = n.ledgerable_type,
+       ledgerable_id = n.ledgerable_id,
        archived_reason = n.archived_reason, metadata = n.metadata::jsonb, expires_at = n.expires_at
   from unnest($3::bigint[], $4::bigint[], $5::text[], $6::integer[], $7::timestamptz[], $8::timestamptz[], $9::text[],
-              $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::timestamptz[])
+              $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::timestamptz[], $16::timestamptz[])
        as n (sequence, entries_sequence, status, version, effective_at, posted_at, description, external_id,
-             ledgerable_type, ledgerable_id, archived_reason, metadata, expires_at)
+             ledgerable_type, ledgerable_id, archived_reason, metadata, expires_at, updated_at)
  where t.ledger_id = $1 and t.transaction_sequence = n.sequence;

@@ -244,7 +244,8 @@ async def entry_facts(connection: Connection, ledger: int, entries: Sequence[int
     return {row[0]: EntryFacts(int(row[1].timestamp()), *row[2:]) for row in rows}
 
 
-async def unfinished(connection: Connection, limit: int) -> list[Id]:
-    """Return settlements, of whichever ledger, whose entries are to be gathered or freed now."""
-    rows: Iterable[Any] = await connection.fetch(_SQL["unfinished"], limit)
+async def unfinished(connection: Connection, after: Id | None, limit: int) -> list[Id]:
+    """Return settlements, of whichever ledger, whose entries are to be gathered or freed now, after one of them."""
+    begin = (0, 0) if after is None else (after.ledger, after.sequence)
+    rows: Iterable[Any] = await connection.fetch(_SQL["unfinished"], limit, *begin)
     return [Id(int(row[2].timestamp()), row[0], row[1], 0) for row in rows]

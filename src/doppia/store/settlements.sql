@@ -149,12 +149,13 @@ select e.entry, e.created_at, e.account_sequence, e.status::text, t.settlement_s
  where e.ledger_id = $1 and e.entry = any($2::bigint[]);
 
 -- name: unfinished
--- Settlements of ledgers that take writes, of which something is left to do; a sweep waits until the entries of its
+-- The first $1 behind sequence $3 of ledger $2, of the settlements of ledgers that take writes, of which something is left to do; a sweep waits until the entries of its
 -- account that are to be freed are free.
 select s.ledger_id, s.settlement_sequence, s.created_at
   from settlements s
   join ledger_heads h on h.ledger_id = s.ledger_id
  where s.status in ('processing', 'archiving') and h.discarded_at is null
+   and (s.ledger_id, s.settlement_sequence) > ($2::bigint, $3::bigint)
    and not (s.status = 'processing' and exists (
        select from settlements o
         where o.ledger_id = s.ledger_id and o.settled_account_sequence = s.settled_account_sequence

@@ -2,8 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import datetime
-from typing import Any, Final
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
 
 from doppia.accounting.accounts import Account
 from doppia.accounting.balances import NOTHING, Sums
@@ -315,9 +315,20 @@ async def by_external_id(connection: Connection, ledgers: Sequence[int], externa
     return [Id(int(row[2].timestamp()), row[0], row[1], 0) for row in in_force or rows]
 
 
-async def due(connection: Connection, at: datetime, limit: int) -> list[Id]:
-    """Return holds, of whichever ledger, that have passed their `expires_at` and are still pending."""
+class Due(NamedTuple):
+    """A hold that has passed its `expires_at`."""
+
+    expires_at: datetime
+    hold: Id
+
+
+async def due(connection: Connection, at: datetime, after: Due | None, limit: int) -> list[Due]:
+    """Return holds, of whichever ledger, that are due and still pending, in an order; those after one of them."""
+    begin = (_LONG_AGO, 0, 0) if after is None else (after.expires_at, after.hold.ledger, after.hold.sequence)
     async with connection.transaction():
         await connection.execute(_SQL["keep_order"])
-        rows = await connection.fetch(_SQL["due"], at, limit)
-    return [Id(int(row[2].timestamp()), row[0], row[1], 0) for row in rows]
+        rows = await connection.fetch(_SQL["due"], at, limit, *begin)
+    return [Due(row[3], Id(int(row[2].timestamp()), row[0], row[1], 0)) for row in rows]
+
+
+_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)

@@ -234,10 +234,12 @@ select g.ledger_id, t.transaction_sequence, t.created_at, t.in_force
 set local enable_sort = off;
 
 -- name: due
--- At most $2 pending transactions, of ledgers that are not discarded, that had expired at $1; those first that are due longest.
-select t.ledger_id, t.transaction_sequence, t.created_at
+-- At most $2 pending transactions, of ledgers that are not discarded, that had expired at $1; those first that are due longest,
+-- beginning behind the one that is due since $3, of ledger $4 and sequence $5.
+select t.ledger_id, t.transaction_sequence, t.created_at, t.expires_at
   from transactions t
   join ledger_heads h on h.ledger_id = t.ledger_id and h.discarded_at is null
  where t.expires_at <= $1 and t.expires_at is not null and t.status not in ('posted', 'archived')
- order by t.expires_at
+   and (t.expires_at, t.ledger_id, t.transaction_sequence) > ($3, $4, $5)
+ order by t.expires_at, t.ledger_id, t.transaction_sequence
  limit $2;

@@ -175,7 +175,7 @@ comment on column transactions.entries_sequence is 'Of the log record that wrote
 comment on column transactions.settlement_sequence is 'Of the settlement whose amount it moves; that settlement alone changes its status.';
 -- Over all ledgers: what is due next is looked for in all of them at once.
 -- Pending is said in other words than those of `transactions_pending_idx`, which would find all that are, due or not.
-create index transactions_expires_at_idx on transactions (expires_at)
+create index transactions_expires_at_idx on transactions (expires_at, ledger_id, transaction_sequence)
     where expires_at is not null and status not in ('posted', 'archived');
 create unique index transactions_external_id_key on transactions (ledger_id, external_id)
     where external_id is not null and status <> 'archived';

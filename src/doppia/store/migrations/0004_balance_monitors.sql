@@ -25,6 +25,9 @@ create table balance_monitors (
     foreign key (ledger_id, account_sequence) references accounts
 );
 create index balance_monitors_account_idx on balance_monitors (ledger_id, account_sequence, monitor_sequence);
+-- What a posting reads of an account that is watched, however many monitors were discarded.
+create index balance_monitors_live_idx on balance_monitors (ledger_id, account_sequence, monitor_sequence)
+    where discarded_at is null;
 create index balance_monitors_metadata_idx on balance_monitors using gin (metadata jsonb_path_ops)
     where metadata <> '{}';
 alter table balance_monitors alter ledger_id set (n_distinct = 2);
@@ -81,6 +84,22 @@ create constraint trigger check_monitor after insert or update on balance_monito
     for each row execute function check_monitor();
 create constraint trigger check_monitors after update on balances deferrable initially deferred for each row
     when (old.is_monitored or new.is_monitored) execute function check_monitors();
+
+-- Each posting on an account looks at all its monitors.
+create function check_monitors_few() returns trigger language plpgsql as $$
+begin
+    if (select count(*) > 100
+          from balance_monitors m
+         where m.ledger_id = new.ledger_id and m.account_sequence = new.account_sequence and m.discarded_at is null)
+    then
+        raise exception 'account % of ledger % is watched by more than 100 monitors',
+            new.account_sequence, new.ledger_id
+            using errcode = 'check_violation', constraint = 'monitors_of_account_are_few', table = 'balance_monitors';
+    end if;
+    return null;
+end $$;
+create constraint trigger check_monitors_few after insert or update of discarded_at on balance_monitors
+    deferrable initially deferred for each row when (new.discarded_at is null) execute function check_monitors_few();
 
 create trigger check_identity before update on balance_monitors for each row
     when ((new.ledger_id, new.monitor_sequence, new.account_sequence, new.field, new.operator, new.value,

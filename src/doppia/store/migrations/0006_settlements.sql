@@ -148,7 +148,7 @@ begin
           from freed f
           join entries e on e.ledger_id = f.ledger_id and e.entry = f.entry
           join settlements s on s.ledger_id = f.ledger_id and s.settlement_sequence = f.settlement_sequence
-         where f.ledger_id::text is distinct from current_setting('doppia.purged_ledger', true)
+         where not exists (select from purged_ledgers p where p.ledger_id = f.ledger_id)
          group by f.ledger_id, f.settlement_sequence, s.status, s.settled_account_sequence
     loop
         if gone.status not in ('drafting', 'archiving') then

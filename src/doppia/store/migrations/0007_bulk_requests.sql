@@ -33,7 +33,8 @@ create table bulk_results (
     organization_id uuid not null,
     request_id uuid not null,
     ordinal integer not null check (ordinal between 1 and 10000),
-    ledger_id bigint,
+    ledger_ids bigint[] not null,
+    external_id text,
     status bulk_result_status not null,
     entity_type text not null,
     params bytea,
@@ -44,12 +45,17 @@ create table bulk_results (
     primary key (organization_id, request_id, ordinal),
     foreign key (organization_id, request_id) references bulk_requests,
     constraint bulk_results_told check ((status = 'pending') = (entity_id is null)),
-    constraint bulk_results_errors check ((status = 'failed') = (entity_type = 'bulk_error'))
+    constraint bulk_results_errors check ((status = 'failed') = (entity_type = 'bulk_error')),
+    constraint bulk_results_forgotten check (
+        params is not null or (ledger_ids = '{}' and external_id is null and entity is null))
 );
-comment on column bulk_results.ledger_id is 'That the item is about, where it names one; when it is purged, params and entity are forgotten.';
+comment on column bulk_results.ledger_ids is 'That the item is about, none where it names none; when one of them is purged, params and entity are forgotten.';
+comment on column bulk_results.external_id is 'By which the item names its transaction, where it does so by no id.';
 comment on column bulk_results.params is 'The item as it was sent: JSON.';
 comment on column bulk_results.entity is 'What became of it: JSON of the object, or of the errors.';
 create index bulk_results_pending_idx on bulk_results (organization_id, request_id, ordinal) where status = 'pending';
 create index bulk_results_entity_type_idx on bulk_results (organization_id, entity_type, request_id, ordinal);
 create index bulk_results_entity_idx on bulk_results (organization_id, entity_id) where entity_id is not null;
-create index bulk_results_ledger_idx on bulk_results (organization_id, ledger_id) where ledger_id is not null;
+create index bulk_results_ledgers_idx on bulk_results using gin (ledger_ids) where ledger_ids <> '{}';
+create index bulk_results_external_id_idx on bulk_results (organization_id, external_id)
+    where status = 'pending' and external_id is not null;

@@ -1,0 +1,159 @@
+"""Checkpoints of ledgers' logs: the keys that sign them, and the places outside the database that keep them."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import httpx2
+
+from doppia.proof.checkpoints import (
+    KEY_BYTES,
+    Checkpoint,
+    CheckpointError,
+    SigningKey,
+    is_key_name,
+    parse_signing_key,
+    sign,
+)
+from doppia.store import log
+from doppia.store.database import Database
+from doppia.store.log import LedgerSize, Size
+
+KEY_NAME: Final = "doppia"
+"""Of a key that nobody named; it stands before the ledger's id in the origin of its checkpoints as well."""
+
+_PAGE: Final = 100
+_ANSWER_TIMEOUT_SECONDS: Final = 10
+
+
+class CheckpointsNotWrittenError(OSError):
+    """The place that checkpoints are written to did not take one; the sentence says why."""
+
+
+def read_keys(path: Path) -> list[SigningKey]:
+    """Return the keys of a key file, the newest first.
+
+    Raises:
+        CheckpointError: a line of it is no key.
+        OSError: it is missing, or can't be read.
+    """
+    keys = [parse_signing_key(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not keys:
+        raise CheckpointError(f"{path} holds no key; `doppia checkpoints rotate` puts one there.")
+    return keys
+
+
+def keys_at(path: Path) -> list[SigningKey]:
+    """Return the keys of a key file, which is made with one key where there is none."""
+    if not path.exists():
+        return add_key(path, None)
+    return read_keys(path)
+
+
+def add_key(path: Path, name: str | None) -> list[SigningKey]:
+    """Put a new key before the others of a key file, and return all of them.
+
+    Args:
+        path: the file, which only its owner may read.
+        name: of the key; None takes that of the newest one.
+
+    Raises:
+        CheckpointError: a key can't have this name, or a line of the file is no key.
+        OSError.
+    """
+    keys = read_keys(path) if path.exists() else []
+    named = name or (keys[0].name if keys else KEY_NAME)
+    if not is_key_name(named):
+        raise CheckpointError(f"A key can't be called {named!r}: it has a name without spaces and plus signs.")
+    keys.insert(0, SigningKey(named, os.urandom(KEY_BYTES)))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.writelines(f"{key.secret_text()}\n" for key in keys)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    return keys
+
+
+def note(keys: Sequence[SigningKey], ledger_id: str, size: Size) -> str:
+    """Return the signed checkpoint of a log."""
+    return sign(Checkpoint(f"{keys[0].name}/{ledger_id}", size.records, size.root), keys)
+
+
+async def sizes(database: Database) -> AsyncIterator[LedgerSize]:
+    """Yield how far the log of each ledger goes, whoever's it is."""
+    after = 0
+    while True:
+        async with database.connection() as connection:
+            page = await log.sizes(connection, after, _PAGE)
+        for found in page:
+            yield found
+        if len(page) < _PAGE:
+            return
+        after = page[-1].ledger
+
+
+class Publisher:
+    """Writes the checkpoints of all ledgers whose logs have grown since it last did.
+
+    Attributes:
+        to: "-" is standard output; an http or https URL, to which each note is sent as the body of a POST; else a
+            folder, in which each becomes the file LEDGER_ID/SIZE.checkpoint.
+    """
+
+    def __init__(self, database: Database, keys: Sequence[SigningKey], to: str) -> None:
+        self._database = database
+        self._keys = keys
+        self._to = to
+        self._written: dict[int, int] = {}
+
+    async def publish(self) -> int:
+        """Write what there is to write, and return how many checkpoints that were.
+
+        Raises:
+            CheckpointsNotWrittenError: what was not written yet is tried again the next time.
+            Unavailable.
+        """
+        count = 0
+        async for found in sizes(self._database):
+            if self._written.get(found.ledger) == found.size.records:
+                continue
+            text = note(self._keys, found.ledger_id, found.size)
+            try:
+                await self._write(found, text)
+            except (OSError, httpx2.HTTPError) as error:
+                raise CheckpointsNotWrittenError(f"The checkpoint can't be written to {self._to}: {error}") from error
+            self._written[found.ledger] = found.size.records
+            count += 1
+        return count
+
+    async def _write(self, found: LedgerSize, text: str) -> None:
+        if self._to == "-":
+            sys.stdout.write(f"{text}\n")
+            sys.stdout.flush()
+        elif self._to.startswith(("http://", "https://")):
+            async with httpx2.AsyncClient(timeout=_ANSWER_TIMEOUT_SECONDS) as client:
+                headers = {"Content-Type": "text/plain; charset=utf-8"}
+                answer = await client.post(self._to, content=text.encode(), headers=headers)
+                answer.raise_for_status()
+        else:
+            path = Path(self._to) / found.ledger_id / f"{found.size.records}.checkpoint"
+            await asyncio.to_thread(_write_once, path, text)
+
+
+def _write_once(path: Path, text: str) -> None:
+    """Write a file that is whole when it is there; one that is there stays, for it says when the log was so far."""
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
