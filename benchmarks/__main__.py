@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SUBJECTS = ("footprint", "posting", "batches", "reading", "categories", "balances_in_time")
+SUBJECTS = ("footprint", "posting", "tree", "batches", "reading", "categories", "balances_in_time")
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ import operator
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from doppia.accounting.ids import Id, parse_id
 from doppia.store.embedded import running_url
 
 HERE = Path(__file__).parent
+PROGRAM = Path(sys.prefix) / "bin" / "doppia"
 CONNECTIONS = 64
 """Of those who post one transaction a request."""
 
@@ -77,18 +79,19 @@ class Service:
         credentials: `organization_id`, `api_key` and `base_url`.
     """
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, *, program: Sequence[str | Path] = (PROGRAM,)) -> None:
         """Start the service, and return once it answers."""
         self.data = data
-        program = Path(sys.prefix) / "bin" / "doppia"
+        port = _free_port()
         log = data / "service.log"
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                [program, "serve", "--data", data, "--port", "8499"], stdout=output, stderr=output
+                [*program, "serve", "--data", data, "--port", str(port)], stdout=output, stderr=output
             )
         while True:
             try:
                 self.credentials: dict[str, str] = json.loads((data / "credentials.json").read_text())
+                self.credentials["base_url"] = f"http://127.0.0.1:{port}"
                 httpx2.get(self.credentials["base_url"] + "/readyz", verify=False).raise_for_status()
             except (OSError, ValueError, httpx2.HTTPError):
                 assert self.process.poll() is None, log.read_text()
@@ -161,6 +164,13 @@ class Service:
             "p99_ms": float(p99),
             "max_ms": float(longest),
         }
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 @contextmanager

@@ -70,8 +70,11 @@ def system(programs: Path) -> Iterator[Server]:
         ).returncode:
             assert time.monotonic() < deadline, "the system's PostgreSQL did not start"
             time.sleep(0.1)
-        create_roles = ["-h", folder, "-U", "doppia", "-c", load_queries("embedded")["create_roles"]]
-        subprocess.run([programs / "psql", *create_roles, "doppia"], stdout=subprocess.DEVNULL, check=True)
+        create_roles = load_queries("embedded")["create_roles"]
+        subprocess.run(
+            [programs / "psql", "-h", folder, "-U", "doppia", "-c", create_roles, "doppia"],
+            stdout=subprocess.DEVNULL, check=True,
+        )  # fmt: skip
         yield Server(f"postgresql://doppia@/doppia?host={folder}")
     finally:
         child.terminate()

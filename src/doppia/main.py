@@ -25,10 +25,8 @@ from doppia.api.app import create_app
 from doppia.api.auth import Authenticator
 from doppia.api.protocol import BoundedHttpProtocol
 from doppia.api.request import Service
-from doppia.cli import accounts, checkpoints, exports, imports, keys
-from doppia.cli.chart_file import ChartError
+from doppia.cli import CommandError
 from doppia.cli.connect import now, opened
-from doppia.cli.demo import demo
 from doppia.engine import keys as key_engine
 from doppia.engine import settling
 from doppia.engine.checkpoints import Publisher, keys_at
@@ -46,12 +44,14 @@ CONNECTIONS_MAX: Final = 2048
 """Sockets that may wait to be accepted."""
 
 app = App(name="doppia", help="A programmable double-entry ledger behind an HTTP API.", version_flags=["--version"])
-app.command(accounts.app)
-app.command(checkpoints.app)
-app.command(keys.app)
-app.command(demo)
-app.command(exports.export)
-app.command(imports.import_, name="import")
+# By their names, so that a service that starts does not wait for what only other commands need.
+app.command("doppia.cli.accounts:app", name="accounts")
+app.command("doppia.cli.checkpoints:app", name="checkpoints")
+app.command("doppia.cli.keys:app", name="keys")
+app.command("doppia.cli.demo:demo", name="demo")
+app.command("doppia.cli.verify:verify", name="verify")
+app.command("doppia.cli.exports:export", name="export")
+app.command("doppia.cli.imports:import_", name="import")
 
 _log = structlog.get_logger()
 
@@ -61,6 +61,8 @@ def main() -> None:
     if not __debug__:
         sys.exit("Doppia's assertions guard other people's money: run Python without -O and PYTHONOPTIMIZE.")
     _configure_logs()
+    if not sys.argv[1:] or sys.argv[1] in app.help_flags:
+        list(map(app.__getitem__, app))  # each says what it does only once it is there
     try:
         app()
     except (
@@ -68,9 +70,8 @@ def main() -> None:
         SchemaError,
         SettingsError,
         DatabaseUrlError,
-        ChartError,
         CheckpointError,
-        exports.ExportError,
+        CommandError,
         ImportRefusedError,
         LedgerError,
         OSError,

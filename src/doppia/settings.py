@@ -25,7 +25,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         host: address to listen at. The service speaks plain HTTP: put TLS in front of it before it leaves the machine.
         port: TCP port to listen at; 0 takes a free one.
         database_url: of a PostgreSQL 15 or newer; without it the embedded one is run.
-        owner_database_url: of the same database, as the role that owns the schema; without it that is the service's.
+        owner_database_url: of the same database, as the role that owns the schema and migrates it.
         database_user: operating system user that runs the embedded database when the service is started as root.
         stop_timeout_seconds: how long requests under way may take when the service stops.
         checkpoint_keys: file with the keys that sign checkpoints, made where there is none; by default in `data`.

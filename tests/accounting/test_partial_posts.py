@@ -25,7 +25,8 @@ from doppia.accounting.errors import (
     Unbalanced,
 )
 from doppia.accounting.money import AMOUNT_MAX
-from doppia.accounting.transaction_life import create, expire, partial_post, reversal, revise
+from doppia.accounting.partial_posts import partial_post
+from doppia.accounting.transaction_life import create, expire, reversal, revise
 from doppia.accounting.transactions import Change, Draft, Entry, Guard, Leg, Status, Transaction
 
 MONDAY = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)

@@ -9,6 +9,7 @@ from doppia.accounting.texts import (
     METADATA_VALUE_LENGTH_MAX,
     check_metadata,
     check_text,
+    merge_metadata,
 )
 
 
@@ -45,3 +46,17 @@ def test_metadata_beyond_its_limits_is_refused(metadata: dict[str, str | None], 
     with pytest.raises(MetadataTooLarge) as refusal:
         check_metadata(metadata, "m")
     assert (refusal.value.parameter, refusal.value.reason) == (parameter, reason)
+
+
+def test_metadata_is_merged_and_an_empty_value_removes_its_key() -> None:
+    before = {"a": "1", "b": "2", "c": "3"}
+    assert merge_metadata(before, {"a": "9", "b": None, "c": "", "d": "4", "e": None}) == {"a": "9", "d": "4"}
+    assert merge_metadata(before, {}) == before
+    assert before == {"a": "1", "b": "2", "c": "3"}
+
+
+def test_merged_metadata_holds_at_most_a_hundred_pairs() -> None:
+    full = {f"key {number}": "value" for number in range(100)}
+    assert len(merge_metadata(full, {"key 0": None, "another": "value"})) == 100
+    with pytest.raises(MetadataTooLarge, match="101 pairs"):
+        merge_metadata(full, {"another": "value"})

@@ -12,13 +12,12 @@ from doppia.accounting.errors import (
     AlreadyReversed,
     BalanceLockFailed,
     LockVersionMismatch,
-    MetadataTooLarge,
     NotReversible,
     ParameterInvalid,
     TransactionFinal,
     Unbalanced,
 )
-from doppia.accounting.transaction_life import create, merge_metadata, reversal, revise
+from doppia.accounting.transaction_life import create, reversal, revise
 from doppia.accounting.transactions import Draft, Guard, Status
 
 
@@ -312,17 +311,3 @@ class TestReversal:
         with pytest.raises(AlreadyReversed) as refusal:
             reversal(reversed_once, Draft(()))
         assert refusal.value.reversed_by == "transaction-12"
-
-
-def test_metadata_is_merged_and_an_empty_value_removes_its_key() -> None:
-    before = {"a": "1", "b": "2", "c": "3"}
-    assert merge_metadata(before, {"a": "9", "b": None, "c": "", "d": "4", "e": None}) == {"a": "9", "d": "4"}
-    assert merge_metadata(before, {}) == before
-    assert before == {"a": "1", "b": "2", "c": "3"}
-
-
-def test_merged_metadata_holds_at_most_a_hundred_pairs() -> None:
-    full = {f"key {number}": "value" for number in range(100)}
-    assert len(merge_metadata(full, {"key 0": None, "another": "value"})) == 100
-    with pytest.raises(MetadataTooLarge, match="101 pairs"):
-        merge_metadata(full, {"another": "value"})

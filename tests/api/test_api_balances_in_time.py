@@ -7,7 +7,6 @@ import asyncpg
 import pytest
 from over_http import Books, Json, refusal
 
-
 pytestmark = pytest.mark.anyio
 
 LARGEST = 10**36

@@ -181,7 +181,7 @@ async def test_10_000_transactions_are_taken_and_10_001_are_not(books: Books) ->
     cash, wallet = await books.cash_and_wallet()
     line = lines(move(cash, wallet, 1))
     before = await books.state()
-    expected = Refusal(422, "too_many_transactions", "ledger_transactions")
+    expected = Refusal(422, "too_many_items", "ledger_transactions")
     for query in ("?atomic=true", "?atomic=false"):
         answer = await send_lines(books, line * 10_001, query)
         assert refusal(answer) == expected

@@ -26,7 +26,7 @@ BAD: dict[str, tuple[Any, Refusal]] = {
     "a resource that is none": ({"resource_type": ""}, Refusal(422, "parameter_invalid", "resource_type")),
     "resource_type null": ({"resource_type": None}, Refusal(422, "parameter_invalid", "resource_type")),
     "no items": ({"resources": []}, Refusal(422, "parameter_invalid", "resources")),
-    "too many items": ({"resources": [{}] * 10_001}, Refusal(422, "too_many_transactions", "resources")),
+    "too many items": ({"resources": [{}] * 10_001}, Refusal(422, "too_many_items", "resources")),
     "items that are no list": ({"resources": {}}, Refusal(422, "parameter_invalid", "resources")),
     "an item that is no object": ({"resources": [{}, []]}, Refusal(422, "parameter_invalid", "resources[1]")),
     "an item that is a text": ({"resources": ["{}"]}, Refusal(422, "parameter_invalid", "resources[0]")),

@@ -29,6 +29,8 @@ class Server(Protocol):
 
     def of(self, database: str) -> str: ...
 
+    def service_of(self, database: str) -> str: ...
+
 
 class Served(NamedTuple):
     """The service, and where it listens."""

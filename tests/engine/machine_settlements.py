@@ -51,15 +51,35 @@ class SettlementsMachine(TransactionsMachine):
             else None
         )
         skips = self.random.randrange(4) == 0
-        asked = Sweep(settled, contra, status, either_direction, skips, before)
+        self._begin_settlement(Sweep(settled, contra, status, either_direction, skips, before))
+
+    def hold_what_is_to_be_settled_and_end_it(self) -> None:
+        """Sweep what comes to some amount into a hold, and mostly let it go or post it."""
+        numbers = range(len(self.accounts))
+        units = [account.unit for account in self.model.accounts]
+        pairs = [(one, other) for one in numbers for other in numbers if one != other and units[one] == units[other]]
+        sweeps = [Sweep(*pair, "pending", either_direction=True) for pair in pairs]
+        owed = [sweep for sweep in sweeps if self.settled.finds(sweep)]
+        if not owed:
+            return
+        number = len(self.settlements)
+        self._begin_settlement(self.random.choice(owed))
+        self.work_off_what_is_left_to_do()
+        status = self.random.choice([None, "posted", "archived", "archived"])
+        if status is not None and len(self.settlements) > number:
+            self._change_settlement(number, status, None)
+
+    def _begin_settlement(self, asked: Sweep) -> None:
+        status: Any = asked.status
         call = settlements.create(
-            self.database, self.clock, self.accounts[settled], self.accounts[contra], None, None, _render,
-            status=status, effective_at_upper_bound=None if before is None else self.at(before),
-            allows_either_direction=either_direction, skips_transaction=skips, description=None, metadata={},
+            self.database, self.clock, self.accounts[asked.settled], self.accounts[asked.contra], None, None, _render,
+            status=status, effective_at_upper_bound=None if asked.before is None else self.at(asked.before),
+            allows_either_direction=asked.either_direction, skips_transaction=asked.skips, description=None,
+            metadata={},
         )  # fmt: skip
         told = self.run(outcome(call))
         expected = {self.settled.refusal(asked) or "accepted"}
-        if settled in self.freeing and expected <= {"accepted", "settlement_negative"}:
+        if asked.settled in self.freeing and expected <= {"accepted", "settlement_negative"}:
             expected = {"accepted", "settlement_negative"}  # of a long sweep only its end tells
         assert code(told) in expected, (code(told), expected, asked)
         if isinstance(told, Answer):
@@ -79,9 +99,12 @@ class SettlementsMachine(TransactionsMachine):
         status = self.random.choice([None, "pending", "posted", "archived", "archived"])
         skips = self.random.choice([None, None, True, False])
         number = self.random.randrange(len(self.settlements))
-        unfinished = [place for place, each in enumerate(self.settled.all) if each.status in {"drafting", "pending"}]
-        if unfinished and self.random.randrange(5):
-            number = self.random.choice(unfinished)
+        unfinished = [self.settled.those("drafting"), self.settled.those("pending")]
+        if any(unfinished) and self.random.randrange(5):
+            number = self.random.choice(self.random.choice([each for each in unfinished if each]))
+        self._change_settlement(number, status, skips)
+
+    def _change_settlement(self, number: int, status: str | None, skips: bool | None) -> None:
         asked = {"status": status, "skips_transaction": skips}
         changes = {name: value for name, value in asked.items() if value is not None}
         target = self.settlements[number]
@@ -97,7 +120,7 @@ class SettlementsMachine(TransactionsMachine):
             return
         adds, count = self.random.randrange(4) > 0, self.random.randint(1, 9)
         number = self.random.randrange(len(self.settlements))
-        drafts = [place for place, each in enumerate(self.settled.all) if each.status == "drafting"]
+        drafts = self.settled.those("drafting")
         if not drafts and self.random.randrange(5):
             return
         if drafts and self.random.randrange(10):

@@ -75,6 +75,10 @@ class ModelSettlements:
     def holder(self, entry: Entry) -> int | None:
         return next((number for number, each in enumerate(self.all) if entry in each.entries), None)
 
+    def those(self, status: str) -> list[int]:
+        """Return the numbers of those of a status, in order."""
+        return [number for number, each in enumerate(self.all) if each.status == status]
+
     def _net(self, entries: Iterable[Entry]) -> int:
         """Return credits less debits."""
         legs = [self._leg(entry) for entry in entries]
@@ -93,6 +97,10 @@ class ModelSettlements:
 
     def _free(self, entries: Iterable[Entry]) -> frozenset[Entry]:
         return frozenset(entry for entry in entries if self.holder(entry) is None)
+
+    def finds(self, asked: Sweep) -> int:
+        """Return credits less debits of what a sweep that begins now would gather."""
+        return self._net(self._free(self._in_reach(asked)))
 
     def refusal(self, asked: Sweep) -> str | None:
         """Return with what code it is refused that a settlement begins."""
@@ -192,7 +200,7 @@ class ModelSettlements:
         What of several sweeps at once finds an entry first is not said, nor whether one finds what became free only
         while it was on its way. But it finds what was free when it began and is now. Yields the number of each.
         """
-        begun = [number for number, each in enumerate(self.all) if each.status == "processing"]
+        begun = self.those("processing")
         assert sorted(gathered) == begun
         given_up: set[Entry] = set()
         for number, entries in gathered.items():

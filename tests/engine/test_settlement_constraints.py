@@ -214,10 +214,10 @@ async def test_a_purge_takes_settlements_with_their_ledger_and_leaves_others(
     async with begin(database) as other:
         await other.earn(5)
         swept = await other.sweep("posted")
-        organization = await writer.connection.fetchval("select organization_id from ledgers limit 1")
+        organization, admin = await writer.connection.fetchrow("select organization_id, id from api_keys")
 
         purged = writer.seller.books.ledger
-        await ledgers.purge(database, now, purged, organization, None, None, lambda _: b"", str(purged))
+        await ledgers.purge(database, now, purged, organization, admin, None, lambda _: b"", str(purged))
 
         left = await writer.connection.fetch("select ledger_id from settled_entries")
         assert [row[0] for row in left] == [other.books.ledger.ledger]

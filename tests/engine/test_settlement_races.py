@@ -161,12 +161,12 @@ async def test_a_purge_waits_for_the_step_of_a_sweep_that_is_under_way(seller: S
     await seller.sweep("posted")
     ledger, database = seller.books.ledger, seller.database
     async with database.connection() as connection:
-        organization = await connection.fetchval("select organization_id from ledgers")
+        organization, admin = await connection.fetchrow("select organization_id, id from api_keys")
 
     async with database.tx() as connection:
         await settlements.lock_account(connection, ledger.ledger, seller.account.sequence)
         purge = asyncio.create_task(
-            ledgers.purge(database, now, ledger, organization, None, None, lambda _: b"", str(ledger))
+            ledgers.purge(database, now, ledger, organization, admin, None, lambda _: b"", str(ledger))
         )
         await _until_one_waits_for_a_lock(connection)
         await writing.begin(connection, now, ledger)

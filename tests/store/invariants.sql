@@ -477,7 +477,7 @@ select a.ledger_id, account_sequence, name, description, currency, currency_expo
 -- read: transactions
 select ledger_id, transaction_sequence, version, status::text, effective_at, description,
        external_id, ledgerable_type, ledgerable_id, archived_reason, reverses_sequence,
-       partially_posts_sequence, settlement_sequence, expires_at, metadata::text
+       partially_posts_sequence, settlement_sequence, expires_at, coalesce(metadata, '{}')::text
   from transactions;
 
 -- read: posting_times

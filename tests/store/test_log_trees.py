@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import AsyncIterator
+from functools import partial
 from uuid import uuid4
 
 import asyncpg
@@ -51,13 +52,17 @@ async def test_a_node_of_each_level_is_found(connection: asyncpg.Connection) -> 
     assert found == {(level, place): root_of(LEAVES[place << level : (place + 1) << level]) for level, place in wanted}
 
 
+def _read(found: dict[tuple[int, int], bytes], level: int, place: int) -> bytes:
+    return found[level, place]
+
+
 @pytest.mark.parametrize("size", [1, 255, 256, 257, 65_535, 65_536, 65_537, RECORDS])
 async def test_a_record_of_a_long_log_is_proved_to_be_in_it(connection: asyncpg.Connection, size: int) -> None:
     root = root_of(LEAVES[:size])
     for index in {0, size // 3, size - 1}:
-        wanted = nodes_of(lambda nodes, index=index: inclusion_proof(index, size, nodes))
+        wanted = nodes_of(partial(inclusion_proof, index, size))
         found = await log.nodes(connection, LEDGER, wanted)
-        proof = inclusion_proof(index, size, lambda level, place, found=found: found[level, place])
+        proof = inclusion_proof(index, size, partial(_read, found))
         assert verify_inclusion(LEAVES[index], index, size, proof, root)
 
 

@@ -25,7 +25,7 @@
     │   ├── OneSided
     │   ├── MixedLedgers
     │   ├── AmbiguousExternalId
-    │   └── TooManyTransactions
+    │   └── TooManyItems
     ├── NotFound                names a thing that isn't there, or isn't the caller's
     │   ├── RouteNotFound
     │   └── ObjectNotFound
@@ -350,10 +350,10 @@ class AmbiguousExternalId(Invalid):
 
 
 @dataclass(eq=False, kw_only=True)
-class TooManyTransactions(Invalid):
-    """More transactions than one request may hold. Send several requests."""
+class TooManyItems(Invalid):
+    """More transactions, or items of a bulk request, than one request may hold. Send several requests."""
 
-    code = "too_many_transactions"
+    code = "too_many_items"
     count: int
     count_max: int
     parameter: str | None = "ledger_transactions"

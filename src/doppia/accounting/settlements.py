@@ -27,7 +27,7 @@ from doppia.accounting.errors import (
     SettlementNegative,
 )
 from doppia.accounting.money import AMOUNT_MAX, Currency
-from doppia.accounting.transaction_life import merge_metadata
+from doppia.accounting.texts import merge_metadata
 from doppia.accounting.transactions import ENTRIES_MAX, Draft, Leg, Status
 
 SettlementStatus = Literal["drafting", "processing", "pending", "posted", "archiving", "archived"]

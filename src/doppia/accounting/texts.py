@@ -44,3 +44,15 @@ def check_metadata(metadata: Mapping[str, str | None], parameter: str = "metadat
         if value is not None and len(value) > METADATA_VALUE_LENGTH_MAX:
             raise MetadataTooLarge(parameter=f"{parameter}.{key}", reason=f"has a value of {len(value)} characters")
     return metadata
+
+
+def merge_metadata(metadata: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
+    """Return `metadata` with `changes` merged in; a key whose new value is None or "" is removed.
+
+    Raises:
+        MetadataTooLarge: what results has too many pairs.
+    """
+    merged = {key: value for key, value in sorted({**metadata, **changes}.items()) if value}
+    if len(merged) > METADATA_PAIRS_MAX:
+        raise MetadataTooLarge(parameter="metadata", reason=f"would hold {len(merged)} pairs")
+    return merged

@@ -1,34 +1,31 @@
-"""The life of a transaction: how one is made, changed, posted in part, reversed, and how it ends.
+"""The life of a transaction: how one is made, changed, reversed, and how it ends.
 
     pending ──> posted      both final; a posted one is corrected by a reversal
        └──────> archived    counts in no balance
 
-A pending transaction is a hold. A partial post takes a part of it into a posted transaction and leaves the rest held.
-One that has passed its `expires_at` can only be archived.
+A pending transaction is a hold. A partial post takes a part of it into a posted transaction and leaves the rest held
+(partial_posts.py). One that has passed its `expires_at` can only be archived.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
 from doppia.accounting.accounts import Account
-from doppia.accounting.balances import OPPOSITE, Direction
+from doppia.accounting.balances import OPPOSITE
 from doppia.accounting.categories import NO_CHART, Chart, check_category_locks
 from doppia.accounting.errors import (
     AlreadyReversed,
     BalanceLockFailed,
     CategoryLockFailed,
-    MetadataTooLarge,
-    NotPartiallyPostable,
     NotReversible,
     ParameterInvalid,
     TransactionExpired,
     TransactionFinal,
     TransactionOfSettlement,
 )
-from doppia.accounting.texts import METADATA_PAIRS_MAX
+from doppia.accounting.texts import merge_metadata
 from doppia.accounting.transactions import (
     CategoryLock,
     Change,
@@ -92,7 +89,7 @@ def create(
         sequence=sequence,
         version=0,
         status=status,
-        entries=_entries(draft.legs, posting.steps, status, effective_at, sequence, recorded_at),
+        entries=entries_of(draft.legs, posting.steps, status, effective_at, sequence, recorded_at),
         description=draft.description,
         external_id=draft.external_id,
         effective_at=effective_at,
@@ -134,7 +131,7 @@ def _check_expiry(expires_at: datetime | None, status: Status, recorded_at: date
         raise ParameterInvalid(parameter="expires_at", reason="must be in the future")
 
 
-def _entries(
+def entries_of(
     legs: Sequence[Leg],
     steps: Sequence[Account],
     status: Status,
@@ -142,6 +139,7 @@ def _entries(
     sequence: int,
     recorded_at: datetime,
 ) -> tuple[Entry, ...]:
+    """Make the entries that record `sequence` writes: a leg and the account as it leaves it for each."""
     return tuple(
         Entry(
             sequence,
@@ -219,7 +217,7 @@ def revise(
             )
         return _archive(replace(changed, effective_at=effective_at), accounts)
     if legs is None:
-        legs = [_again(entry, transaction, effective_at) for entry in transaction.entries]
+        legs = [again(entry, transaction, effective_at) for entry in transaction.entries]
     locks = changes.get("category_locks") or ()
     posting = _decide(status, legs, accounts, chart, locks, transaction.entries)
     rewritten = replace(
@@ -227,7 +225,7 @@ def revise(
         status=status,
         effective_at=effective_at,
         posted_at=recorded_at if status == "posted" else None,
-        entries=_entries(legs, posting.steps, status, effective_at, sequence, recorded_at),
+        entries=entries_of(legs, posting.steps, status, effective_at, sequence, recorded_at),
     )
     return Change(rewritten, posting.accounts, posting.discards, wrote_entries=True)
 
@@ -246,14 +244,19 @@ def _check_changeable(
     changeable = _CHANGEABLE.get(transaction.status)
     if changeable is not None and not changes.keys() <= set(changeable):
         raise TransactionFinal(status=transaction.status, changeable=list(changeable))
-    _check_unexpired(transaction, recorded_at)
+    check_unexpired(transaction, recorded_at)
     if transaction.settlement is not None and not by_settlement:
         own = {"expires_at", *_BALANCE_FIELDS}
         if not changes.keys().isdisjoint(own):
             raise TransactionOfSettlement(ledger_account_settlement_id=transaction.settlement[1])
 
 
-def _check_unexpired(transaction: Transaction, recorded_at: datetime) -> None:
+def check_unexpired(transaction: Transaction, recorded_at: datetime) -> None:
+    """Ask that a transaction is no hold that has passed its `expires_at`.
+
+    Raises:
+        TransactionExpired.
+    """
     if is_due(transaction, recorded_at):
         assert transaction.expires_at is not None, "it is due"
         raise TransactionExpired(expires_at=transaction.expires_at.isoformat())
@@ -283,7 +286,7 @@ def expire(transaction: Transaction, accounts: Mapping[int, Account], *, recorde
     return _archive(expired, accounts)
 
 
-def _again(entry: Entry, transaction: Transaction, effective_at: datetime) -> Leg:
+def again(entry: Entry, transaction: Transaction, effective_at: datetime) -> Leg:
     """Ask for an entry in force anew; one that had the transaction's effective_at follows it."""
     follows = entry.effective_at == transaction.effective_at
     return Leg(
@@ -294,115 +297,6 @@ def _again(entry: Entry, transaction: Transaction, effective_at: datetime) -> Le
         effective_at=effective_at if follows else entry.effective_at,
         metadata=entry.metadata,
     )
-
-
-def partial_post(
-    transaction: Transaction,
-    draft: Draft,
-    accounts: Mapping[int, Account],
-    *,
-    id_: str,
-    sequence: int,
-    recorded_at: datetime,
-) -> tuple[Change, Change]:
-    """Take a part of a hold into a posted transaction, as the records `sequence` and `sequence + 1` of the log.
-
-    Args:
-        transaction: the hold, with its entries in force.
-        draft: the posted part, without category locks: for every entry of the hold a leg on the same account and side,
-            of a lesser amount; where several entries share both, legs and entries meet in order. Its effective_at None
-            takes the hold's.
-        accounts: those of the entries, by sequence.
-        id_: of the posted transaction.
-        sequence: of the first record.
-        recorded_at: of both.
-
-    Returns:
-        The hold with what is left of it, and the posted transaction.
-
-    Raises, the first that holds, in this order:
-        NotPartiallyPostable: it is not pending.
-        TransactionExpired, TransactionOfSettlement.
-        NotPartiallyPostable: it is a reversal; an entry has no leg, a leg takes all of its entry or more, or has no
-            entry to take from.
-        What `decide` raises.
-    """
-    if transaction.status != "pending":
-        raise NotPartiallyPostable(reason=f"it is {transaction.status}, and only a pending one holds anything")
-    _check_unexpired(transaction, recorded_at)
-    if transaction.settlement is not None:
-        raise TransactionOfSettlement(ledger_account_settlement_id=transaction.settlement[1])
-    if transaction.reverses is not None:
-        raise NotPartiallyPostable(reason="it is a reversal, and moves all that the transaction it reverses moved")
-    legs = list(draft.legs)
-    rest = []
-    for entry, position in _taken(transaction.entries, legs):
-        leg = legs[position]
-        rest.append(_again(entry, transaction, transaction.effective_at)._replace(amount=entry.amount - leg.amount))
-        legs[position] = leg._replace(effective_at=None if draft.effective_at else entry.effective_at)
-    decide("posted", [leg._replace(guards=()) for leg in legs], accounts, transaction.entries)
-    left = decide("pending", rest, accounts, transaction.entries)
-    hold = replace(
-        transaction,
-        version=transaction.version + 1,
-        updated_at=recorded_at,
-        entries=_entries(rest, left.steps, "pending", transaction.effective_at, sequence, recorded_at),
-    )
-    lowered = Change(hold, left.accounts, left.discards, wrote_entries=True)
-    posted = create(
-        replace(
-            draft,
-            legs=[leg._replace(lock_version=None) for leg in legs],
-            status="posted",
-            effective_at=draft.effective_at or transaction.effective_at,
-        ),
-        {**accounts, **lowered.accounts},
-        id_=id_,
-        sequence=sequence + 1,
-        recorded_at=recorded_at,
-        partially_posts=transaction,
-    )
-    return lowered, posted
-
-
-def _taken(entries: Sequence[Entry], legs: Sequence[Leg]) -> list[tuple[Entry, int]]:
-    """Pair each entry of a hold, in order, with the position of the leg that takes from it."""
-    waiting: defaultdict[tuple[int, Direction], list[tuple[int, Leg]]] = defaultdict(list)
-    for position, leg in enumerate(legs):
-        waiting[leg.account, leg.direction].append((position, leg))
-    taken = []
-    for entry in entries:
-        found = waiting[entry.account.sequence, entry.direction]
-        if not found:
-            raise NotPartiallyPostable(
-                parameter="posted_ledger_entries",
-                reason=f"no entry takes from the {entry.direction} of {entry.amount} on {entry.account.id}",
-            )
-        position, leg = found.pop(0)
-        if leg.amount >= entry.amount:
-            raise NotPartiallyPostable(
-                parameter=f"posted_ledger_entries[{position}].amount",
-                reason=f"of {entry.amount} that are held, {leg.amount} is no part; to post all of it, set its status",
-            )
-        taken.append((entry, position))
-    for position, leg in (rest for found in waiting.values() for rest in found):
-        raise NotPartiallyPostable(
-            parameter=f"posted_ledger_entries[{position}]",
-            reason=f"it holds no {leg.direction} on {leg.account_id} that this entry could take from",
-        )
-    return taken
-
-
-def merge_metadata(metadata: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
-    """Return `metadata` with `changes` merged in; a key whose new value is None or "" is removed.
-
-    Raises:
-        MetadataTooLarge: what results has too many pairs.
-    """
-    merged = {key: value for key, value in sorted({**metadata, **changes}.items()) if value}
-    if len(merged) > METADATA_PAIRS_MAX:
-        raise MetadataTooLarge(parameter="metadata", reason=f"would hold {len(merged)} pairs")
-    return merged
 
 
 def reversal(transaction: Transaction, draft: Draft) -> Draft:

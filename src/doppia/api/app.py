@@ -45,7 +45,9 @@ def create_app(service: Service) -> ASGIApp:
         for path in paths
     ]
     routes += [Route(route.path, _Open(service, route.handler)) for route in openapi.OPEN_ROUTES]
-    return _by_segments(Router(routes, redirect_slashes=False, default=_no_route))
+    # What is called most has a path without parameters, and needs no search.
+    plain = {route.path: route.endpoint for route in routes if "{" not in route.path and route.methods is None}
+    return _by_segments(Router(routes, redirect_slashes=False, default=_no_route), plain)
 
 
 def _own_methods(path: str, paths: Iterable[str]) -> list[str] | None:
@@ -59,10 +61,18 @@ def _own_methods(path: str, paths: Iterable[str]) -> list[str] | None:
 _UNDECODED: Final = "doppia.undecoded"
 
 
-def _by_segments(router: ASGIApp) -> ASGIApp:
-    """Let a path be matched undecoded where it holds an encoded slash, which is part of a parameter and no border."""
+def _by_segments(router: ASGIApp, plain: Mapping[str, ASGIApp]) -> ASGIApp:
+    """Let a path be matched undecoded where it holds an encoded slash, which is part of a parameter and no border.
+
+    Those in `plain` are looked up as they are.
+    """
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        found = plain.get(scope["path"])
+        if found is not None and scope["type"] == "http":
+            scope["path_params"] = {}
+            await found(scope, receive, send)
+            return
         raw = scope.get("raw_path") or b""
         if b"%2F" in raw or b"%2f" in raw:
             scope = {**scope, "path": raw.decode("latin-1"), _UNDECODED: True}

@@ -12,7 +12,7 @@ from doppia.accounting.errors import (
     LedgerError,
     MixedLedgers,
     ParameterInvalid,
-    TooManyTransactions,
+    TooManyItems,
 )
 from doppia.accounting.ids import Id
 from doppia.accounting.transactions import Draft, Transaction
@@ -70,7 +70,7 @@ async def create(request: Request) -> Reply:
     if not raw:
         raise ParameterInvalid(parameter="ledger_transactions", reason="must hold at least one transaction")
     if len(raw) > TRANSACTIONS_MAX:
-        raise TooManyTransactions(count=len(raw), count_max=TRANSACTIONS_MAX)
+        raise TooManyItems(count=len(raw), count_max=TRANSACTIONS_MAX)
     items, shows, ledger = await _items(request, raw, is_atomic=is_atomic)
     if ledger is None:
         # None of them names a ledger: nothing to post, only refusals to tell.

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from doppia.accounting.bulk import low_bits_of, result_id, split_id
-from doppia.accounting.errors import InvalidJson, ObjectNotFound, ParameterInvalid, TooManyTransactions
+from doppia.accounting.errors import InvalidJson, ObjectNotFound, ParameterInvalid, TooManyItems
 from doppia.accounting.ids import is_uuid, parse_id
 from doppia.api.errors import ErrorDetail
 from doppia.api.pagination import METADATA, TIME, UUID_SCHEMA, Kind, page_headers, parse_list, words
@@ -35,7 +35,7 @@ class BulkRequestCreate(Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 
 class _RawBulkRequest(Struct, forbid_unknown_fields=True):
-    """A bulk request whose items are read when they are done, so that one that can't be read fails alone."""
+    """A bulk request whose items stay JSON: each is decoded when it is done, so that one out of shape fails alone."""
 
     action_type: Action
     resource_type: str
@@ -143,14 +143,14 @@ def _items(request: Request, body: _RawBulkRequest) -> list[Item]:
 
     Raises:
         ParameterInvalid: of a resource type that is not offered; no item, or one that is no object.
-        TooManyTransactions, InvalidJson.
+        TooManyItems, InvalidJson.
     """
     if body.resource_type not in _RESOURCES:
         raise ParameterInvalid(parameter="resource_type", reason=f"must be one of {', '.join(_RESOURCES)}")
     if not body.resources:
         raise ParameterInvalid(parameter="resources", reason="must hold at least one item")
     if len(body.resources) > RESOURCES_MAX:
-        raise TooManyTransactions(parameter="resources", count=len(body.resources), count_max=RESOURCES_MAX)
+        raise TooManyItems(parameter="resources", count=len(body.resources), count_max=RESOURCES_MAX)
     try:
         # The decoder has passed over the items without reading their texts, and they are shown again in the results.
         request.body.decode()

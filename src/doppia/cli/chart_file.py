@@ -38,11 +38,12 @@ from doppia.accounting.categories import check_categories_of_account, check_nest
 from doppia.accounting.errors import LedgerError
 from doppia.accounting.money import Currency, currency
 from doppia.accounting.texts import EXTERNAL_ID_LENGTH_MAX, NAME_LENGTH_MAX, check_metadata, check_text
+from doppia.cli import CommandError
 
 Kind = Literal["category", "account"]
 
 
-class ChartError(Exception):
+class ChartError(CommandError):
     """A chart can't be read or applied; the sentence says where in the file, and what would be right."""
 
 

@@ -12,7 +12,8 @@ from doppia.accounting.accounts import Account
 from doppia.accounting.balances import Balance, BalanceName, balance
 from doppia.accounting.errors import IdempotencyKeyReused, LedgerError
 from doppia.accounting.money import format_amount
-from doppia.accounting.transaction_life import create, expire, is_due, partial_post, reversal, revise
+from doppia.accounting.partial_posts import partial_post
+from doppia.accounting.transaction_life import create, expire, is_due, reversal, revise
 from doppia.accounting.transactions import Change, Leg, Transaction
 from doppia.cli.scenarios import (
     BALANCES,

@@ -10,7 +10,7 @@ from doppia.accounting.errors import AccountDiscarded, ExternalIdTaken, ObjectNo
 from doppia.accounting.events import Event
 from doppia.accounting.ids import Id, format_id
 from doppia.accounting.money import Currency
-from doppia.accounting.transaction_life import merge_metadata
+from doppia.accounting.texts import merge_metadata
 from doppia.engine import categories
 from doppia.engine.writing import Answer, Clock, Key, Writing, writing
 from doppia.proof.records import AccountWritten, microseconds

@@ -11,7 +11,7 @@ from doppia.accounting.ids import Id
 from doppia.accounting.monitors import Monitor, crossed
 from doppia.accounting.transactions import Change, Transaction
 from doppia.proof.records import STATUSES, EntryRecord, MonitorWritten, TransactionWritten, microseconds
-from doppia.store import categories, ledgers, monitors, posting, transactions
+from doppia.store import categories, monitors, posting, transactions
 from doppia.store.database import Connection
 from doppia.store.ledgers import ConsumedKey
 from doppia.store.monitors import MonitorFields
@@ -109,15 +109,12 @@ class Books:
 async def read(connection: Connection, ledger: int, needs: Needs) -> Books:
     """Read what changes need; the ledger's head is locked, so none of it can change any more."""
     books = Books()
-    if needs.keys:
-        books.keys = await ledgers.consumed_keys(connection, needs.keys)
     if needs.transactions:
         books.transactions = await transactions.get(connection, ledger, needs.transactions)
     of_entries = {entry.account.sequence for found in books.transactions.values() for entry in found.entries}
-    if needs.accounts or of_entries:
-        books.accounts = await posting.accounts(connection, ledger, needs.accounts | of_entries)
-    if needs.external_ids:
-        books.external_ids = await posting.taken_external_ids(connection, ledger, needs.external_ids)
+    _, books.accounts, books.external_ids, books.keys = await posting.read_at_once(
+        connection, ledger, needs.accounts | of_entries, needs.external_ids, needs.keys
+    )
     if needs.categories:
         sets = {account.category_set for account in books.accounts.values() if account.category_set is not None}
         books.chart = await categories.chart(connection, ledger, needs.categories, sets)

@@ -11,7 +11,7 @@ from doppia.accounting.errors import AccountDiscarded, ExternalIdTaken, ObjectDi
 from doppia.accounting.events import Event
 from doppia.accounting.ids import Id, format_id
 from doppia.accounting.money import Currency
-from doppia.accounting.transaction_life import merge_metadata
+from doppia.accounting.texts import merge_metadata
 from doppia.engine.writing import Answer, Clock, Key, Writing, writing
 from doppia.proof.records import AccountCategories, CategoryParents, CategoryWritten, microseconds
 from doppia.store import categories as store

@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Final
 
-import httpx2
-
 from doppia.proof.checkpoints import (
     KEY_BYTES,
     Checkpoint,
@@ -126,7 +124,7 @@ class Publisher:
             text = note(self._keys, found.ledger_id, found.size)
             try:
                 await self._write(found, text)
-            except (OSError, httpx2.HTTPError) as error:
+            except OSError as error:
                 raise CheckpointsNotWrittenError(f"The checkpoint can't be written to {self._to}: {error}") from error
             self._written[found.ledger] = found.size.records
             count += 1
@@ -137,13 +135,21 @@ class Publisher:
             sys.stdout.write(f"{text}\n")
             sys.stdout.flush()
         elif self._to.startswith(("http://", "https://")):
-            async with httpx2.AsyncClient(timeout=_ANSWER_TIMEOUT_SECONDS) as client:
-                headers = {"Content-Type": "text/plain; charset=utf-8"}
-                answer = await client.post(self._to, content=text.encode(), headers=headers)
-                answer.raise_for_status()
+            await _send(self._to, text)
         else:
             path = Path(self._to) / found.ledger_id / f"{found.size.records}.checkpoint"
             await asyncio.to_thread(_write_once, path, text)
+
+
+async def _send(url: str, text: str) -> None:
+    import httpx2  # noqa: PLC0415 - a service that starts would wait for it longest
+
+    headers = {"Content-Type": "text/plain; charset=utf-8"}
+    try:
+        async with httpx2.AsyncClient(timeout=_ANSWER_TIMEOUT_SECONDS) as client:
+            (await client.post(url, content=text.encode(), headers=headers)).raise_for_status()
+    except httpx2.HTTPError as error:
+        raise OSError(str(error)) from error
 
 
 def _write_once(path: Path, text: str) -> None:

@@ -6,7 +6,7 @@ from uuid import UUID
 from doppia.accounting.errors import ObjectNotFound
 from doppia.accounting.events import Event
 from doppia.accounting.ids import ORDINAL_BITS, Id
-from doppia.accounting.transaction_life import merge_metadata
+from doppia.accounting.texts import merge_metadata
 from doppia.engine.writing import Answer, Clock, Key, writing
 from doppia.proof.records import EntryAnnotated, microseconds
 from doppia.store import entries

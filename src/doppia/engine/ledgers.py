@@ -8,7 +8,7 @@ from uuid import UUID
 from doppia.accounting.errors import ObjectNotFound, PurgeNotConfirmed
 from doppia.accounting.events import Event
 from doppia.accounting.ids import LEDGER_NUMBER_MAX, Id
-from doppia.accounting.transaction_life import merge_metadata
+from doppia.accounting.texts import merge_metadata
 from doppia.engine.writing import Answer, Clock, Key, Writing, replayed, writing
 from doppia.proof.records import LedgerWritten, microseconds
 from doppia.proof.tree import Frontier

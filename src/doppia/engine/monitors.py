@@ -8,7 +8,7 @@ from doppia.accounting.errors import AccountDiscarded, ObjectDiscarded, ObjectNo
 from doppia.accounting.events import Event
 from doppia.accounting.ids import Id, format_id
 from doppia.accounting.monitors import AlertOperator, Monitor, MonitoredField, check_room, condition_holds
-from doppia.accounting.transaction_life import merge_metadata
+from doppia.accounting.texts import merge_metadata
 from doppia.engine.books import monitor_record
 from doppia.engine.writing import Answer, Clock, Key, Writing, writing
 from doppia.proof.records import microseconds

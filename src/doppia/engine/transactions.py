@@ -4,12 +4,14 @@ A refused command leaves no trace and does not touch its neighbours.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from doppia.accounting.errors import BatchRefused, IdempotencyKeyReused, LedgerDiscarded, LedgerError, ObjectNotFound
 from doppia.accounting.ids import Id, format_id
-from doppia.accounting.transaction_life import create, expire, is_due, partial_post, reversal, revise
+from doppia.accounting.partial_posts import partial_post
+from doppia.accounting.transaction_life import create, expire, is_due, reversal, revise
 from doppia.accounting.transactions import Change, Draft, Transaction
 from doppia.engine.books import Books, Needs, accept, read
 from doppia.engine.turns import Turns
@@ -81,7 +83,7 @@ class Reverse(Single):
 
 @dataclass(slots=True, kw_only=True)
 class PartialPost(Single):
-    """A part of a hold, posted; `draft` as `transaction_life.partial_post` takes it."""
+    """A part of a hold, posted; `draft` as `partial_posts.partial_post` takes it."""
 
     target: Id
     draft: Draft
@@ -113,40 +115,57 @@ REWRITES: Final = (Revise, PartialPost, Expire)
 """Commands of which one group holds at most one for the same transaction."""
 
 
+class HeadMovedError(Exception):
+    """Somebody else wrote to the ledger between reading and recording: nothing was recorded."""
+
+
 async def post(database: Database, clock: Clock, commands: Sequence[Command]) -> list[Outcome]:
     """Post commands on one ledger in order, and return the answer or the refusal of each.
 
     At most one of them may rewrite the same transaction.
 
     Raises:
-        Unavailable, OutcomeUnknown: for all of them.
+        Unavailable, Overloaded, OutcomeUnknown: for all of them.
         ConstraintViolatedError: nothing of the group was recorded.
     """
-    ledger = commands[0].ledger
-    needs = _needs(commands)
-    if not needs.transactions and not needs.categories and needs.entries <= posting.ENTRIES_AT_ONCE:
-        decided = await _post_at_once(database, clock, commands, needs)
-        if decided is not None:
-            return await _with_replays(database, commands, decided)
+    with suppress(HeadMovedError):
+        outcomes = await post_at_once(database, clock, commands)
+        if outcomes is not None:
+            return outcomes
+    return await post_locked(database, clock, commands[0].ledger, lambda: commands)
+
+
+async def post_locked(
+    database: Database, clock: Clock, ledger: Id, take: Callable[[], Sequence[Command]]
+) -> list[Outcome]:
+    """Post under the lock of the ledger's head. The commands are taken when it is held, at least one.
+
+    Raises what `post` raises.
+    """
     async with database.tx() as connection:
         head = await ledgers.lock_head(connection, ledger.ledger)
-        books = await read(connection, ledger.ledger, needs)
+        commands = take()
+        books = await read(connection, ledger.ledger, _needs(commands))
         decided, group = await _decide_all(commands, head, books, clock)
         if group.records:
             await posting.record(connection, group)
     return await _with_replays(database, commands, decided)
 
 
-async def _post_at_once(
-    database: Database, clock: Clock, commands: Sequence[Command], needs: Needs
-) -> list[Outcome | ConsumedKey] | None:
-    """Read in one statement and record in another, without a lock; None where it can't be done so.
+async def post_at_once(database: Database, clock: Clock, commands: Sequence[Command]) -> list[Outcome] | None:
+    """Read in one statement and record in another, without a lock; None where these commands can't be posted so.
 
-    The head tells whether anybody wrote between the two: then nothing is recorded. Alone in its ledger, a process so
-    spares the round trips that begin, lock and commit cost, each behind whatever else it is doing.
+    The head tells whether anybody wrote between the two. Alone in its ledger, a process so spares the round trips that
+    begin, lock and commit cost, each behind whatever else it is doing.
+
+    Raises what `post` raises, and:
+        HeadMovedError.
     """
+    needs = _needs(commands)
+    if needs.transactions or needs.categories or needs.entries > posting.ENTRIES_AT_ONCE:
+        return None
     ledger = commands[0].ledger.ledger
-    async with database.connection() as connection:
+    async with database.connection_to_write() as connection:
         head, accounts, external_ids, keys = await posting.read_at_once(
             connection, ledger, needs.accounts, needs.external_ids, needs.keys
         )
@@ -156,8 +175,8 @@ async def _post_at_once(
         if group.records:
             with committing():
                 if not await posting.record_unless_moved(connection, group):
-                    return None
-    return decided
+                    raise HeadMovedError
+    return await _with_replays(database, commands, decided)
 
 
 async def _decide_all(

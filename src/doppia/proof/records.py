@@ -266,6 +266,29 @@ def kind_of(record: AnyRecord) -> int:
     return kind
 
 
+def object_of(record: AnyRecord) -> int:
+    """Return the sequence of the record that created the object which a record is about; 1 is the ledger."""
+    match record:
+        case LedgerWritten():
+            return 1
+        case EntryAnnotated():
+            return record.entry_sequence
+        case AccountCategories():
+            return record.account if record.category is None else record.category
+        case AccountWritten():
+            return record.account
+        case TransactionWritten():
+            return record.transaction
+        case CategoryWritten() | CategoryParents():
+            return record.category
+        case MonitorWritten():
+            return record.monitor
+        case StatementWritten():
+            return record.sequence
+        case SettlementWritten() | SettledEntries():
+            return record.settlement
+
+
 def read_record(payload: bytes) -> Any:
     """Return the record that has these bytes.
 

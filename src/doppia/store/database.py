@@ -11,9 +11,11 @@ import asyncpg
 import msgspec
 import structlog
 
-from doppia.accounting.errors import LedgerError, OutcomeUnknown, Unavailable
+from doppia.accounting.errors import LedgerError, OutcomeUnknown, Overloaded, Unavailable
 
 CONNECTIONS_MAX: Final = 12
+WRITERS_MAX: Final = 8
+"""Of the connections, those that may write at once. They may all wait for locks; reads find the others free."""
 CONNECT_TIMEOUT_SECONDS: Final = 5
 STATEMENT_TIMEOUT_SECONDS: Final = 60
 
@@ -86,6 +88,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self._url = url
         self._pool: asyncpg.Pool | None = None
+        self._writers = asyncio.Semaphore(WRITERS_MAX)
 
     async def open(self) -> None:
         """Connect.
@@ -136,15 +139,35 @@ class Database:
                     await self._pool.release(connection)
 
     @asynccontextmanager
+    async def connection_to_write(self) -> AsyncIterator[Connection]:
+        """Lend a connection for a statement that may have to wait for another writer.
+
+        Raises:
+            Overloaded: none has come free for some seconds.
+            Unavailable: the database can't be reached.
+        """
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+                await self._writers.acquire()
+        except TimeoutError:
+            raise Overloaded from None
+        try:
+            async with self.connection() as connection:
+                yield connection
+        finally:
+            self._writers.release()
+
+    @asynccontextmanager
     async def tx(self) -> AsyncIterator[Connection]:
         """Lend a connection for one database transaction, committed at the end unless an exception passes through.
 
         Raises:
+            Overloaded: too many others write, for some seconds already.
             Unavailable: the database can't be reached, or was lost before the commit: nothing happened.
             OutcomeUnknown: it was lost while committing.
             ConstraintViolatedError: nothing happened.
         """
-        async with self.connection() as connection:
+        async with self.connection_to_write() as connection:
             transaction = connection.transaction()
             await transaction.start()
             try:

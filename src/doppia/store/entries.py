@@ -8,7 +8,18 @@ from doppia.accounting.ids import ORDINAL_BITS, Id, format_id
 from doppia.accounting.transactions import Entry
 from doppia.store import categories
 from doppia.store.database import Connection, load_filters, load_queries
-from doppia.store.listing import Bound, Filter, Order, Place, Stream, by_microseconds, compose
+from doppia.store.listing import (
+    Bound,
+    Filter,
+    Order,
+    Place,
+    Stream,
+    by_effective_time,
+    by_microseconds,
+    compose,
+    is_closed,
+    window_of,
+)
 from doppia.store.transactions import entry_of
 
 _SQL: Final = load_queries("entries")
@@ -36,18 +47,18 @@ def _streams(filters: Sequence[Filter], order: Order, after: Place | None, limit
     if order.key != "entry" or not _SELECTIVE.isdisjoint(given):
         return []
     account: int | None = given.get("ledger_account_id")
-    window = [bound for found in filters if found.name == "effective_at" for bound in by_microseconds(*found[1:])]
-    is_window = {comparison for _, comparison in window} == {"gt", "lte"}
-    if order.time == "effective_at":
+    window = window_of(filters)
+    if account is None:
+        is_by_time = order.time == "effective_at" or is_closed(window)
+        streams = by_effective_time(window, order, after, limit) if is_by_time else []
+    elif order.time == "effective_at":
         streams = _by_effective_time(account, window, order, after, limit)
-    elif is_window:
+    elif is_closed(window):
         streams = _in_window(account, window, order, after)
-    elif account is not None:
+    else:
         bounds = _recorded(account, [], order, after)
         counted = Stream("counted", [Filter("counted_on_account", account), *bounds], ("lock_version",))
         streams = [counted, Stream("uncounted", [Filter("uncounted_on_account", account)], ("entry",))]
-    else:
-        return []
     statuses = set(given.get("status", ("pending", "posted", "archived")))
     left_out = set() if statuses - {"archived"} else {"counted"}
     if "archived" not in statuses or not given.keys().isdisjoint({"lock_version", "as_of_lock_version"}):
@@ -56,19 +67,16 @@ def _streams(filters: Sequence[Filter], order: Order, after: Place | None, limit
 
 
 def _by_effective_time(
-    account: int | None, window: Sequence[Bound], order: Order, after: Place | None, limit: int
+    account: int, window: Sequence[Bound], order: Order, after: Place | None, limit: int
 ) -> list[Stream]:
-    """Return the streams of a list in the order of effective_at.
+    """Return the streams of an account's list in the order of effective_at.
 
-    Entries that are effective when they were recorded stand along the account or the ledger; the displaced ones have
-    indexes. Where these fill a page, the others are not looked for beyond it.
+    Entries that are effective when they were recorded stand along the account; the displaced ones have an index. Where
+    these fill a page, the others are not looked for beyond it.
     """
     displaced = Stream("displaced", [Filter("displaced", value=True)], ("effective_at", "entry"))
     end = "since" if order.direction == "desc" else "until"
     in_place = [Filter("in_place", value=True), *_recorded(account, window, order, after)]
-    if account is None:
-        in_place.append(Filter(f"{end}_displaced_in_ledger", limit))
-        return [displaced, Stream("in_place", in_place, ("entry",))]
     counted = [Filter("counted_on_account", account), Filter(f"{end}_displaced_on_account", [account, limit])]
     uncounted = [Filter("uncounted_on_account", account), Filter("in_place", value=True)]
     return [
@@ -78,17 +86,13 @@ def _by_effective_time(
     ]
 
 
-def _in_window(account: int | None, window: Sequence[Bound], order: Order, after: Place | None) -> list[Stream]:
-    """Return the streams of a list between two effective times, in the order of creation.
+def _in_window(account: int, window: Sequence[Bound], order: Order, after: Place | None) -> list[Stream]:
+    """Return the streams of an account's list between two effective times, in the order of creation.
 
-    What was recorded between these times stands along the account or the ledger. The displaced entries that were not,
-    or over a ledger all of them, are found by their index and sorted; no index has the sum, lest one be walked for the
-    order that it offers.
+    What was recorded between these times stands along the account. The displaced entries that were not are found by
+    their index and sorted; no index has the sum, lest one be walked for the order that it offers.
     """
     recorded = _recorded(account, window, order, after)
-    if account is None:
-        displaced = Stream("displaced", [Filter("displaced", value=True)], ("entry + 0",))
-        return [displaced, Stream("in_place", [Filter("in_place", value=True), *recorded], ("entry",))]
     since = max(at for at, comparison in window if comparison == "gt")
     until = min(at for at, comparison in window if comparison == "lte")
     uncounted = [Filter("uncounted_on_account", account), Filter("in_place", value=True)]
@@ -99,11 +103,9 @@ def _in_window(account: int | None, window: Sequence[Bound], order: Order, after
     ]
 
 
-def _recorded(account: int | None, window: Sequence[Bound], order: Order, after: Place | None) -> list[Filter]:
-    """Return between which places of the account or the ledger a page lies of what was recorded in a window of time."""
+def _recorded(account: int, window: Sequence[Bound], order: Order, after: Place | None) -> list[Filter]:
+    """Return between which places of the account a page lies of what was recorded in a window of time."""
     page = [] if after is None else by_microseconds(after.time, "lte" if order.direction == "desc" else "gte")
-    if account is None:
-        return [Filter("recorded_in_ledger", at, comparison) for at, comparison in [*window, *page]]
     return [Filter("recorded_on_account", [account, at], comparison) for at, comparison in [*window, *page]]
 
 

@@ -135,6 +135,35 @@ def by_microseconds(time: datetime, comparison: str) -> list[Bound]:
     return lower + upper
 
 
+def window_of(filters: Sequence[Filter]) -> list[Bound]:
+    """Return what a list's filters say of effective_at."""
+    return [bound for found in filters if found.name == "effective_at" for bound in by_microseconds(*found[1:])]
+
+
+def is_closed(window: Sequence[Bound]) -> bool:
+    """Say whether a window has a beginning and an end."""
+    return {comparison for _, comparison in window} == {"gt", "lte"}
+
+
+def by_effective_time(window: Sequence[Bound], order: Order, after: Place | None, limit: int) -> list[Stream]:
+    """Return the streams of a list of whole ledgers in the order of effective_at, or in another within a closed window.
+
+    Rows that are effective when they were recorded stand along the ledger; the displaced ones have an index. In the
+    order of effective_at, where these fill a page, the others are not looked for beyond it; in another, these are
+    sorted. No index has the sum, lest one be walked for the order that it offers.
+    """
+    desc = order.direction == "desc"
+    page = [] if after is None else by_microseconds(after.time, "lte" if desc else "gte")
+    bounds = [Filter("recorded_in_ledger", at, comparison) for at, comparison in [*window, *page]]
+    in_place = [Filter("in_place", value=True), *bounds]
+    sorted_by: tuple[str, ...] = (f"{order.key} + 0",)
+    if order.time == "effective_at":
+        in_place.append(Filter(f"{'since' if desc else 'until'}_displaced_in_ledger", limit))
+        sorted_by = ("effective_at", order.key)
+    displaced = Stream("displaced", [Filter("displaced", value=True)], sorted_by)
+    return [displaced, Stream("in_place", in_place, (order.key,))]
+
+
 def _mark(value: Any, arguments: list[Any]) -> str:
     arguments.append(value)
     return f"${len(arguments)}"

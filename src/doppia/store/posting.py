@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -22,13 +22,15 @@ from doppia.store.ledgers import ConsumedKey, Head
 
 _SQL: Final = load_queries("posting")
 
+T = TypeVar("T")
+
 _encode_json: Final = msgspec.json.Encoder().encode
 
 ENTRIES_AT_ONCE: Final = 4_000
 """That one statement records, up to one change more: the event loop stands still while its arguments are made."""
 
 
-class LogRow(NamedTuple):
+class NewLogRow(NamedTuple):
     """A record of the log, the sequence of the object it is about, and the event it is."""
 
     sequence: int
@@ -56,7 +58,7 @@ class Group:
     recorded_at: datetime
     sequence: int
     tree: Frontier
-    records: list[LogRow] = field(default_factory=list)
+    records: list[NewLogRow] = field(default_factory=list)
     changes: list[tuple[int, Change]] = field(default_factory=list)
     accounts: dict[int, Account] = field(default_factory=dict)
     monitors: dict[int, Monitor] = field(default_factory=dict)
@@ -83,7 +85,7 @@ class Group:
         self.sequence += 1
         assert record.sequence == self.sequence, "records follow each other without gaps"
         self.records.append(
-            LogRow(self.sequence, object_sequence, kind_of(record), record.event, canonical_bytes(record))
+            NewLogRow(self.sequence, object_sequence, kind_of(record), int(record.event), canonical_bytes(record))
         )
 
 
@@ -122,7 +124,9 @@ async def read_at_once(
     found: dict[int, Account] = {}
     taken: dict[str, tuple[int, str]] = {}
     keys: dict[bytes, ConsumedKey] = {}
-    rows = await connection.fetch(_SQL["read_at_once"], ledger, list(sequences), list(external_ids), list(digests))
+    rows = await connection.fetch(
+        _SQL["read_at_once"], ledger, _numbers(list(sequences)), list(external_ids), list(digests)
+    )
     for row in rows:
         kind, sequence, at = row[0], row[1], row[2]
         if kind == "account":
@@ -200,13 +204,21 @@ async def record_unless_moved(connection: Connection, group: Group) -> bool:
         assert done == f"UPDATE {len(changed)}", "what changes is there"
     begin = group.sequence - len(group.records)
     kept = [node for row in group.records for node in group.tree.append(leaf_hash(row.payload))]
+    # Of what is recorded when it happens, and that is nearly all, no time is told but that of the group.
+    usual = None if group.times else group.recorded_at
+    *numbers, payloads = _columns(group.records, 5)
+    *digests, sequences, statuses, answers = _columns(group.keys, 5)
     columns = [
-        *_columns(group.records, 5),
-        *_transaction_columns(created),
-        *_entry_columns(group.changes),
+        *map(_numbers, numbers),
+        payloads,
+        *_transaction_columns(created, usual),
+        *_entry_columns(group.changes, usual),
         *_balance_columns(group.accounts),
         *_discard_columns(group.changes),
-        *_columns(group.keys, 5),
+        *digests,
+        _numbers(sequences),
+        _numbers(statuses),
+        _sparse(answers),
         begin,
         group.tree.root(),
         group.tree.to_bytes(),
@@ -238,22 +250,39 @@ def _time_columns(group: Group, created: Sequence[Transaction]) -> list[list[dat
     ]
 
 
-def _columns(rows: Iterable[Sequence[object]], width: int) -> list[list[object]]:
+def _columns(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:
     columns = [list(column) for column in zip(*rows, strict=True)]
     return columns or [[] for _ in range(width)]
 
 
-def _json(metadata: Mapping[str, str]) -> str:
-    return _encode_json(metadata).decode() if metadata else "{}"
+# The driver asks of each element of a list whether it is a list itself, which takes longer than all else it does with
+# it. So numbers and words go as one text, which is how PostgreSQL reads and writes an array, and what is null in every
+# row as an empty list: `unnest` fills it up.
 
 
-def _transaction_columns(transactions: Sequence[Transaction]) -> list[list[object]]:
+def _numbers(values: list[int | None]) -> str:
+    return "{" + repr(values)[1:-1].replace("None", "NULL") + "}"
+
+
+def _words(values: list[str]) -> str:
+    return "{" + ",".join(values) + "}"
+
+
+def _sparse(values: list[T | None]) -> list[T | None]:
+    return [] if values.count(None) == len(values) else values
+
+
+def _json(metadata: Mapping[str, str]) -> str | None:
+    return _encode_json(metadata).decode() if metadata else None
+
+
+def _transaction_columns(transactions: Sequence[Transaction], usual: datetime | None) -> list[str | list[object]]:
     rows = [
         (
             transaction.sequence,
             transaction.status,
-            transaction.effective_at,
-            transaction.posted_at,
+            None if transaction.effective_at == usual else transaction.effective_at,
+            None if transaction.posted_at == usual else transaction.posted_at,
             transaction.description,
             transaction.external_id,
             transaction.ledgerable_type,
@@ -267,7 +296,8 @@ def _transaction_columns(transactions: Sequence[Transaction]) -> list[list[objec
         )
         for transaction in transactions
     ]
-    return _columns(rows, 14)
+    sequences, statuses, *others = _columns(rows, 14)
+    return [_numbers(sequences), _words(statuses), *map(_sparse, others)]
 
 
 def _change_columns(transactions: Sequence[Transaction]) -> list[list[object]]:
@@ -292,15 +322,10 @@ def _change_columns(transactions: Sequence[Transaction]) -> list[list[object]]:
     return _columns(rows, 13)
 
 
-def _texts(sums: Sums) -> tuple[str, str, str, str]:
-    posted_credits, posted_debits, pending_credits, pending_debits = sums
-    return str(posted_credits), str(posted_debits), str(pending_credits), str(pending_debits)
-
-
 _NO_SUMS: Final = (None, None, None, None)
 
 
-def _entry_columns(changes: Sequence[tuple[int, Change]]) -> list[list[object]]:
+def _entry_columns(changes: Sequence[tuple[int, Change]], usual: datetime | None) -> list[str | list[object]]:
     rows = []
     annotations = []
     for sequence, change in changes:
@@ -316,33 +341,40 @@ def _entry_columns(changes: Sequence[tuple[int, Change]]) -> list[list[object]]:
                     change.transaction.sequence,
                     account.sequence,
                     account.lock_version if counts else None,
-                    entry.effective_at,
+                    None if entry.effective_at == usual else entry.effective_at,
                     entry.direction,
                     entry.status,
-                    str(entry.amount),
-                    *(_texts(account.sums) if counts else _NO_SUMS),
+                    entry.amount,
+                    *(account.sums if counts else _NO_SUMS),
                 )
             )
             if entry.metadata:
                 annotations.append((number, _json(entry.metadata)))
-    return [*_columns(rows, 12), *_columns(annotations, 2)]
+    columns = _columns(rows, 12)
+    return [
+        *map(_numbers, columns[:4]),
+        _sparse(columns[4]),
+        *map(_words, columns[5:7]),
+        *map(_numbers, columns[7:]),
+        *_columns(annotations, 2),
+    ]
 
 
-def _balance_columns(changed: Mapping[int, Account]) -> list[list[object]]:
-    rows = [(account.sequence, account.lock_version, *_texts(account.sums)) for account in changed.values()]
-    return _columns(rows, 6)
+def _balance_columns(changed: Mapping[int, Account]) -> list[str]:
+    rows = [(account.sequence, account.lock_version, *account.sums) for account in changed.values()]
+    return [_numbers(column) for column in _columns(rows, 6)]
 
 
-def _discard_columns(changes: Sequence[tuple[int, Change]]) -> list[list[object]]:
+def _discard_columns(changes: Sequence[tuple[int, Change]]) -> list[str]:
     rows = [
         (
             discard.entry.sequence << ORDINAL_BITS | discard.entry.ordinal,
             sequence,
             discard.account.sequence,
             discard.account.lock_version,
-            *(_NO_SUMS if discard.has_successor else _texts(discard.account.sums)),
+            *(_NO_SUMS if discard.has_successor else discard.account.sums),
         )
         for sequence, change in changes
         for discard in change.discards
     ]
-    return _columns(rows, 8)
+    return [_numbers(column) for column in _columns(rows, 8)]

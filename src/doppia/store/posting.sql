@@ -40,7 +40,7 @@ select 'account', a.account_sequence, a.created_at, a.discarded_at, a.currency, 
        b.pending_credits, b.pending_debits, b.category_set, b.is_monitored, null, null, null, null
   from accounts a
   join balances b on b.ledger_id = a.ledger_id and b.account_sequence = a.account_sequence
- where a.ledger_id = $1 and a.account_sequence = any($2::bigint[])
+ where a.ledger_id = $1 and a.account_sequence = any($2::text::bigint[])
 union all
 select 'external_id', t.transaction_sequence, t.created_at, null, t.external_id, null, null, null, null, null, null, null,
        null, null, null, null, null, null, null
@@ -75,18 +75,20 @@ with head as (
 ), logged as (
     insert into log (ledger_id, sequence, object_sequence, recorded_at, kind, event, payload)
     select $1, r.sequence, r.object_sequence, coalesce(r.recorded_at, $3), r.kind, r.event, r.payload
-      from head, unnest($4::bigint[], $5::bigint[], $6::smallint[], $7::smallint[], $8::bytea[], $62::timestamptz[])
+      from head, unnest($4::text::bigint[], $5::text::bigint[], $6::text::smallint[], $7::text::smallint[], $8::bytea[],
+                        $62::timestamptz[])
            as r (sequence, object_sequence, kind, event, payload, recorded_at)
 ), created as (
     insert into transactions (
         ledger_id, transaction_sequence, entries_sequence, created_at, updated_at, effective_at, posted_at, expires_at,
         reverses_sequence, partially_posts_sequence, settlement_sequence, status, version, description, external_id,
         ledgerable_type, ledgerable_id, archived_reason, metadata)
-    select $1, t.sequence, t.sequence, coalesce(t.created_at, $3), coalesce(t.created_at, $3), t.effective_at,
-           t.posted_at, t.expires_at, t.reverses, t.partially_posts, t.settlement, t.status::transaction_status, 0,
+    select $1, t.sequence, t.sequence, coalesce(t.created_at, $3), coalesce(t.created_at, $3),
+           coalesce(t.effective_at, $3), case t.status when 'posted' then coalesce(t.posted_at, $3) end, t.expires_at,
+           t.reverses, t.partially_posts, t.settlement, t.status, 0,
            t.description, t.external_id,
            t.ledgerable_type, t.ledgerable_id, t.archived_reason, t.metadata::jsonb
-      from head, unnest($9::bigint[], $10::text[], $11::timestamptz[], $12::timestamptz[], $13::text[], $14::text[],
+      from head, unnest($9::text::bigint[], $10::text::transaction_status[], $11::timestamptz[], $12::timestamptz[], $13::text[], $14::text[],
                   $15::text[], $16::text[], $17::bigint[], $18::text[], $19::text[], $20::timestamptz[], $21::bigint[],
                   $22::bigint[], $63::timestamptz[])
            as t (sequence, status, effective_at, posted_at, description, external_id,
@@ -97,11 +99,12 @@ with head as (
         ledger_id, entry, transaction_sequence, account_sequence, lock_version, created_at, effective_at,
         direction, status, amount, posted_credits, posted_debits, pending_credits, pending_debits)
     select $1, e.entry, e.transaction_sequence, e.account_sequence, e.lock_version, coalesce(e.created_at, $3),
-           e.effective_at,
-           e.direction::direction, e.status::transaction_status, e.amount::numeric,
-           e.posted_credits::numeric, e.posted_debits::numeric, e.pending_credits::numeric, e.pending_debits::numeric
-      from head, unnest($23::bigint[], $24::bigint[], $25::bigint[], $26::bigint[], $27::timestamptz[], $28::text[],
-                  $29::text[], $30::text[], $31::text[], $32::text[], $33::text[], $34::text[], $64::timestamptz[])
+           coalesce(e.effective_at, $3),
+           e.direction, e.status, e.amount, e.posted_credits, e.posted_debits, e.pending_credits, e.pending_debits
+      from head, unnest($23::text::bigint[], $24::text::bigint[], $25::text::bigint[], $26::text::bigint[],
+                  $27::timestamptz[], $28::text::direction[], $29::text::transaction_status[], $30::text::numeric[],
+                  $31::text::numeric[], $32::text::numeric[], $33::text::numeric[], $34::text::numeric[],
+                  $64::timestamptz[])
            as e (entry, transaction_sequence, account_sequence, lock_version, effective_at, direction,
                  status, amount, posted_credits, posted_debits, pending_credits, pending_debits, created_at)
 ), annotated as (
@@ -113,22 +116,24 @@ with head as (
         ledger_id, entry, sequence, discarded_at, account_sequence, lock_version,
         posted_credits, posted_debits, pending_credits, pending_debits)
     select $1, d.entry, d.sequence, coalesce(d.discarded_at, $3), d.account_sequence, d.lock_version,
-           d.posted_credits::numeric, d.posted_debits::numeric, d.pending_credits::numeric, d.pending_debits::numeric
-      from head, unnest($43::bigint[], $44::bigint[], $45::bigint[], $46::bigint[],
-                  $47::text[], $48::text[], $49::text[], $50::text[], $66::timestamptz[])
+           d.posted_credits, d.posted_debits, d.pending_credits, d.pending_debits
+      from head, unnest($43::text::bigint[], $44::text::bigint[], $45::text::bigint[], $46::text::bigint[],
+                  $47::text::numeric[], $48::text::numeric[], $49::text::numeric[], $50::text::numeric[],
+                  $66::timestamptz[])
            as d (entry, sequence, account_sequence, lock_version,
                  posted_credits, posted_debits, pending_credits, pending_debits, discarded_at)
 ), consumed as (
     insert into idempotency_keys (ledger_id, digest, request_digest, sequence, status, answer)
     select $1, k.digest, k.request_digest, k.sequence, k.status, k.answer
-      from head, unnest($51::bytea[], $52::bytea[], $53::bigint[], $54::smallint[], $55::bytea[])
+      from head, unnest($51::bytea[], $52::bytea[], $53::text::bigint[], $54::text::smallint[], $55::bytea[])
            as k (digest, request_digest, sequence, status, answer)
 ), moved as (
     update balances b
        set lock_version = n.lock_version,
-           posted_credits = n.posted_credits::numeric, posted_debits = n.posted_debits::numeric,
-           pending_credits = n.pending_credits::numeric, pending_debits = n.pending_debits::numeric
-      from head, unnest($37::bigint[], $38::bigint[], $39::text[], $40::text[], $41::text[], $42::text[])
+           posted_credits = n.posted_credits, posted_debits = n.posted_debits,
+           pending_credits = n.pending_credits, pending_debits = n.pending_debits
+      from head, unnest($37::text::bigint[], $38::text::bigint[], $39::text::numeric[], $40::text::numeric[],
+                  $41::text::numeric[], $42::text::numeric[])
            as n (account_sequence, lock_version, posted_credits, posted_debits, pending_credits, pending_debits)
      where b.ledger_id = $1 and b.account_sequence = n.account_sequence
 ), kept as (

@@ -13,7 +13,17 @@ from doppia.accounting.transactions import Entry, Transaction
 from doppia.proof.records import STATUSES, EntryAnnotated, TransactionWritten, moment, read_record
 from doppia.store import categories
 from doppia.store.database import Connection, load_filters, load_queries
-from doppia.store.listing import Filter, Order, Place, Stream, by_microseconds, compose
+from doppia.store.listing import (
+    Filter,
+    Order,
+    Place,
+    Stream,
+    by_effective_time,
+    by_microseconds,
+    compose,
+    is_closed,
+    window_of,
+)
 
 _SQL: Final = load_queries("transactions")
 _FILTERS: Final = load_filters("transactions")
@@ -68,7 +78,7 @@ def _transaction(row: Any, entries: tuple[Entry, ...]) -> Transaction:
         posted_at=row["posted_at"],
         created_at=created_at,
         updated_at=row["updated_at"],
-        metadata=row["metadata"],
+        metadata=row["metadata"] or {},
         ledgerable_type=row["ledgerable_type"],
         ledgerable_id=row["ledgerable_id"],
         archived_reason=row["archived_reason"],
@@ -129,6 +139,9 @@ _NAMED: Final = frozenset(
 _ALONG_LEDGER: Final = frozenset({"effective_at", "metadata", "pending"})
 """Filters that have an index over the ledger and none along an account."""
 
+_SELECTIVE: Final = (_NAMED - {"category_sets"}) | {"metadata", "pending"}
+"""Filters whose own index finds what they want, in whatever order it is listed."""
+
 _SHORT: Final = 50_000
 """Steps of an account that are gone through in less than a second."""
 
@@ -157,6 +170,10 @@ async def list_page(
             filters = [
                 found if found.name != "ledger_account_id" else Filter("few_accounts", [account]) for found in filters
             ]
+    window = window_of(filters)
+    is_by_time = order.time == "effective_at" or is_closed(window)
+    if not streams and is_by_time and _SELECTIVE.isdisjoint(found.name for found in filters):
+        streams = by_effective_time(window, order, after, limit)
     query, arguments = compose(
         _SQL["list"],
         _FILTERS,

@@ -134,6 +134,23 @@ t.status = 'pending' and {value}::boolean
     and e.entry >= t.entries_sequence << 10 and e.entry < (t.entries_sequence + 1) << 10) {is} {value}::numeric
 -- filter: effective_at
 t.effective_at {is} {value}::timestamptz
+-- filter: in_place
+-- Effective when they were created, which are many: as an equation the planner would take them for few.
+t.effective_at between t.created_at and t.created_at and {value}::boolean
+-- filter: displaced
+-- Effective at another time, as their index has it.
+t.effective_at <> t.created_at and {value}::boolean
+-- filter: recorded_in_ledger
+-- Against where the log ended at the microsecond {value}.
+t.transaction_sequence {is} log_position(g.ledger_id, time_of({value}::bigint))
+-- filter: since_displaced_in_ledger
+-- Not before the last of the displaced transactions, if these fill a page of {value}.
+t.transaction_sequence > log_position(g.ledger_id, (
+    select case count(*) when {value}::bigint then min(x.effective_at) - interval '1 microsecond' else '-infinity' end
+      from displaced x))
+-- filter: until_displaced_in_ledger
+t.transaction_sequence <= log_position(g.ledger_id, (
+    select case count(*) when {value}::bigint then max(x.effective_at) else 'infinity' end from displaced x))
 -- filter: posted_at
 t.posted_at {is} {value}::timestamptz
 -- filter: created_at

@@ -161,7 +161,7 @@ create table transactions (
     ledgerable_type text,
     ledgerable_id text,
     archived_reason text,
-    metadata jsonb not null default '{}',
+    metadata jsonb check (metadata <> '{}'),
     primary key (ledger_id, transaction_sequence),
     check ((status = 'posted') = (posted_at is not null)),
     constraint transactions_posted_in_time check (posted_at is null or expires_at is null or posted_at < expires_at),
@@ -172,6 +172,7 @@ create table transactions (
     foreign key (ledger_id, partially_posts_sequence) references transactions (ledger_id, transaction_sequence)
 );
 comment on column transactions.entries_sequence is 'Of the log record that wrote the entries in force.';
+comment on column transactions.metadata is 'Null where there is none.';
 comment on column transactions.settlement_sequence is 'Of the settlement whose amount it moves; that settlement alone changes its status.';
 -- Over all ledgers: what is due next is looked for in all of them at once.
 -- Pending is said in other words than those of `transactions_pending_idx`, which would find all that are, due or not.
@@ -189,7 +190,9 @@ create index transactions_reverses_idx on transactions (ledger_id, reverses_sequ
     where reverses_sequence is not null;
 create index transactions_pending_idx on transactions (ledger_id, transaction_sequence) where status = 'pending';
 create index transactions_ledgerable_id_idx on transactions (ledger_id, ledgerable_id) where ledgerable_id is not null;
-create index transactions_effective_at_idx on transactions (ledger_id, effective_at, transaction_sequence);
+-- Most are effective when they are created, which is the order of their key.
+create index transactions_displaced_idx on transactions (ledger_id, effective_at, transaction_sequence)
+    where effective_at <> created_at;
 create index transactions_metadata_idx on transactions using gin (metadata jsonb_path_ops) where metadata <> '{}';
 
 create table entries (
@@ -258,10 +261,10 @@ create index entry_metadata_metadata_idx on entry_metadata using gin (metadata j
 
 create table idempotency_keys (
     ledger_id bigint not null,
-    digest bytea not null,
-    request_digest bytea not null,
     sequence bigint,
     status smallint not null,
+    digest bytea not null,
+    request_digest bytea not null,
     answer bytea,
     primary key (ledger_id, digest)
 );

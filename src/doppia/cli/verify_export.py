@@ -1,0 +1,92 @@
+"""The part of `doppia verify` that needs no database: an export, read and folded from its first line to its last."""
+
+import gzip
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO, Final, Protocol, Self, cast
+
+from doppia.accounting.ids import parse_id
+from doppia.proof.checkpoints import Checkpoint
+from doppia.proof.exchange import MalformedLine, from_line, header_from_line
+from doppia.proof.records import canonical_bytes
+from doppia.proof.replay import Fault, Replay
+from doppia.proof.tree import Frontier, leaf_hash
+
+_RECORDS_BETWEEN_STEPS: Final = 1000
+
+
+class _Wrong(Exception):
+    """The first thing that is wrong with an export."""
+
+
+class Shown(Protocol):
+    """Where it is shown how far a verification has come."""
+
+    def __enter__(self) -> Self:
+        """Begin to show it."""
+
+    def __exit__(self, *_: object) -> None:
+        """Show it no more."""
+
+    def step(self, ledger: str, records: int, total: int) -> None:
+        """Show how far one ledger has come."""
+
+
+def verify_export(path: Path, checkpoints: Mapping[str, Checkpoint], shown: Shown) -> int:
+    """Verify an export, say what comes out, and return how many findings there are: one at most."""
+    try:
+        with shown, _opened(path) as lines:
+            told = _verify(lines, checkpoints, shown)
+    except _Wrong as wrong:
+        print(f"{path}: {wrong}")
+        return 1
+    print(f"{path}: {told}")
+    return 0
+
+
+def _opened(path: Path) -> BinaryIO:
+    return cast("BinaryIO", gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
+
+
+def _verify(lines: BinaryIO, checkpoints: Mapping[str, Checkpoint], shown: Shown) -> str:
+    try:
+        header = header_from_line(lines.readline())
+    except MalformedLine as malformed:
+        raise _Wrong(f"header: {malformed}") from None
+    id_ = str(header.ledger_id)
+    ledger = parse_id(id_)
+    if ledger is None:
+        raise _Wrong(f"header: {id_} is no ledger's id")
+    checkpoint = checkpoints.get(id_)
+    if checkpoints and checkpoint is None:
+        raise _Wrong(f"it is of ledger {id_}, and the checkpoint of {', '.join(checkpoints)}")
+    replay, tree = Replay(ledger.ledger), Frontier()
+    for line in lines:
+        sequence = tree.size + 1
+        try:
+            record = from_line(line)
+            replay.apply(record)
+        except MalformedLine as malformed:
+            raise _Wrong(f"record {sequence}: {malformed}") from None
+        except Fault as fault:
+            raise _Wrong(f"ledger {id_}: {fault}") from None
+        tree.append(leaf_hash(canonical_bytes(record)))
+        if checkpoint is not None and tree.size == checkpoint.size and tree.root() != checkpoint.root:
+            raise _Wrong(f"ledger {id_}: its first {tree.size} records are not those of the checkpoint")
+        if tree.size % _RECORDS_BETWEEN_STEPS == 0:
+            shown.step(id_, tree.size, header.records)
+    try:
+        replay.finish()
+    except Fault as fault:
+        raise _Wrong(f"ledger {id_}: {fault}") from None
+    if replay.state.id_of(1) != id_:
+        raise _Wrong(f"header: it names ledger {id_}, and its records {replay.state.id_of(1)}")
+    if (tree.size, tree.root()) != (header.records, header.root):
+        raise _Wrong(
+            f"ledger {id_}: it has {tree.size} records with the root {tree.root().hex()}, and its header says "
+            f"{header.records} with {header.root.hex()}"
+        )
+    if checkpoint is not None and tree.size < checkpoint.size:
+        raise _Wrong(f"ledger {id_}: it has {tree.size} records, and had {checkpoint.size} at the checkpoint")
+    seen = "" if checkpoint is None else f", and begins with the {checkpoint.size} of the checkpoint"
+    return f"ledger {id_}: {tree.size} records, all follow from each other{seen}"

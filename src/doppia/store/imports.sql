@@ -1,0 +1,17 @@
+-- What only an import asks of the database; it writes by the queries of the subjects.
+
+-- name: begin
+-- Lets this database transaction take as long as the import does.
+select set_config('statement_timeout', '0', true), set_config('idle_in_transaction_session_timeout', '0', true);
+
+-- name: is_organization
+select exists (select from organizations where id = $1);
+
+-- name: check
+-- Checks now what else is checked at the end of the database transaction, when later records have changed what it is of.
+set constraints all immediate;
+set constraints all deferred;
+
+-- name: in_force
+-- Of transaction $2 of ledger $1: which record wrote the entries in force, and when it was posted.
+select entries_sequence, posted_at from transactions where ledger_id = $1 and transaction_sequence = $2;

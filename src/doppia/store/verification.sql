@@ -1,0 +1,352 @@
+-- What is read of a ledger to see whether all of it follows from its log. A row of a table is a line of text, so that the
+-- rows of hundreds of records are compared at once; times are in hexadecimal, as they are sent on the wire.
+
+-- name: heads
+-- Where the logs end of all ledgers, or of ledger $1.
+select h.ledger_id, l.created_at, h.sequence, h.recorded_at, h.discarded_at, h.root, h.frontier
+  from ledger_heads h
+  join ledgers l using (ledger_id)
+ where h.ledger_id = $1 or $1::bigint is null
+ order by h.ledger_id;
+
+-- name: without_head
+-- Ledgers that have a row in one of the first tables and no head; of all, or ledger $1.
+select ledger_id
+  from (select ledger_id from ledgers
+        union
+        select distinct ledger_id from log
+        union
+        select distinct ledger_id from accounts) l
+ where (ledger_id = $1 or $1::bigint is null)
+   and not exists (select from ledger_heads h join ledgers g using (ledger_id) where h.ledger_id = l.ledger_id)
+ order by ledger_id
+ limit 1;
+
+-- name: payloads
+-- Of the records of ledger $1 from $2 to before $3.
+select array_agg(payload)
+  from (select payload from log where ledger_id = $1 and sequence >= $2 and sequence < $3 order by sequence) l;
+
+-- name: chunk
+-- What the records of ledger $1 from $2 to before $3 wrote, the numbers of their entries being from $4 to before $5: the
+-- records with their columns; entries; discards; of each transaction written, what is final about it, and where the
+-- record is its newest, the rest, and its texts where it has any; metadata of entries, and whether it may have been
+-- replaced since.
+select r.*, e.*, d.*, t.*, m.*
+  from (select array_agg(payload) as payloads, array_agg(line) as records
+          from (select payload,
+                       format('%s %s %s %s %s', sequence, object_sequence, encode(timestamptz_send(recorded_at), 'hex'),
+                              kind, event) as line
+                  from log
+                 where ledger_id = $1 and sequence >= $2 and sequence < $3
+                 order by sequence) l) r
+ cross join (
+       select array_agg(line) as entries
+         from (select format('%s %s %s %s %s %s %s %s %s %s %s %s %s', entry, transaction_sequence, account_sequence,
+                             lock_version, encode(timestamptz_send(created_at), 'hex'),
+                             encode(timestamptz_send(effective_at), 'hex'), direction, status, amount, posted_credits,
+                             posted_debits, pending_credits, pending_debits) as line
+                 from entries
+                where ledger_id = $1 and entry >= $4 and entry < $5
+                order by entry) e) e
+ cross join (
+       select array_agg(line) as discards
+         from (select format('%s %s %s %s %s %s %s %s %s', entry, sequence,
+                             encode(timestamptz_send(discarded_at), 'hex'), account_sequence, lock_version,
+                             posted_credits, posted_debits, pending_credits, pending_debits) as line
+                 from discards
+                where ledger_id = $1 and sequence >= $2 and sequence < $3
+                order by sequence, entry) d) d
+ cross join (
+       select array_agg(final) as final, array_agg(newest) as newest,
+              array_agg(sequence) filter (where has_texts) as with_texts,
+              array_agg(texts) filter (where has_texts) as texts
+         from (select l.sequence,
+                      format('%s %s %s %s', t.entries_sequence, encode(timestamptz_send(t.posted_at), 'hex'),
+                             encode(timestamptz_send(t.effective_at), 'hex'),
+                             encode(timestamptz_send(t.expires_at), 'hex')) as final,
+                      case when n.is_newest then
+                          format('%s %s %s %s %s %s %s', t.version, t.status,
+                                 t.created_at = case when l.sequence = l.object_sequence then l.recorded_at else (
+                                     select c.recorded_at from log c
+                                      where c.ledger_id = $1 and c.sequence = l.object_sequence) end,
+                                 encode(timestamptz_send(t.updated_at), 'hex'), t.reverses_sequence,
+                                 t.partially_posts_sequence, t.settlement_sequence) end as newest,
+                      n.is_newest and (
+                          num_nonnulls(t.description, t.external_id, t.ledgerable_type, t.ledgerable_id,
+                                       t.archived_reason, nullif(t.metadata, '{}')) > 0) as has_texts,
+                      array[t.description, t.external_id, t.ledgerable_type, t.ledgerable_id, t.archived_reason,
+                            coalesce(t.metadata, '{}')::text] as texts
+                 from log l
+                 left join transactions t on t.ledger_id = $1 and t.transaction_sequence = l.object_sequence
+                cross join lateral (
+                      select not exists (
+                          select from log c
+                           where c.ledger_id = $1 and c.object_sequence = l.object_sequence and c.sequence > l.sequence
+                             and c.object_sequence <> c.sequence and c.kind = 3) as is_newest) n
+                where l.ledger_id = $1 and l.sequence >= $2 and l.sequence < $3 and l.kind = 3
+                order by l.sequence) t) t
+ cross join (
+       select array_agg(entry) as with_metadata, array_agg(metadata) as metadata, array_agg(updated_at) as metadata_times,
+              array_agg(is_replaced) as metadata_replaced
+         from (select m.entry, m.metadata::text, encode(timestamptz_send(m.updated_at), 'hex') as updated_at,
+                      exists (select from log c
+                               where c.ledger_id = $1 and c.object_sequence = m.entry >> 10
+                                 and c.object_sequence <> c.sequence and c.kind = 4) as is_replaced
+                 from entry_metadata m
+                where m.ledger_id = $1 and m.entry >= $4 and m.entry < $5
+                order by m.entry) m) m;
+
+-- name: nodes
+-- The nodes of the tree over the log of ledger $1 on the levels $2 at the places $3.
+select n.level, n.place, n.hash
+  from unnest($2::smallint[], $3::bigint[]) as w (level, place)
+  join log_nodes n on n.ledger_id = $1 and n.level = w.level and n.place = w.place;
+
+-- name: entry_metadata
+select entry, metadata, updated_at from entry_metadata where ledger_id = $1 and entry = any($2::bigint[]);
+
+-- name: ledger
+-- For the records $2 of ledger $1 the ledger, where the record is its newest.
+select l.sequence, l.recorded_at as newest_at, g.name, g.description, g.metadata, h.discarded_at, g.created_at,
+       c.recorded_at as created_as
+  from log l
+  join log c on c.ledger_id = $1 and c.sequence = 1
+  left join ledgers g on g.ledger_id = $1
+  left join ledger_heads h on h.ledger_id = $1
+ where l.ledger_id = $1 and l.sequence = any($2::bigint[])
+   and not exists (select from log n
+                    where n.ledger_id = $1 and n.object_sequence = 1 and n.sequence > l.sequence and n.kind = 1)
+ order by l.sequence;
+
+-- name: accounts
+-- For the records $2 of ledger $1 the accounts that they wrote, each where the record is its newest. Those of a discarded
+-- ledger were discarded with it.
+select l.sequence, l.recorded_at as newest_at, a.name, a.description, a.currency, a.currency_exponent,
+       a.normal_balance::text, a.external_id, a.ledgerable_type, a.ledgerable_id, a.metadata,
+       case when a.discarded_at is distinct from h.discarded_at then a.discarded_at end as discarded_at,
+       case when a.updated_at is distinct from h.discarded_at then a.updated_at else l.recorded_at end as updated_at,
+       a.created_at, c.recorded_at as created_as
+  from log l
+  join log c on c.ledger_id = $1 and c.sequence = l.object_sequence
+  join ledger_heads h on h.ledger_id = $1
+  left join accounts a on a.ledger_id = $1 and a.account_sequence = l.object_sequence
+ where l.ledger_id = $1 and l.sequence = any($2::bigint[])
+   and not exists (select from log n
+                    where n.ledger_id = $1 and n.object_sequence = l.object_sequence and n.sequence > l.sequence
+                      and n.object_sequence <> n.sequence and n.kind = 2)
+ order by l.sequence;
+
+-- name: categories
+select l.sequence, l.recorded_at as newest_at, a.name, a.description, a.currency, a.currency_exponent,
+       a.normal_balance::text, a.external_id, a.metadata, a.discarded_at, a.updated_at, a.created_at,
+       c.recorded_at as created_as
+  from log l
+  join log c on c.ledger_id = $1 and c.sequence = l.object_sequence
+  left join categories a on a.ledger_id = $1 and a.category_sequence = l.object_sequence
+ where l.ledger_id = $1 and l.sequence = any($2::bigint[])
+   and not exists (select from log n
+                    where n.ledger_id = $1 and n.object_sequence = l.object_sequence and n.sequence > l.sequence
+                      and n.object_sequence <> n.sequence and n.kind = 5)
+ order by l.sequence;
+
+-- name: monitors
+select l.sequence, l.recorded_at as newest_at, a.account_sequence, a.field::text, a.operator::text, a.value::text,
+       a.is_triggered, a.description, a.metadata, a.discarded_at, a.updated_at, a.created_at,
+       c.recorded_at as created_as
+  from log l
+  join log c on c.ledger_id = $1 and c.sequence = l.object_sequence
+  left join balance_monitors a on a.ledger_id = $1 and a.monitor_sequence = l.object_sequence
+ where l.ledger_id = $1 and l.sequence = any($2::bigint[])
+   and not exists (select from log n
+                    where n.ledger_id = $1 and n.object_sequence = l.object_sequence and n.sequence > l.sequence
+                      and n.object_sequence <> n.sequence and n.kind = 8)
+ order by l.sequence;
+
+-- name: statements
+-- With them, what the entries of their accounts come to.
+select l.sequence, l.recorded_at as newest_at, a.account_sequence, a.lock_version, a.effective_at_lower_bound,
+       a.effective_at_upper_bound, a.starting_posted_credits, a.starting_posted_debits, a.starting_pending_credits,
+       a.starting_pending_debits, a.ending_posted_credits, a.ending_posted_debits, a.ending_pending_credits,
+       a.ending_pending_debits, a.description, a.metadata, a.created_at, l.recorded_at as created_as,
+       (s.posted_credits, s.posted_debits, s.pending_credits, s.pending_debits, e.posted_credits, e.posted_debits,
+        e.pending_credits, e.pending_debits)
+       = (a.starting_posted_credits, a.starting_posted_debits, a.starting_pending_credits, a.starting_pending_debits,
+          a.ending_posted_credits, a.ending_posted_debits, a.ending_pending_credits, a.ending_pending_debits) as is_sum
+  from log l
+  left join account_statements a on a.ledger_id = $1 and a.statement_sequence = l.sequence
+ cross join lateral sums_before($1, a.account_sequence, a.lock_version, a.effective_at_lower_bound) s
+ cross join lateral sums_before($1, a.account_sequence, a.lock_version, a.effective_at_upper_bound) e
+ where l.ledger_id = $1 and l.sequence = any($2::bigint[])
+ order by l.sequence;
+
+-- name: settlements
+select l.sequence, l.recorded_at as newest_at, a.settled_account_sequence, a.contra_account_sequence, a.status::text,
+       a.becomes::text, a.lock_version, a.effective_at_upper_bound, a.allow_either_direction, a.skip_transaction,
+       a.transaction_sequence, a.amount, case a.direction when 'debit' then 0 when 'credit' then 1 end as direction,
+       a.description, a.metadata, a.created_at, c.recorded_at as created_as
+  from log l
+  join log c on c.ledger_id = $1 and c.sequence = l.object_sequence
+  left join settlements a on a.ledger_id = $1 and a.settlement_sequence = l.object_sequence
+ where l.ledger_id = $1 and l.sequence = any($2::bigint[])
+   and not exists (select from log n
+                    where n.ledger_id = $1 and n.object_sequence = l.object_sequence and n.sequence > l.sequence
+                      and n.object_sequence <> n.sequence and n.kind = 10)
+ order by l.sequence;
+
+-- name: balances
+-- Of ledger $1 after account $2, $3 at most.
+select b.account_sequence, b.lock_version, b.posted_credits, b.posted_debits, b.pending_credits, b.pending_debits,
+       coalesce(s.categories, '{}') as categories, b.is_monitored
+  from balances b
+  left join category_sets s on s.ledger_id = $1 and s.category_set = b.category_set
+ where b.ledger_id = $1 and b.account_sequence > $2
+ order by b.account_sequence
+ limit $3;
+
+-- name: category_sets
+select s.category_set, s.categories, s.posted_credits, s.posted_debits, s.pending_credits, s.pending_debits,
+       array(select m.category_sequence from category_set_members m
+              where m.ledger_id = $1 and m.category_set = s.category_set order by m.category_sequence) as named
+  from category_sets s
+ where s.ledger_id = $1
+ order by s.category_set;
+
+-- name: category_edges
+select child_sequence, parent_sequence from category_edges where ledger_id = $1 order by child_sequence, parent_sequence;
+
+-- name: settled_entries
+-- Of ledger $1 after entry $2, $3 at most; those of a settlement that is archiving belong to none.
+select x.entry, x.settlement_sequence, s.status = 'archiving' as is_freed
+  from settled_entries x
+  left join settlements s on s.ledger_id = $1 and s.settlement_sequence = x.settlement_sequence
+ where x.ledger_id = $1 and x.entry > $2
+ order by x.entry
+ limit $3;
+
+-- name: wrong_settlements
+-- Settlements whose entries are not posted ones of their account, or do not come to their amount.
+select s.settlement_sequence
+  from settlements s
+  left join (
+       select x.settlement_sequence, sum(case e.direction when 'credit' then e.amount else -e.amount end) as net,
+              bool_and((e.status = 'posted' and e.account_sequence = k.settled_account_sequence
+                        and t.settlement_sequence is null) is true) as are_own
+         from settled_entries x
+         join settlements k on k.ledger_id = $1 and k.settlement_sequence = x.settlement_sequence
+         left join entries e on e.ledger_id = $1 and e.entry = x.entry
+         left join transactions t on t.ledger_id = $1 and t.transaction_sequence = e.transaction_sequence
+        where x.ledger_id = $1
+        group by x.settlement_sequence) n on n.settlement_sequence = s.settlement_sequence
+ where s.ledger_id = $1
+   and (s.net <> coalesce(n.net, 0) or n.are_own is false
+        or s.status in ('pending', 'posted') and s.amount is distinct from abs(s.net))
+ order by s.settlement_sequence
+ limit 1;
+
+-- name: counts
+select (select count(*) from transactions where ledger_id = $1) as transactions,
+       (select count(*) from accounts where ledger_id = $1) as accounts,
+       (select count(*) from categories where ledger_id = $1) as categories,
+       (select count(*) from balance_monitors where ledger_id = $1) as monitors,
+       (select count(*) from account_statements where ledger_id = $1) as statements,
+       (select count(*) from settlements where ledger_id = $1) as settlements,
+       (select count(*) from log_nodes where ledger_id = $1) as nodes;
+
+-- name: unfounded
+-- The first row that no record of ledger $1 made.
+select k.kind, k.sequence
+  from (select 'transaction' as kind, 3 as number, transaction_sequence as sequence from transactions where ledger_id = $1
+        union all
+        select 'account', 2, account_sequence from accounts where ledger_id = $1
+        union all
+        select 'category', 5, category_sequence from categories where ledger_id = $1
+        union all
+        select 'monitor', 8, monitor_sequence from balance_monitors where ledger_id = $1
+        union all
+        select 'statement', 9, statement_sequence from account_statements where ledger_id = $1
+        union all
+        select 'settlement', 10, settlement_sequence from settlements where ledger_id = $1) k
+  left join log l on l.ledger_id = $1 and l.sequence = k.sequence and l.kind = k.number and l.object_sequence = l.sequence
+ where l.sequence is null
+ order by k.sequence
+ limit 1;
+
+-- name: accounts_with_buckets
+-- Accounts of ledger $1 that have sums in buckets of time, or should, with how many steps they took, and the level below
+-- their narrowest bucket.
+select coalesce(b.account_sequence, s.account_sequence) as account_sequence, coalesce(b.lock_version, 0) as lock_version,
+       greatest(coalesce(s.narrowest, 52) - 4, 0) as level
+  from (select account_sequence, lock_version from balances where ledger_id = $1 and lock_version >= 512) b
+  full join (select account_sequence, min(width_shift) as narrowest
+               from effective_sums where ledger_id = $1 group by account_sequence) s using (account_sequence)
+ order by 1;
+
+-- name: wrong_bucket
+-- The first bucket of account $2 of ledger $1 that is not the fold of the account's $3 steps: the narrowest level that
+-- there may be is $4. Steps are summed in buckets of that level, and these in wider ones.
+with points as (
+    select (lock_version + 511) / 512 * 512 as folded_at, microseconds_of(at) >> $4::integer as bucket, entries, steps,
+           case when status = 'posted' and direction = 'credit' then amount end as pc,
+           case when status = 'posted' and direction = 'debit' then amount end as pd,
+           case when status = 'pending' and direction = 'credit' then amount end as nc,
+           case when status = 'pending' and direction = 'debit' then amount end as nd
+      from (select lock_version, effective_at as at, 1 as entries, (effective_at = created_at)::integer as steps, status,
+                   direction, amount
+              from entries
+             where ledger_id = $1 and account_sequence = $2 and lock_version <= $3::bigint / 512 * 512
+            union all
+            select lock_version, created_at, 0, 1, null, null, null
+              from entries
+             where ledger_id = $1 and account_sequence = $2 and lock_version <= $3::bigint / 512 * 512
+               and effective_at <> created_at
+            union all
+            select d.lock_version, e.effective_at, 0, 0, 'pending', e.direction, -e.amount
+              from discards d
+              join entries e using (ledger_id, entry)
+             where d.ledger_id = $1 and d.account_sequence = $2 and d.lock_version <= $3::bigint / 512 * 512
+            union all
+            select lock_version, discarded_at, 0, 1, null, null, null
+              from discards
+             where ledger_id = $1 and account_sequence = $2 and lock_version <= $3::bigint / 512 * 512
+               and posted_credits is not null) p
+), narrowest as (
+    select bucket, folded_at, sum(entries) as entries, sum(steps) as steps, coalesce(sum(pc), 0) as pc,
+           coalesce(sum(pd), 0) as pd, coalesce(sum(nc), 0) as nc, coalesce(sum(nd), 0) as nd
+      from points
+     group by bucket, folded_at
+), touched as (
+    select w.width_shift, n.bucket >> (w.width_shift - $4::integer) as bucket, n.folded_at, sum(n.entries) as entries,
+           sum(n.steps) as steps, sum(n.pc) as pc, sum(n.pd) as pd, sum(n.nc) as nc, sum(n.nd) as nd
+      from narrowest n, generate_series($4::integer, 52, 4) as w (width_shift)
+     group by 1, 2, 3
+), split as (
+    select width_shift, bucket, min(folded_at) as split_at
+      from (select *, sum(entries) over grown as entries_until, sum(steps) over grown as steps_until
+              from touched
+            window grown as (partition by width_shift, bucket order by folded_at)) t
+     where greatest(entries_until, steps_until) > 512 and width_shift > 0
+     group by 1, 2
+), written as (
+    select t.width_shift, t.bucket, greatest(t.folded_at, p.split_at) as lock_version, sum(t.entries) as entries,
+           sum(t.steps) as steps, sum(t.pc) as pc, sum(t.pd) as pd, sum(t.nc) as nc, sum(t.nd) as nd
+      from touched t
+      left join split p on p.width_shift = t.width_shift + 4 and p.bucket = t.bucket >> 4
+     where t.width_shift = 52 or p.bucket is not null
+     group by 1, 2, 3
+), expected as (
+    select w.width_shift, w.bucket, w.lock_version, s.bucket is not null as is_split,
+           sum(w.entries) over grown as entries, sum(w.steps) over grown as steps, sum(w.pc) over grown as pc,
+           sum(w.pd) over grown as pd, sum(w.nc) over grown as nc, sum(w.nd) over grown as nd
+      from written w
+      left join split s on s.width_shift = w.width_shift and s.bucket = w.bucket and s.split_at <= w.lock_version
+    window grown as (partition by w.width_shift, w.bucket order by w.lock_version)
+)
+select width_shift, bucket, lock_version
+  from expected x
+  full join (select * from effective_sums where ledger_id = $1 and account_sequence = $2) s
+       using (width_shift, bucket, lock_version)
+ where ((s.entries, s.steps, s.is_split, s.posted_credits, s.posted_debits, s.pending_credits, s.pending_debits)
+      = (x.entries, x.steps, x.is_split, x.pc, x.pd, x.nc, x.nd)) is not true
+ order by lock_version, width_shift desc, bucket
+ limit 1;
