@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import asyncpg
 from batches import batch, post, transaction
 from copying import copy_again, table_bytes
-from service import Service, data_folder, number_of, report
+from service import ENVIRONMENT, PROGRAM, Service, data_folder, number_of, report
 
 ACCOUNTS = 2_000
 COPIED = 10_000
@@ -20,6 +21,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=10, help="of posting")
     arguments = parser.parse_args()
+    # An installer compiles what it installs.
+    subprocess.run([PROGRAM, "--help"], env=ENVIRONMENT, stdout=subprocess.DEVNULL, check=True)
     with data_folder() as data:
         began = time.monotonic()
         service = Service(data)

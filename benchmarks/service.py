@@ -24,6 +24,9 @@ from doppia.store.embedded import running_url
 
 HERE = Path(__file__).parent
 PROGRAM = Path(sys.prefix) / "bin" / "doppia"
+ENVIRONMENT = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
+"""Of the program: it keeps its bytecode, as an installation does."""
+
 CONNECTIONS = 64
 """Of those who post one transaction a request."""
 
@@ -86,8 +89,9 @@ class Service:
         log = data / "service.log"
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                [*program, "serve", "--data", data, "--port", str(port)], stdout=output, stderr=output
-            )
+                [*program, "serve", "--data", data, "--port", str(port)],
+                stdout=output, stderr=output, env=ENVIRONMENT,
+            )  # fmt: skip
         while True:
             try:
                 self.credentials: dict[str, str] = json.loads((data / "credentials.json").read_text())

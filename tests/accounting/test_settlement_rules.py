@@ -28,7 +28,9 @@ from doppia.accounting.settlements import (
     check_status,
     complete,
     moving,
+    new_draft,
     revise,
+    sweeping,
 )
 from doppia.accounting.transactions import decide
 
@@ -63,6 +65,20 @@ DRAFT = Settlement(
 
 def completed(net: int, status: SettledAs = "pending", **fields: Any) -> Settlement:
     return complete(replace(DRAFT, net=net, **fields), status, recorded_at=TUESDAY)
+
+
+class TestBegin:
+    def test_a_new_draft_is_of_its_accounts_and_has_gathered_nothing(self) -> None:
+        begun = new_draft(
+            SELLER, BANK, id_="settlement-9", ledger=7, sequence=9, recorded_at=MONDAY, allows_either_direction=False,
+            skips_transaction=False, description="March", metadata={"run": "1"},
+        )  # fmt: skip
+        assert begun == DRAFT
+
+    def test_a_sweep_knows_what_it_becomes_and_where_it_ends(self) -> None:
+        swept = sweeping(DRAFT, "posted", after=3, to=8, before=TUESDAY)
+        assert (swept.status, swept.becomes) == ("processing", "posted")
+        assert (swept.searched_lock_version, swept.lock_version, swept.effective_at_upper_bound) == (3, 8, TUESDAY)
 
 
 class TestAccounts:

@@ -181,7 +181,7 @@ ACCOUNTS = {
     "a balance": "update balances set posted_debits = posted_debits + 1 where account_sequence = {account}",
     "a removed balance": "delete from balances where account_sequence = {account}",
     "a name": "update accounts set name = 'mine' where account_sequence = {account}",
-    "metadata": 'update accounts set metadata = \'{{"a": "b"}}\' where account_sequence = {account}',
+    "metadata": "update accounts set metadata = jsonb_build_object('a', 'b') where account_sequence = {account}",
     "a normal balance": "update accounts set normal_balance = 'debit' where account_sequence = {account}",
     "a discard": "update accounts set discarded_at = now() where account_sequence = {account}",
 }
@@ -352,6 +352,7 @@ async def test_buckets_of_time_that_were_changed_are_found(database: Database, s
     one, two = story.accounts[:2]
     drafts = [story.books.create(move(one, two, 1)).draft for _ in range(600)]
     answers = await post(database, now, [story.books.batch(drafts)])
+    assert isinstance(answers[0], Answer)
     assert len(results(answers[0])) == 600
     assert await findings(database) == []
     await story.tamper("update effective_sums set posted_debits = posted_debits + 1 where width_shift = 52")

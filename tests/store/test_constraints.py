@@ -223,6 +223,7 @@ async def test_entries_without_their_transaction_are_refused(writer: Writer) -> 
             """,
         ),
         ("minor_units_check", "update balances set posted_credits = -1"),
+        ("transactions_metadata_check", "update transactions set metadata = '{}'"),
         ("log_without_gaps", "insert into log values (7, 7, 7, now(), 3, 1, '')"),
         ("log_without_gaps", "insert into log values (7, 6, 6, now(), 3, 1, '')"),
         (

@@ -39,8 +39,15 @@ class Id(NamedTuple):
 
 def format_id(seconds: int, ledger: int, sequence: int, ordinal: int = 0) -> str:
     """Write an id as a lower-case UUID."""
-    low = 1 << 63 | (ledger & 0xF) << 58 | sequence << ORDINAL_BITS | ordinal
-    return f"{seconds:08x}-{ledger >> 16:04x}-8{ledger >> 4 & 0xFFF:03x}-{low >> 48:04x}-{low & 0xFFFFFFFFFFFF:012x}"
+    high, low = _beginning(seconds, ledger)
+    digits = f"{low | sequence << ORDINAL_BITS | ordinal:016x}"
+    return f"{high}{digits[:4]}-{digits[4:]}"
+
+
+@lru_cache(maxsize=1024)  # what is written together begins alike
+def _beginning(seconds: int, ledger: int) -> tuple[str, int]:
+    """Return the text of the high half of an id, and the bits of its low half that are the ledger's."""
+    return f"{seconds:08x}-{ledger >> 16:04x}-8{ledger >> 4 & 0xFFF:03x}-", 1 << 63 | (ledger & 0xF) << 58
 
 
 def is_uuid(text: str) -> bool:

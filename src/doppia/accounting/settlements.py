@@ -79,6 +79,58 @@ class Settlement:
     updated_at: datetime
 
 
+def new_draft(
+    settled: Account,
+    contra: Account,
+    *,
+    id_: str,
+    ledger: int,
+    sequence: int,
+    recorded_at: datetime,
+    allows_either_direction: bool,
+    skips_transaction: bool,
+    description: str | None,
+    metadata: Mapping[str, str],
+) -> Settlement:
+    """Make a draft without entries, as record `sequence` of the log."""
+    return Settlement(
+        id=id_,
+        ledger=ledger,
+        sequence=sequence,
+        status="drafting",
+        becomes=None,
+        settled_account=(settled.sequence, settled.id),
+        contra_account=(contra.sequence, contra.id),
+        currency=settled.currency,
+        normal_balance=settled.normal_balance,
+        lock_version=None,
+        searched_lock_version=None,
+        effective_at_upper_bound=None,
+        allows_either_direction=allows_either_direction,
+        skips_transaction=skips_transaction,
+        transaction=None,
+        net=0,
+        amount=None,
+        direction=None,
+        description=description,
+        metadata=metadata,
+        created_at=recorded_at,
+        updated_at=recorded_at,
+    )
+
+
+def sweeping(draft: Settlement, becomes: SettledAs, *, after: int, to: int, before: datetime) -> Settlement:
+    """Make a new draft a sweep of lock versions after one and up to another, effective before a time."""
+    return replace(
+        draft,
+        status="processing",
+        becomes=becomes,
+        lock_version=to,
+        searched_lock_version=after,
+        effective_at_upper_bound=before,
+    )
+
+
 def check_accounts(settled: Account, contra: Account) -> None:
     """Ask that one account can be settled against another.
 

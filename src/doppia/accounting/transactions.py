@@ -188,8 +188,7 @@ class Transaction:
     settlement: tuple[int, str] | None = None
 
 
-@dataclass(slots=True, frozen=True)
-class Change:
+class Change(NamedTuple):
     """An accepted change: the transaction as it now is, and what it did to accounts.
 
     Attributes:

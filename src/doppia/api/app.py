@@ -24,7 +24,15 @@ from doppia.api import openapi, operations
 from doppia.api.auth import check_role
 from doppia.api.errors import ErrorBody, error_detail, error_headers, internal_error
 from doppia.api.pagination import parse_list
-from doppia.api.request import BODIES_BYTES_MAX, BODY_BYTES_MAX, Reply, Request, Service, encode
+from doppia.api.request import (
+    BODIES_BYTES_MAX,
+    BODY_BYTES_MAX,
+    WRITES_UNDER_WAY_MAX,
+    Reply,
+    Request,
+    Service,
+    encode,
+)
 from doppia.api.routes import PREFIXES, ROUTES, ApiRoute
 
 _log = structlog.get_logger()
@@ -47,7 +55,33 @@ def create_app(service: Service) -> ASGIApp:
     routes += [Route(route.path, _Open(service, route.handler)) for route in openapi.OPEN_ROUTES]
     # What is called most has a path without parameters, and needs no search.
     plain = {route.path: route.endpoint for route in routes if "{" not in route.path and route.methods is None}
-    return _by_segments(Router(routes, redirect_slashes=False, default=_no_route), plain)
+    return _bounded(service, _by_segments(Router(routes, redirect_slashes=False, default=_no_route), plain))
+
+
+def _bounded(service: Service, app: ASGIApp) -> ASGIApp:
+    """Refuse writes beyond those that a process has under way at most; reads pass.
+
+    This comes before anything else is done for them: what is refused must cost far less than what is done, or callers
+    who are refused and try again leave no time for the others.
+    """
+
+    async def bounded(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] in _READS:
+            await app(scope, receive, send)
+        elif service.writes_under_way >= WRITES_UNDER_WAY_MAX:
+            operations.REQUESTS.labels("any", scope["method"], 503).inc()
+            await send_reply(send, refused(Overloaded()))
+        else:
+            service.writes_under_way += 1
+            try:
+                await app(scope, receive, send)
+            finally:
+                service.writes_under_way -= 1
+
+    return bounded
+
+
+_READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def _own_methods(path: str, paths: Iterable[str]) -> list[str] | None:

@@ -36,6 +36,7 @@ BODY_BYTES_MAX: Final = 25_000_000
 IDEMPOTENCY_KEY_LENGTH_MAX: Final = 255
 BODIES_BYTES_MAX: Final = 100_000_000
 """Of the bodies of all requests under way: what they become in memory is several times that."""
+WRITES_UNDER_WAY_MAX: Final = 1_000
 OWNERS_REMEMBERED_MAX: Final = 100_000
 
 T = TypeVar("T")
@@ -60,6 +61,7 @@ class Service:
     background: Background = field(default_factory=Background)
     owners: dict[int, Owner] = field(default_factory=dict)
     body_bytes: int = 0
+    writes_under_way: int = 0
 
     async def owns(self, organization: UUID, ledger: int) -> bool:
         """Say whether the ledger of this number is the organization's. An answer is remembered: it never changes."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 from uuid import UUID
 
+import msgspec
 from cyclopts import Parameter
 
 from doppia import settings
@@ -81,15 +82,22 @@ async def export_ledger(database: Database, target: Id, write: Callable[[bytes],
             page = await log.records(connection, target.ledger, tree.size, limit, _BYTES_AT_ONCE)
             if not page:
                 raise ExportError(f"Record {tree.size + 1} of ledger {target} is gone: was it purged just now?")
-            for _, payload in page:
+            for sequence, payload in page:
                 tree.append(leaf_hash(payload))
-                write(to_line(read_record(payload)) + b"\n")
+                write(_line(target, sequence, payload))
     if tree.root() != size.root:
         raise ExportError(
             f"The log of ledger {target} is not what was committed: its records make another root than its head "
             "names. `doppia verify` finds the first one that is wrong."
         )
     return size
+
+
+def _line(target: Id, sequence: int, payload: bytes) -> bytes:
+    try:
+        return to_line(read_record(payload)) + b"\n"
+    except msgspec.DecodeError as error:
+        raise ExportError(f"Record {sequence} of ledger {target} is no record: {error}.") from None
 
 
 @contextmanager

@@ -50,8 +50,8 @@ def verify(
     what must come out, and the root with the records. What is wrong is named by id.
     """
     checkpoints = _checkpoints(checkpoint, key)
-    # Every record makes small things that all go soon; looking through them every seven hundred, as is the default, takes
-    # a tenth of the time.
+    # Every record makes small things that all go soon; looking through them every seven hundred, as is the default,
+    # takes a tenth of the time.
     gc.freeze()
     gc.set_threshold(100_000, 20, 50)
     if export is not None:
@@ -139,7 +139,8 @@ async def _verify_online(
                     case _:
                         assert verification is not None, "only a verification ends well"
                         ledgers += 1
-                        print(f"ledger {verification.id}: {verification.state.sequence} records, all is as they say")
+                        size = verification.state.sequence
+                        print(f"ledger {verification.id}: {size} {'record' if size == 1 else 'records'}, all holds")
     if ledger is not None and not findings and not ledgers:
         sys.exit("There is no such ledger.")
     return findings

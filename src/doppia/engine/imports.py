@@ -79,14 +79,14 @@ class _Lines:
 
     Attributes:
         read: the last one that was read, from 1.
-        taken: the last one whose record was taken.
-        checked: up to which line all constraints have looked; of the header they know nothing.
+        taken: the last one whose record was taken; the header is one.
+        checked: up to which line all constraints have looked.
     """
 
     def __init__(self, lines: Iterable[bytes]) -> None:
         self._lines = iter(lines)
-        self.read = self.taken = 0
-        self.checked = 1
+        self.read = 0
+        self.taken = self.checked = 1
 
     def __iter__(self) -> Iterator[bytes]:
         return self

@@ -18,7 +18,9 @@ from doppia.accounting.settlements import (
     check_entry,
     check_net,
     check_status,
+    new_draft,
     revise,
+    sweeping,
 )
 from doppia.engine.settling import (
     ENTRIES_AT_ONCE,
@@ -93,9 +95,9 @@ async def create(
     async with database.tx() as connection:
         await settlements.lock_account(connection, settled.ledger, settled.sequence)
         mark = await settlements.mark(connection, settled.ledger, settled.sequence)
+        ends = {"after": mark.begin, "to": mark.lock_version}
         found = None
         if status != "drafting":
-            ends = {"after": mark.begin, "to": mark.lock_version}
             found = await look(connection, settled.ledger, settled.sequence, **ends)
         write = await begin(connection, clock, settled, key)
         if write.replay is not None:
@@ -104,31 +106,20 @@ async def create(
         write.now += _TICK
         account, other = await _accounts(connection, settled, contra)
         check_net(foreseen, account.normal_balance, allows_either_direction=allows_either_direction)
-        bound = None if found is None else effective_at_upper_bound or write.now
-        settlement = Settlement(
-            id=format_id(int(write.now.timestamp()), settled.ledger, write.sequence),
+        settlement = new_draft(
+            account,
+            other,
+            id_=format_id(int(write.now.timestamp()), settled.ledger, write.sequence),
             ledger=settled.ledger,
             sequence=write.sequence,
-            status="drafting" if status == "drafting" else "processing",
-            becomes=None if status == "drafting" else status,
-            settled_account=(account.sequence, account.id),
-            contra_account=(other.sequence, other.id),
-            currency=account.currency,
-            normal_balance=account.normal_balance,
-            lock_version=None if found is None else mark.lock_version,
-            searched_lock_version=None if found is None else mark.begin,
-            effective_at_upper_bound=bound,
+            recorded_at=write.now,
             allows_either_direction=allows_either_direction,
             skips_transaction=skips_transaction,
-            transaction=None,
-            net=0,
-            amount=None,
-            direction=None,
             description=description,
             metadata=metadata,
-            created_at=write.now,
-            updated_at=write.now,
         )
+        if status != "drafting":
+            settlement = sweeping(settlement, status, before=effective_at_upper_bound or write.now, **ends)
         await settlements.create(connection, settlement)
         group = group_of(write)
         note(group, settlement, by, Event.CREATED)

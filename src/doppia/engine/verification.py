@@ -6,8 +6,7 @@ after a wrong record means nothing.
 """
 
 import asyncio
-import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from typing import Any, Final, NamedTuple, NoReturn
 
@@ -15,6 +14,7 @@ import msgspec
 
 from doppia.accounting.ids import ORDINAL_BITS, format_id
 from doppia.engine import verification_subjects as subjects
+from doppia.engine.verification_rows import Expected, digest, metadata_sentence, wrong_rows
 from doppia.proof.checkpoints import Checkpoint
 from doppia.proof.records import (
     AnyRecord,
@@ -74,20 +74,6 @@ class Kept(msgspec.Struct):
     nodes: int = 0
     created: dict[str, int] = {}
     annotated: dict[int, tuple[bytes, int] | None] = {}
-
-
-class _Expected(NamedTuple):
-    """What the records of a chunk must have written: lines, and records whose rows are read one by one."""
-
-    records: list[str]
-    entries: list[str]
-    discards: list[str]
-    final: list[str | None]
-    newest: list[str]
-    transactions: list[TransactionWritten]
-    metadata: dict[int, tuple[dict[str, str], int]]
-    others: dict[str, list[AnyRecord]]
-    nodes: list[Node]
 
 
 class Sessions(NamedTuple):
@@ -213,7 +199,7 @@ class Verification:
 
     async def _compare(self, chunk: Chunk, begin: int) -> None:
         """Fold the records of a chunk, and compare what they must have written with what is there."""
-        expected = _Expected([], [], [], [], [], [], {}, {}, [])
+        expected = Expected([], [], [], [], [], [], {}, {}, [])
         found: list[tuple[int, str]] = []
         last = _END
         try:
@@ -222,13 +208,13 @@ class Verification:
         except Finding as fault:
             last = begin + len(expected.records)
             found.append((last, fault.sentence))
-        found += [wrong for wrong in self._wrong_rows(chunk, expected) if wrong[0] < last]
+        found += [wrong for wrong in wrong_rows(self.state, self._kept.annotated, chunk, expected) if wrong[0] < last]
         found += await self._wrong_others(expected.others)
         if found:
             self._fail(*min(found))
         await self._compare_nodes(expected.nodes)
 
-    def _fold(self, payload: bytes, sequence: int, row: str, expected: _Expected) -> None:
+    def _fold(self, payload: bytes, sequence: int, row: str, expected: Expected) -> None:
         try:
             record: AnyRecord = read_record(payload)
         except msgspec.DecodeError as error:
@@ -250,7 +236,7 @@ class Verification:
             self._expect_transaction(record, effects, recorded_at, expected)
         elif type(record) is EntryAnnotated:
             number = record.entry_sequence << ORDINAL_BITS | record.entry_ordinal
-            self._kept.annotated[number] = _digest(record.metadata), record.recorded_at
+            self._kept.annotated[number] = digest(record.metadata), record.recorded_at
         else:
             name = subjects.NAMES.get(type(record))
             if name is not None:
@@ -264,7 +250,7 @@ class Verification:
             self._fail(0, f"its first {size} records are not those of the checkpoint: history was rewritten since")
 
     def _expect_transaction(
-        self, record: TransactionWritten, effects: Effects, recorded_at: str, expected: _Expected
+        self, record: TransactionWritten, effects: Effects, recorded_at: str, expected: Expected
     ) -> None:
         sequence, number = record.sequence, record.transaction
         if number == sequence:
@@ -289,92 +275,6 @@ class Verification:
         expected.final.append(
             None if entries_sequence is None else store.final_line(record, entries_sequence, recorded_at)
         )
-
-    def _wrong_rows(self, chunk: Chunk, expected: _Expected) -> list[tuple[int, str]]:
-        """Return the first wrong row of each table, by the record that wrote it, or by which it stands there."""
-        found: list[tuple[int, str]] = []
-        entry = self._first_difference(expected.entries, chunk.entries or [], store.ENTRY_COLUMNS, "entry")
-        if entry is not None:
-            found.append((entry[0] >> ORDINAL_BITS, entry[2]))
-        discard = self._first_difference(
-            expected.discards, chunk.discards or [], store.DISCARD_COLUMNS, "the discard of entry"
-        )
-        if discard is not None:
-            found.append((discard[1], discard[2]))
-        return [*found, *self._wrong_transactions(chunk, expected), *self._wrong_metadata(chunk, expected)]
-
-    def _first_difference(
-        self, expected: list[str], stored: list[str], columns: Sequence[str], what: str
-    ) -> tuple[int, int, str] | None:
-        """Return the entry's number in the first row that differs, what stands second in it, and a sentence."""
-        if expected == stored:
-            return None
-        told, found = ({line.split(" ", 1)[0]: line for line in lines} for lines in (expected, stored))
-        keys = [key for key in {**told, **found} if told.get(key) != found.get(key)]
-        if not keys:
-            return None
-        key = min(keys, key=int)
-        line, row = told.get(key), found.get(key)
-        number, second = int(key), int((line or row or "").split(" ")[1])
-        name = f"{what} {self.state.entry_id(number)}"
-        if row is None:
-            return number, second, f"{name} is missing"
-        if line is None:
-            return number, second, f"{name} is there, and no record wrote it"
-        return number, second, f"{name}: {store.differing(columns, line, row)}"
-
-    def _wrong_transactions(self, chunk: Chunk, expected: _Expected) -> list[tuple[int, str]]:
-        final, newest = chunk.final or [], chunk.newest or []
-        with_texts = dict(zip(chunk.with_texts or (), chunk.texts or (), strict=True))
-        told_texts = {
-            record.sequence: record
-            for record in expected.transactions
-            if record.metadata or any(text is not None for text in store.texts_of(record))
-        }
-        if expected.final == final and expected.newest == newest and not with_texts and not told_texts:
-            return []
-        for place, record in enumerate(expected.transactions):
-            is_newest = newest[place] is not None
-            name = f"transaction {self.state.id_of(record.transaction)}"
-            told = expected.final[place]
-            if told is not None and (is_newest or record.status) and told != final[place]:
-                return [(record.sequence, f"{name}: {store.differing(store.FINAL_COLUMNS, told, final[place])}")]
-            if not is_newest:
-                continue
-            row = newest[place]
-            assert row is not None, "it is the newest"
-            if expected.newest[place] != row:
-                sentence = store.differing(store.NEWEST_COLUMNS, expected.newest[place], row)
-                return [(record.sequence, f"{name}: {sentence}")]
-            row_texts = with_texts.get(record.sequence) or [*[None] * 5, "{}"]
-            texts = [*store.texts_of(record), record.metadata]
-            stored = [*row_texts[:-1], msgspec.json.decode(row_texts[-1] or "null")]
-            for column, text, found in zip(store.TEXT_COLUMNS, texts, stored, strict=True):
-                if text != found:
-                    sentence = f"its {column} is {found!r} in the table, and {text!r} by the log"
-                    return [(record.sequence, f"{name}: {sentence}")]
-        return []
-
-    def _wrong_metadata(self, chunk: Chunk, expected: _Expected) -> list[tuple[int, str]]:
-        found = []
-        waiting = dict(expected.metadata)
-        rows = zip(
-            chunk.with_metadata or (), chunk.metadata or (), chunk.metadata_times or (), chunk.metadata_replaced or (),
-            strict=True,
-        )  # fmt: skip
-        for number, metadata, updated_at, is_replaced in rows:
-            told = waiting.pop(number, None)
-            if is_replaced:
-                # What it is now is seen at the end, by the last record that replaced it.
-                later = None if told is None else (_digest(told[0]), told[1])
-                self._kept.annotated.setdefault(number, later)
-            elif told is None or told[0] != msgspec.json.decode(metadata) or store.time(told[1]) != updated_at:
-                found.append((number >> ORDINAL_BITS, self._metadata_sentence(number)))
-        found += [(number >> ORDINAL_BITS, self._metadata_sentence(number)) for number in waiting]
-        return found
-
-    def _metadata_sentence(self, number: int) -> str:
-        return f"entry {self.state.entry_id(number)}: its metadata in the table is not that of the log"
 
     async def _wrong_others(self, others: Mapping[str, list[AnyRecord]]) -> list[tuple[int, str]]:
         """Compare the rows of other subjects, where a record is the newest about its object."""
@@ -439,10 +339,10 @@ class Verification:
         for begin in range(0, len(numbers), RECORDS_AT_ONCE):
             part = numbers[begin : begin + RECORDS_AT_ONCE]
             rows = await store.rows(self._sessions.looking, "entry_metadata", self._head.ledger, part)
-            stored = {row[0]: (_digest(row[1]), microseconds(row[2])) for row in rows}
+            stored = {row[0]: (digest(row[1]), microseconds(row[2])) for row in rows}
             for number in part:
                 if stored.get(number) != self._kept.annotated[number]:
-                    self._fail(0, self._metadata_sentence(number))
+                    self._fail(0, metadata_sentence(self.state, number))
 
     async def _check_counts(self) -> None:
         [row] = await store.rows(self._sessions.summing, "counts", self._head.ledger)
@@ -460,11 +360,6 @@ class Verification:
 
 
 _LEAVES_OF_NODE: Final = 256
-
-
-def _digest(metadata: Any) -> bytes:
-    """Return what stands for the metadata of an entry until it is compared."""
-    return hashlib.sha256(msgspec.msgpack.encode(metadata, order="sorted")).digest()[:16]
 
 
 async def verify(

@@ -156,6 +156,12 @@ async def _wrong_settlement(connection: Connection, ledger: int, state: State) -
     return None
 
 
+async def _shared_external_id(connection: Connection, ledger: int, state: State) -> str | None:
+    for kind, number in await store.rows(connection, "shared_external_ids", ledger):
+        return f"{kind} {state.id_of(number)} has the external id of another"
+    return None
+
+
 async def wrong_bucket(connection: Connection, ledger: int) -> tuple[int, str] | None:
     """Return the first account whose sums in buckets of time are not those of its entries, and say which bucket."""
     for account, steps, level in await store.rows(connection, "accounts_with_buckets", ledger):
@@ -173,5 +179,6 @@ AT_THE_END: Final[tuple[Callable[[Connection, int, State], Awaitable[str | None]
     _wrong_edge,
     _wrong_settled_entry,
     _wrong_settlement,
+    _shared_external_id,
 )
 """Each says what is wrong with a ledger once its log was folded, or None."""

@@ -285,7 +285,7 @@ def object_of(record: AnyRecord) -> int:
             return record.monitor
         case StatementWritten():
             return record.sequence
-        case SettlementWritten() | SettledEntries():
+        case _:
             return record.settlement
 
 

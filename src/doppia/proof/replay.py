@@ -1,10 +1,10 @@
 """The fold of a log: what each record does to entries and accounts, and whether the rules let it.
 
 This is `doppia.accounting` from the other side: that decides what is written, this reads what was written, knows
-nothing of what was asked for, and takes nothing on trust but the records. What a record says of itself alone and of what it
-follows is checked as it is applied. Of transactions that have come to their end eight bytes are kept, so two things are
-not checked here that would need all of them: that no external id is there twice, and that a settlement's amount is what
-its entries come to.
+nothing of what was asked for, and takes nothing on trust but the records. What a record says of itself alone and of
+what it follows is checked as it is applied. Of transactions that have come to their end eight bytes are kept, so two
+things are not checked here that would need all of them: that no external id is there twice, and that a settlement's
+amount is what its entries come to.
 """
 
 from collections.abc import Callable
@@ -128,8 +128,6 @@ class Replay:
         sequence, number = record.sequence, record.transaction
         if not 0 <= record.status <= _ARCHIVED:
             state.fail(f"transaction {state.id_of(number)} has status {record.status}, and there is none")
-        if (record.partially_posts is not None) and state.lowered is None:
-            state.fail(f"transaction {state.id_of(number)} posts a part of a hold that the record before did not lower")
         if number == sequence:
             before = None
             self._check_created(record)
@@ -311,16 +309,18 @@ class Replay:
             )  # fmt: skip
         if sides != _BOTH_SIDES:
             state.fail(f"transaction {state.id_of(transaction)} has debits without credits, or credits without debits")
-        for unit, total in totals.items():
-            if total:
-                more = "credits" if total > 0 else "debits"
-                state.fail(
-                    f"transaction {state.id_of(transaction)} does not balance: in {unit} {abs(total)} more {more}"
-                )
+        self._check_balanced(transaction, totals)
         if before is not None:
             ended += [self._end(entry) for of_account in ending.values() for entry in of_account]
             ended.sort()
         return Effects(written, ended)
+
+    def _check_balanced(self, transaction: int, totals: dict[str, int]) -> None:
+        """Ask that credits less debits are nothing in each unit."""
+        for unit, total in totals.items():
+            if total:
+                id_, more = self.state.id_of(transaction), "credits" if total > 0 else "debits"
+                self.state.fail(f"transaction {id_} does not balance: in {unit} {abs(total)} more {more}")
 
     def _amount(self, entry: EntryRecord, number: int) -> int:
         text = entry.amount
@@ -333,8 +333,7 @@ class Replay:
     def _check_part(self, record: TransactionWritten, effects: Effects) -> None:
         """Ask that what a posted part takes is what the record before it took from the hold."""
         state = self.state
-        assert state.lowered is not None, "it was asked for before"
-        hold, held_less = state.lowered
+        hold, held_less = state.lowered or (None, {})
         taken: dict[str, int] = {}
         for entry in effects.entries:
             side = f"{entry.account} {entry.direction}"

@@ -24,9 +24,9 @@ select external_id, transaction_sequence, created_at
  where ledger_id = $1 and external_id = any($2::text[]) and status <> 'archived';
 
 -- name: read_at_once
--- In one snapshot: where the log of ledger $1 ends, its accounts among the sequences $2, which of the texts $3 are
--- external ids of pending or posted transactions, and what the idempotency keys $4 were consumed by. Each kind of row
--- fills its own columns.
+-- In one snapshot: where the log of ledger $1 ends, its accounts among the sequences $2 (an array as text), which of the
+-- texts $3 are external ids of pending or posted transactions, and what the idempotency keys $4 were consumed by. Each
+-- kind of row fills its own columns.
 select 'head' as kind, h.sequence, h.recorded_at as at, h.discarded_at, null as text, null::smallint as exponent,
        null as normal_balance, null::boolean as is_open, null::bigint as lock_version, null::numeric as posted_credits,
        null::numeric as posted_debits, null::numeric as pending_credits, null::numeric as pending_debits,
@@ -67,7 +67,9 @@ select 'key', k.sequence, null, null, null, null, null, null, null, null, null, 
 -- or null. $56 is the sequence at which the ledger's head was when all this was decided: if it has moved on, nothing is
 -- recorded and the count is 0. $57 and $58 are the root and the frontier of the tree over the log up to $2, $59 to $61
 -- levels, places and hashes of the nodes that are kept. $62 to $66 are times of the rows of the log, of new transactions,
--- of new entries, of their metadata and of discards; where these arrays are empty, $3 is the time of all.
+-- of new entries, of their metadata and of discards; where these arrays are empty, $3 is the time of all. A column that is
+-- null in every row comes as an empty array. Numbers and words come as the text of their array, and effective and posted
+-- times that are $3 as null: store/posting.py says why.
 with head as (
     update ledger_heads set sequence = $2, recorded_at = $3, root = $57, frontier = $58
      where ledger_id = $1 and sequence = $56
@@ -88,7 +90,8 @@ with head as (
            t.reverses, t.partially_posts, t.settlement, t.status, 0,
            t.description, t.external_id,
            t.ledgerable_type, t.ledgerable_id, t.archived_reason, t.metadata::jsonb
-      from head, unnest($9::text::bigint[], $10::text::transaction_status[], $11::timestamptz[], $12::timestamptz[], $13::text[], $14::text[],
+      from head, unnest($9::text::bigint[], $10::text::transaction_status[], $11::timestamptz[], $12::timestamptz[],
+                  $13::text[], $14::text[],
                   $15::text[], $16::text[], $17::bigint[], $18::text[], $19::text[], $20::timestamptz[], $21::bigint[],
                   $22::bigint[], $63::timestamptz[])
            as t (sequence, status, effective_at, posted_at, description, external_id,

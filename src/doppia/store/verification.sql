@@ -244,6 +244,32 @@ select s.settlement_sequence
  order by s.settlement_sequence
  limit 1;
 
+-- name: shared_external_ids
+-- The first of each kind that has an external id which an older one has as well, of those that may not share one.
+select 'transaction' as kind, min(sequence) as sequence
+  from (select transaction_sequence as sequence,
+               row_number() over (partition by external_id order by transaction_sequence) as place
+          from transactions
+         where ledger_id = $1 and external_id is not null and status <> 'archived') t
+ where place > 1
+having count(*) > 0
+union all
+select 'account', min(sequence)
+  from (select account_sequence as sequence,
+               row_number() over (partition by external_id order by account_sequence) as place
+          from accounts
+         where ledger_id = $1 and external_id is not null and discarded_at is null) a
+ where place > 1
+having count(*) > 0
+union all
+select 'category', min(sequence)
+  from (select category_sequence as sequence,
+               row_number() over (partition by external_id order by category_sequence) as place
+          from categories
+         where ledger_id = $1 and external_id is not null and discarded_at is null) c
+ where place > 1
+having count(*) > 0;
+
 -- name: counts
 select (select count(*) from transactions where ledger_id = $1) as transactions,
        (select count(*) from accounts where ledger_id = $1) as accounts,

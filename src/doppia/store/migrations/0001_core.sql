@@ -316,8 +316,14 @@ begin
         execute format('alter table %I alter ledger_id set (n_distinct = 2)', name);
         execute format('analyze %I', name);
     end loop;
-    truncate organizations, api_keys, organization_log, ledgers, purged_ledgers, ledger_heads, log, accounts, balances,
-             transactions, entries, discards, entry_metadata, idempotency_keys;
+    -- In a part of its own, for a table that is emptied in the transaction that made it keeps the count of its rows, and
+    -- becomes one that is known to be empty: every plan would count on one row, and take whichever index.
+    begin
+        truncate organizations, api_keys, organization_log, ledgers, purged_ledgers, ledger_heads, log, accounts, balances,
+                 transactions, entries, discards, entry_metadata, idempotency_keys;
+    exception when others then
+        raise;
+    end;
 end $$;
 
 -- I1, I14: the entries of a record balance in each unit, belong to a transaction that points at them and to accounts of
@@ -326,35 +332,35 @@ create function check_entries() returns trigger language plpgsql as $$
 declare
     wrong record;
 begin
-    select n.ledger_id, n.entry >> 10 as sequence, a.currency,
-           sum(case n.direction when 'debit' then n.amount else -n.amount end) as difference
-      into wrong
-      from written n
-      left join accounts a on a.ledger_id = n.ledger_id and a.account_sequence = n.account_sequence
-      left join transactions t on t.ledger_id = n.ledger_id and t.transaction_sequence = n.transaction_sequence
-           and t.entries_sequence = n.entry >> 10 and t.status = n.status
-     group by n.ledger_id, n.entry >> 10, a.currency, a.currency_exponent
-    having sum(case n.direction when 'debit' then n.amount else -n.amount end) <> 0
-        or count(a.account_sequence) <> count(*) or count(t.transaction_sequence) <> count(*)
+    select w.* into wrong
+      from (select n.ledger_id, n.entry >> 10 as sequence, a.currency,
+                   sum(case n.direction when 'debit' then n.amount else -n.amount end) <> 0
+                       or count(a.account_sequence) <> count(*) or count(t.transaction_sequence) <> count(*)
+                       as is_unbalanced,
+                   min(n.entry) filter (
+                       where n.lock_version is not null
+                         and (d.entry is not null or (n.lock_version < b.lock_version) is not true
+                              and (n.lock_version = b.lock_version
+                                   and (n.posted_credits, n.posted_debits, n.pending_credits, n.pending_debits)
+                                     = (b.posted_credits, b.posted_debits, b.pending_credits, b.pending_debits))
+                                  is not true)) as astray
+              from written n
+              left join accounts a on a.ledger_id = n.ledger_id and a.account_sequence = n.account_sequence
+              left join transactions t on t.ledger_id = n.ledger_id and t.transaction_sequence = n.transaction_sequence
+                   and t.entries_sequence = n.entry >> 10 and t.status = n.status
+              left join balances b on b.ledger_id = n.ledger_id and b.account_sequence = n.account_sequence
+              left join discards d on d.ledger_id = n.ledger_id and d.account_sequence = n.account_sequence
+                   and d.lock_version = n.lock_version and d.posted_credits is not null
+             group by n.ledger_id, n.entry >> 10, a.currency, a.currency_exponent) w
+     where w.is_unbalanced or w.astray is not null
+     order by w.is_unbalanced desc
      limit 1;
-    if found then
+    if found and wrong.is_unbalanced then
         raise exception 'entries of record % of ledger % do not balance in %, or their account or transaction is missing',
             wrong.sequence, wrong.ledger_id, wrong.currency
             using errcode = 'check_violation', constraint = 'entries_balance', table = 'entries';
-    end if;
-    select n.ledger_id, n.entry into wrong
-      from written n
-      left join balances b on b.ledger_id = n.ledger_id and b.account_sequence = n.account_sequence
-      left join discards d on d.ledger_id = n.ledger_id and d.account_sequence = n.account_sequence
-           and d.lock_version = n.lock_version and d.posted_credits is not null
-     where n.lock_version is not null
-       and (d.entry is not null or (n.lock_version < b.lock_version) is not true
-            and (n.lock_version = b.lock_version
-                 and (n.posted_credits, n.posted_debits, n.pending_credits, n.pending_debits)
-                   = (b.posted_credits, b.posted_debits, b.pending_credits, b.pending_debits)) is not true)
-     limit 1;
-    if found then
-        raise exception 'entry % of ledger % disagrees with the balance of its account', wrong.entry, wrong.ledger_id
+    elsif found then
+        raise exception 'entry % of ledger % disagrees with the balance of its account', wrong.astray, wrong.ledger_id
             using errcode = 'check_violation', constraint = 'entries_reach_balance', table = 'entries';
     end if;
     return null;
@@ -367,6 +373,9 @@ create function check_discards() returns trigger language plpgsql as $$
 declare
     wrong record;
 begin
+    if not exists (select from written) then
+        return null; -- as for all but changes of holds
+    end if;
     select d.ledger_id, d.entry into wrong
       from written d
       join entries e on e.ledger_id = d.ledger_id and e.entry = d.entry
@@ -389,19 +398,29 @@ create trigger check_discards after insert on discards
     referencing new table as written for each statement execute function check_discards();
 
 -- I2, I3: a balance changes only by the entries and discards between its two lock versions, one step each. Before and
--- after are grouped, for a join of the two, which have no index, would compare each row with each.
+-- after, one row each of an account, are grouped, for a join of the two, which have no index, would compare each row with
+-- each.
 create function check_balances() returns trigger language plpgsql as $$
 declare
     wrong record;
 begin
     select m.ledger_id, m.account_sequence into wrong
-      from (select c.ledger_id, c.account_sequence, max(c.lock_version) filter (where c.sign < 0) as from_version,
-                   max(c.lock_version) filter (where c.sign > 0) as to_version,
-                   sum(c.sign * c.posted_credits) as posted_credits, sum(c.sign * c.posted_debits) as posted_debits,
-                   sum(c.sign * c.pending_credits) as pending_credits, sum(c.sign * c.pending_debits) as pending_debits
-              from (select -1 as sign, b.* from before b
+      from (select c.ledger_id, c.account_sequence, max(c.from_version) as from_version,
+                   max(c.to_version) as to_version,
+                   max(c.posted_credits) - max(c.from_posted_credits) as posted_credits,
+                   max(c.posted_debits) - max(c.from_posted_debits) as posted_debits,
+                   max(c.pending_credits) - max(c.from_pending_credits) as pending_credits,
+                   max(c.pending_debits) - max(c.from_pending_debits) as pending_debits
+              from (select b.ledger_id, b.account_sequence, b.lock_version as from_version,
+                           b.posted_credits as from_posted_credits, b.posted_debits as from_posted_debits,
+                           b.pending_credits as from_pending_credits, b.pending_debits as from_pending_debits,
+                           null::bigint as to_version, null::numeric as posted_credits, null::numeric as posted_debits,
+                           null::numeric as pending_credits, null::numeric as pending_debits
+                      from before b
                     union all
-                    select 1, a.* from after a) c
+                    select a.ledger_id, a.account_sequence, null, null, null, null, null,
+                           a.lock_version, a.posted_credits, a.posted_debits, a.pending_credits, a.pending_debits
+                      from after a) c
              group by c.ledger_id, c.account_sequence) m
      cross join lateral (
            select count(*) as steps,

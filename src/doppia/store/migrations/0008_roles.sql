@@ -34,7 +34,7 @@ create trigger check_identity before update on api_keys for each row
 create function lock_organization(of_organization uuid) returns void language plpgsql security definer
     set search_path = doppia, pg_temp as $$
 begin
-    perform from organizations where id = of_organization for update;
+    perform from organizations where id = of_organization for no key update;
 end $$;
 
 -- Removes a ledger of an organization and all its data for good, its number spent. As the API it demands the ledger's

@@ -1,0 +1,147 @@
+"""Posting and balance reads at once in an open loop: requests go out on a timetable, whoever is answered or not.
+
+Posting goes at half of the rate that a closed loop reaches at most, reads as often. Latency counts from the time a
+request was due, so that one who had to wait for a free connection is counted as well.
+"""
+
+import argparse
+import asyncio
+import random
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any, cast
+
+import httptools
+import uvloop
+from service import Service, percentiles, report, running
+
+ACCOUNTS = 2_000
+CONNECTIONS = 64
+PERIOD_SECONDS = 60
+
+
+class Answer(asyncio.Protocol):
+    """A connection with one request under way, whose answer is awaited."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self.transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on what came."""
+        self.parser.feed_data(data)
+
+    def on_message_complete(self) -> None:
+        """Tell the status."""
+        self.answered.set_result(self.parser.get_status_code())
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """Tell who waits."""
+        if not self.answered.done():
+            self.answered.set_exception(ConnectionError("the service closed a connection"))
+
+    async def ask(self, request: bytes) -> int:
+        """Send a request, and return the status of its answer."""
+        self.parser = httptools.HttpResponseParser(self)
+        self.answered: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.transport.write(request)
+        return await self.answered
+
+
+class Timetable:
+    """One kind of request, sent at a rate: latencies by period of the run, and answers that were no success."""
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+        self.times_ms: dict[int, list[float]] = defaultdict(list)
+        self.failed = 0
+        self._free: asyncio.LifoQueue[Answer] = asyncio.LifoQueue()
+
+    async def run(self, service: Service, seconds: int, request: Any) -> None:
+        """Send requests for so long, each when it is due."""
+        host, port = service.credentials["base_url"].removeprefix("http://").split(":")
+        loop = asyncio.get_running_loop()
+        for _ in range(CONNECTIONS):
+            _, connection = await loop.create_connection(Answer, host, int(port))
+            self._free.put_nowait(connection)
+        began = time.perf_counter()
+        async with asyncio.TaskGroup() as under_way:
+            for number in range(int(self.rate * seconds)):
+                due = began + number / self.rate
+                if (early := due - time.perf_counter()) > 0:
+                    await asyncio.sleep(early)
+                under_way.create_task(self._send(request(number), due, int((due - began) // PERIOD_SECONDS)))
+        while not self._free.empty():
+            self._free.get_nowait().transport.abort()
+
+    async def _send(self, request: bytes, due: float, period: int) -> None:
+        connection = await self._free.get()
+        status = await connection.ask(request)
+        self._free.put_nowait(connection)
+        self.times_ms[period].append((time.perf_counter() - due) * 1000)
+        self.failed += status >= 400
+
+
+def head(service: Service, line: str, fields: str = "") -> str:
+    """Return the head of a request."""
+    return f"{line} HTTP/1.1\r\nHost: benchmark\r\nAuthorization: {service.authorization}\r\n{fields}\r\n"
+
+
+def memory_mib(service: Service) -> int:
+    """Return what the process of the service holds."""
+    status = Path(f"/proc/{service.process.pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) // 1024
+
+
+async def measure(service: Service, accounts: list[str], rate: float, seconds: int) -> None:
+    """Post and read at this rate each, and print what callers saw."""
+
+    def posting(number: int) -> bytes:
+        debit, credit = random.sample(accounts, 2)
+        entry = '{{"ledger_account_id":"{}","direction":"{}","amount":1}}'
+        entries = f"{entry.format(debit, 'debit')},{entry.format(credit, 'credit')}"
+        body = f'{{"status":"posted","ledger_entries":[{entries}]}}'
+        fields = f"Content-Type: application/json\r\nIdempotency-Key: o{number}\r\nContent-Length: {len(body)}\r\n"
+        return (head(service, "POST /api/ledger_transactions", fields) + body).encode()
+
+    def reading(_number: int) -> bytes:
+        return head(service, f"GET /api/ledger_accounts/{random.choice(accounts)}").encode()
+
+    posted, read = Timetable(rate), Timetable(rate)
+    held_mib = [memory_mib(service)]
+
+    async def watch() -> None:
+        while True:
+            await asyncio.sleep(PERIOD_SECONDS)
+            held_mib.append(memory_mib(service))
+
+    watching = asyncio.create_task(watch())
+    await asyncio.gather(posted.run(service, seconds, posting), read.run(service, seconds, reading))
+    watching.cancel()
+    held_mib.append(memory_mib(service))
+    for name, times, aim in (("posting", posted, "< 25"), ("balance reads", read, "< 10")):
+        seen = percentiles([time_ms for period in times.times_ms.values() for time_ms in period])
+        by_minute = [percentiles(times.times_ms[period])["p99_ms"] for period in sorted(times.times_ms)]
+        report(
+            f"{name} in an open loop, 99th percentile", seen.pop("p99_ms"), "ms", aim=aim, rate_per_second=round(rate),
+            seconds=seconds, failed=times.failed, connections=CONNECTIONS, p99_ms_by_minute=by_minute,
+            memory_mib=held_mib, **seen,
+        )  # fmt: skip
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=int, default=60, help="of the open loop")
+    parser.add_argument("--rate", type=float, help="per second, instead of half of the measured maximum")
+    arguments = parser.parse_args()
+    with running() as service:
+        accounts = asyncio.run(service.open_accounts(ACCOUNTS))
+        service.load("spread", accounts, 3)
+        rate = arguments.rate or service.load("spread", accounts, 8)["per_second"] / 2
+        uvloop.run(measure(service, accounts, rate, arguments.seconds))
+
+
+if __name__ == "__main__":
+    main()

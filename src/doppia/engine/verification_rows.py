@@ -1,0 +1,129 @@
+"""The rows of transactions and their entries, compared hundreds at once with what the records must have written."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from doppia.accounting.ids import ORDINAL_BITS
+from doppia.proof.records import AnyRecord, TransactionWritten
+from doppia.proof.replay_state import State
+from doppia.proof.tree import Node
+from doppia.store import verification as store
+from doppia.store.verification import Chunk
+
+
+class Expected(NamedTuple):
+    """What the records of a chunk must have written: lines, and records whose rows are read one by one."""
+
+    records: list[str]
+    entries: list[str]
+    discards: list[str]
+    final: list[str | None]
+    newest: list[str]
+    transactions: list[TransactionWritten]
+    metadata: dict[int, tuple[dict[str, str], int]]
+    others: dict[str, list[AnyRecord]]
+    nodes: list[Node]
+
+
+def wrong_rows(
+    state: State, annotated: dict[int, tuple[bytes, int] | None], chunk: Chunk, expected: Expected
+) -> list[tuple[int, str]]:
+    """Return the first wrong row of each table, by the record that wrote it, or by which it stands there."""
+    found: list[tuple[int, str]] = []
+    entry = _first_difference(state, expected.entries, chunk.entries or [], store.ENTRY_COLUMNS, "entry")
+    if entry is not None:
+        found.append((entry[0] >> ORDINAL_BITS, entry[2]))
+    discard = _first_difference(
+        state, expected.discards, chunk.discards or [], store.DISCARD_COLUMNS, "the discard of entry"
+    )
+    if discard is not None:
+        found.append((discard[1], discard[2]))
+    return [*found, *_wrong_transactions(state, chunk, expected), *_wrong_metadata(state, annotated, chunk, expected)]
+
+
+def _first_difference(
+    state: State, expected: list[str], stored: list[str], columns: Sequence[str], what: str
+) -> tuple[int, int, str] | None:
+    """Return the entry's number in the first row that differs, what stands second in it, and a sentence."""
+    if expected == stored:
+        return None
+    told, found = ({line.split(" ", 1)[0]: line for line in lines} for lines in (expected, stored))
+    keys = [key for key in {**told, **found} if told.get(key) != found.get(key)]
+    if not keys:
+        return None
+    key = min(keys, key=int)
+    line, row = told.get(key), found.get(key)
+    number, second = int(key), int((line or row or "").split(" ")[1])
+    name = f"{what} {state.entry_id(number)}"
+    if row is None:
+        return number, second, f"{name} is missing"
+    if line is None:
+        return number, second, f"{name} is there, and no record wrote it"
+    return number, second, f"{name}: {store.differing(columns, line, row)}"
+
+
+def _wrong_transactions(state: State, chunk: Chunk, expected: Expected) -> list[tuple[int, str]]:
+    final, newest = chunk.final or [], chunk.newest or []
+    with_texts = dict(zip(chunk.with_texts or (), chunk.texts or (), strict=True))
+    told_texts = {
+        record.sequence: record
+        for record in expected.transactions
+        if record.metadata or any(text is not None for text in store.texts_of(record))
+    }
+    if expected.final == final and expected.newest == newest and not with_texts and not told_texts:
+        return []
+    for place, record in enumerate(expected.transactions):
+        is_newest = newest[place] is not None
+        name = f"transaction {state.id_of(record.transaction)}"
+        told = expected.final[place]
+        if told is not None and (is_newest or record.status) and told != final[place]:
+            return [(record.sequence, f"{name}: {store.differing(store.FINAL_COLUMNS, told, final[place])}")]
+        if not is_newest:
+            continue
+        row = newest[place]
+        assert row is not None, "it is the newest"
+        if expected.newest[place] != row:
+            sentence = store.differing(store.NEWEST_COLUMNS, expected.newest[place], row)
+            return [(record.sequence, f"{name}: {sentence}")]
+        row_texts = with_texts.get(record.sequence) or [*[None] * 5, "{}"]
+        texts = [*store.texts_of(record), record.metadata]
+        stored = [*row_texts[:-1], msgspec.json.decode(row_texts[-1] or "null")]
+        for column, text, found in zip(store.TEXT_COLUMNS, texts, stored, strict=True):
+            if text != found:
+                sentence = f"its {column} is {found!r} in the table, and {text!r} by the log"
+                return [(record.sequence, f"{name}: {sentence}")]
+    return []
+
+
+def _wrong_metadata(
+    state: State, annotated: dict[int, tuple[bytes, int] | None], chunk: Chunk, expected: Expected
+) -> list[tuple[int, str]]:
+    found = []
+    waiting = dict(expected.metadata)
+    rows = zip(
+        chunk.with_metadata or (), chunk.metadata or (), chunk.metadata_times or (), chunk.metadata_replaced or (),
+        strict=True,
+    )  # fmt: skip
+    for number, metadata, updated_at, is_replaced in rows:
+        told = waiting.pop(number, None)
+        if is_replaced:
+            # What it is now is seen at the end, by the last record that replaced it.
+            later = None if told is None else (digest(told[0]), told[1])
+            annotated.setdefault(number, later)
+        elif told is None or told[0] != msgspec.json.decode(metadata) or store.time(told[1]) != updated_at:
+            found.append((number >> ORDINAL_BITS, metadata_sentence(state, number)))
+    found += [(number >> ORDINAL_BITS, metadata_sentence(state, number)) for number in waiting]
+    return found
+
+
+def metadata_sentence(state: State, number: int) -> str:
+    """Say that the metadata of an entry is wrong."""
+    return f"entry {state.entry_id(number)}: its metadata in the table is not that of the log"
+
+
+def digest(metadata: Any) -> bytes:
+    """Return what stands for the metadata of an entry until it is compared."""
+    return hashlib.sha256(msgspec.msgpack.encode(metadata, order="sorted")).digest()[:16]

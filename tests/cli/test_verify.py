@@ -1,0 +1,167 @@
+"""`doppia verify`: of a database and of an export, with and without a checkpoint."""
+
+import asyncio
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+from bookkeeping import Books, move, now
+
+from doppia.cli.verify import verify
+from doppia.engine.transactions import post
+from doppia.proof.checkpoints import Checkpoint, CheckpointError, SigningKey, sign
+from doppia.proof.exchange import header_of, header_to_line, to_line
+from doppia.proof.records import read_record
+from doppia.proof.tree import Frontier, leaf_hash
+from doppia.store.database import Database
+
+pytestmark = pytest.mark.anyio
+
+
+class Verified:
+    """A ledger of a few transactions: its export, a checkpoint of it, and the key that signed this."""
+
+    def __init__(self, url: str, ledger: str, payloads: list[bytes], folder: Path, capsys: Any) -> None:
+        self.url, self.ledger, self.payloads, self.folder, self.capsys = url, ledger, payloads, folder, capsys
+        self.lines = [to_line(read_record(payload)) for payload in payloads]
+        self.key = SigningKey("books", bytes(range(32)))
+        (folder / "keys").write_text(f"{self.key.verifier}\n")
+
+    def root(self, size: int) -> bytes:
+        tree = Frontier()
+        for payload in self.payloads[:size]:
+            tree.append(leaf_hash(payload))
+        return tree.root()
+
+    def export(self, lines: list[bytes] | None = None, name: str = "export.ndjson") -> Path:
+        lines = self.lines if lines is None else lines
+        header = header_to_line(header_of(UUID(self.ledger), len(self.payloads), self.root(len(self.payloads))))
+        path = self.folder / name
+        text = b"".join(line + b"\n" for line in [header, *lines])
+        path.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+        return path
+
+    def checkpoint(self, size: int, root: bytes | None = None) -> Path:
+        path = self.folder / f"checkpoint-{size}"
+        path.write_text(sign(Checkpoint(f"books/{self.ledger}", size, root or self.root(size)), [self.key]))
+        return path
+
+    async def run(self, **options: Any) -> tuple[int, str]:
+        """Run the command; return its exit status and what it printed."""
+        status = 0
+        try:
+            await asyncio.to_thread(verify, **options)
+        except SystemExit as ended:
+            status = 1 if ended.code else 0
+        return status, self.capsys.readouterr().out
+
+    def changed(self, place: int, **fields: Any) -> list[bytes]:
+        """Return the lines with other fields in one of them."""
+        lines = list(self.lines)
+        lines[place] = json.dumps({**json.loads(lines[place]), **fields}).encode()
+        return lines
+
+
+@pytest.fixture
+async def verified(database: Database, database_url: str, tmp_path: Path, capsys: Any) -> Verified:
+    books = await Books.begin(database)
+    one, two = await books.open(), await books.open()
+    for amount in range(1, 8):
+        await post(database, now, [books.create(move(one, two, amount))])
+    async with database.connection() as connection:
+        rows = await connection.fetch("select payload from log order by sequence")
+    return Verified(database_url, str(books.ledger), [row[0] for row in rows], tmp_path, capsys)
+
+
+async def test_a_database_is_verified_with_a_checkpoint_and_the_status_says_so(verified: Verified) -> None:
+    resume = verified.folder / "resume"
+    status, told = await verified.run(
+        database_url=verified.url, checkpoint=(verified.checkpoint(5),), key=(str(verified.folder / "keys"),),
+        resume=resume,
+    )  # fmt: skip
+    assert (status, told) == (0, f"ledger {verified.ledger}: 10 records, all holds\n")
+    assert not resume.exists()
+    status, told = await verified.run(database_url=verified.url, ledger=verified.ledger)
+    assert status == 0
+    connection = await asyncpg.connect(verified.url)
+    await connection.execute("set session_replication_role = replica")
+    await connection.execute("update doppia.entries set amount = 99 where entry = 4 * 1024 + 1")
+    await connection.close()
+    status, told = await verified.run(database_url=verified.url)
+    assert status == 1
+    assert "record 4: entry" in told
+    assert "its amount is 99 in the table, and 1 by the log" in told
+
+
+async def test_a_rewritten_database_is_found_by_its_checkpoint(verified: Verified) -> None:
+    other = (verified.checkpoint(5, bytes(32)),)
+    status, told = await verified.run(database_url=verified.url, checkpoint=other, key=(str(verified.key.verifier),))
+    assert status == 1
+    assert "its first 5 records are not those of the checkpoint" in told
+
+
+async def test_a_checkpoint_needs_a_key_and_a_ledger_an_id(verified: Verified) -> None:
+    with pytest.raises(CheckpointError, match="name one with --key"):
+        verify(database_url=verified.url, checkpoint=(verified.checkpoint(5),))
+    assert (await verified.run(database_url=verified.url, ledger="x"))[0] == 1
+    missing = "65a1b2c3-0000-8000-8400-000000000400"
+    assert (await verified.run(database_url=verified.url, ledger=missing))[0] == 1
+
+
+@pytest.mark.parametrize("name", ["export.ndjson", "export.ndjson.gz"])
+async def test_an_export_is_verified_without_a_database(verified: Verified, name: str) -> None:
+    path = verified.export(name=name)
+    status, told = await verified.run(
+        export=path, checkpoint=(verified.checkpoint(5), verified.checkpoint(3)), key=(str(verified.key.verifier),)
+    )
+    assert status == 0
+    assert told == (
+        f"{path}: ledger {verified.ledger}: 10 records, all follow from each other, and begins with the 5 of the "
+        "checkpoint\n"
+    )
+    assert (await verified.run(export=path))[0] == 0
+
+
+async def test_the_first_wrong_record_of_an_export_is_named(verified: Verified) -> None:
+    lines = verified.lines
+    cases = {
+        "record 4: ": [*lines[:3], b"{}", *lines[4:]],
+        "record 5: in its place stands record 6": [*lines[:4], *lines[5:]],
+        "record 6: in its place stands record 7": [*lines[:5], lines[6], lines[5], *lines[7:]],
+        "it has 9 records": lines[:-1],
+        "it has 10 records with the root": verified.changed(1, name="mine"),
+        "is on account number 9": verified.changed(
+            3, entries=[{**entry, "account": 9} for entry in json.loads(lines[3])["entries"]]
+        ),
+    }  # fmt: skip
+    for says, changed in cases.items():
+        status, told = await verified.run(export=verified.export(changed))
+        assert status == 1
+        assert says in told, told
+
+
+async def test_an_export_of_another_history_is_found_by_its_checkpoint(verified: Verified) -> None:
+    path, key = verified.export(), (str(verified.key.verifier),)
+    cases = {
+        "its first 5 records are not those of the checkpoint": verified.checkpoint(5, bytes(32)),
+        "it has 10 records, and had 20 at the checkpoint": verified.checkpoint(20),
+    }
+    for says, checkpoint in cases.items():
+        status, told = await verified.run(export=path, checkpoint=(checkpoint,), key=key)
+        assert status == 1
+        assert says in told
+    other = Verified(verified.url, "65a1b2c3-0000-8000-8400-000000000400", verified.payloads, verified.folder, None)
+    status, told = await verified.run(export=path, checkpoint=(other.checkpoint(5),), key=(str(other.key.verifier),))
+    assert status == 1
+    assert "and the checkpoint of 65a1b2c3" in told
+    status, told = await verified.run(export=other.export())
+    assert status == 1
+    assert "is of ledger number" in told
+    (verified.folder / "none").write_bytes(b"{}\n")
+    status, told = await verified.run(export=verified.folder / "none")
+    assert status == 1
+    assert "header: " in told
