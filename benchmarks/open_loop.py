@@ -27,6 +27,7 @@ class Answer(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
         self.transport = cast("asyncio.Transport", transport)
+        self.answered: asyncio.Future[int] | None = None
 
     def data_received(self, data: bytes) -> None:
         """Pass on what came."""
@@ -34,17 +35,18 @@ class Answer(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Tell the status."""
+        assert self.answered is not None
         self.answered.set_result(self.parser.get_status_code())
 
     def connection_lost(self, _error: Exception | None) -> None:
         """Tell who waits."""
-        if not self.answered.done():
+        if self.answered is not None and not self.answered.done():
             self.answered.set_exception(ConnectionError("the service closed a connection"))
 
     async def ask(self, request: bytes) -> int:
         """Send a request, and return the status of its answer."""
         self.parser = httptools.HttpResponseParser(self)
-        self.answered: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.answered = asyncio.get_running_loop().create_future()
         self.transport.write(request)
         return await self.answered
 

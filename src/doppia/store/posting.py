@@ -108,14 +108,6 @@ async def accounts(connection: Connection, ledger: int, sequences: Iterable[int]
     }
 
 
-async def taken_external_ids(
-    connection: Connection, ledger: int, external_ids: Iterable[str]
-) -> dict[str, tuple[int, str]]:
-    """Return which external ids pending or posted transactions have, with sequence and id of each holder."""
-    rows = await connection.fetch(_SQL["taken_external_ids"], ledger, list(external_ids))
-    return {row[0]: (row[1], format_id(int(row[2].timestamp()), ledger, row[1])) for row in rows}
-
-
 async def read_at_once(
     connection: Connection, ledger: int, sequences: Iterable[int], external_ids: Iterable[str], digests: Iterable[bytes]
 ) -> tuple[Head | None, dict[int, Account], dict[str, tuple[int, str]], dict[bytes, ConsumedKey]]:

@@ -17,12 +17,6 @@ select a.account_sequence, a.created_at, a.currency, a.currency_exponent, a.norm
   join balances b using (ledger_id, account_sequence)
  where a.ledger_id = $1 and a.account_sequence = any($2::bigint[]);
 
--- name: taken_external_ids
--- Which of the texts $2 are external ids of pending or posted transactions of ledger $1.
-select external_id, transaction_sequence, created_at
-  from transactions
- where ledger_id = $1 and external_id = any($2::text[]) and status <> 'archived';
-
 -- name: read_at_once
 -- In one snapshot: where the log of ledger $1 ends, its accounts among the sequences $2 (an array as text), which of the
 -- texts $3 are external ids of pending or posted transactions, and what the idempotency keys $4 were consumed by. Each
