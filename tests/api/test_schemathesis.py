@@ -49,14 +49,14 @@ SETTINGS: Final = settings(
 )
 UUID: Final = {"type": "string", "format": "uuid"}
 NOBODYS_ID: Final = "65a1b2c3-0000-8000-8400-000000000400"
+ANSWERS: Final = [route.answer for route in ROUTES if route.answer not in {None, str}]
 KINDS: Final = {
     field.default
-    for route in ROUTES
-    if route.answer is not None
-    for field in msgspec.structs.fields(route.answer)
-    if field.name == "object"
+    for answer in ANSWERS
+    for field in msgspec.structs.fields(answer)
+    if field.name == "object" and "id" in answer.__struct_fields__
 }
-"""Of all objects that a route answers with."""
+"""Of all objects with an id that a route answers with."""
 
 
 @asynccontextmanager
