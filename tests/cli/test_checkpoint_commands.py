@@ -54,15 +54,33 @@ async def test_each_ledger_becomes_a_file_that_says_how_far_it_was(database: Dat
     }
 
 
-async def test_a_file_that_is_there_stays_as_it_is(database: Database, tmp_path: Path) -> None:
-    books = await Books.begin(database)
+async def test_a_file_that_is_there_stays_and_is_told_of_where_it_says_something_else(
+    database: Database, tmp_path: Path
+) -> None:
+    each = [await Books.begin(database) for _ in range(3)]
     await Publisher(database, CHECKPOINT_KEYS, str(tmp_path)).publish()
-    file = tmp_path / str(books.ledger) / "1.checkpoint"
-    file.write_text("what was known then")
+    files = {books.ledger: tmp_path / str(books.ledger) / "1.checkpoint" for books in each}
+    first, second, third = sorted(files, key=lambda ledger: ledger.ledger)
+    files[first].write_text("what was known then")
+    files[third].unlink()
 
-    await Publisher(database, CHECKPOINT_KEYS, str(tmp_path)).publish()
+    with pytest.raises(CheckpointsNotWrittenError, match=f"{first}.*says something else"):
+        await Publisher(database, CHECKPOINT_KEYS, str(tmp_path)).publish()
 
-    assert file.read_text() == "what was known then"
+    assert files[first].read_text() == "what was known then"
+    assert files[second].exists()
+    assert files[third].exists()
+
+
+async def test_a_url_that_is_none_is_told_of_without_its_password(database: Database) -> None:
+    await Books.begin(database)
+    with pytest.raises(CheckpointError, match="not by ftp"):
+        Publisher(database, CHECKPOINT_KEYS, "ftp://somewhere")
+    for url in ("http://u:secret@127.0.0.1:9/x?token=abc", "http://[::bad/x?secret"):
+        with pytest.raises(CheckpointsNotWrittenError) as failed:
+            await Publisher(database, CHECKPOINT_KEYS, url).publish()
+        assert "secret" not in str(failed.value)
+        assert "abc" not in str(failed.value)
 
 
 async def test_standard_output_takes_notes_with_a_line_between(
@@ -106,7 +124,7 @@ async def test_a_url_that_does_not_take_a_note_is_sent_it_again(database: Databa
     books = await Books.begin(database)
     publisher = Publisher(database, CHECKPOINT_KEYS, url)
 
-    with pytest.raises(CheckpointsNotWrittenError, match="503"):
+    with pytest.raises(CheckpointsNotWrittenError, match="answered 503"):
         await publisher.publish()
     assert await publisher.publish() == 1
 
@@ -132,6 +150,13 @@ def test_a_new_key_stands_before_the_others_and_takes_their_name(tmp_path: Path)
     assert keys_at(file) == [second, first]
     assert (first.name, second.name) == ("ledger.example.com", "ledger.example.com")
     assert first.seed != second.seed
+
+
+def test_a_file_without_a_key_takes_one(tmp_path: Path) -> None:
+    file = tmp_path / "checkpoint.keys"
+    file.write_text("\n")
+
+    assert add_key(file, None) == keys_at(file)
 
 
 @pytest.mark.parametrize("text", ["", "\n", "PRIVATE+KEY+doppia+00000000+AAAA\n"])

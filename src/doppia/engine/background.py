@@ -58,6 +58,8 @@ async def _repeat(job: Job, waking: asyncio.Event, pause_seconds: float = PAUSE_
             await job()
         except TryAgain:
             _log.info("the database is away; a job waits for it", job=_name(job))
+        except OSError as error:
+            _log.error("a job could not do all its work, and tries again", job=_name(job), reason=str(error))
         except Exception:  # noqa: BLE001 - a job that fails once is tried again, and the log says why
             _log.exception("a job failed", job=_name(job))
         with suppress(TimeoutError):

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from doppia.proof.checkpoints import (
     KEY_BYTES,
     Checkpoint,
@@ -24,6 +26,7 @@ KEY_NAME: Final = "doppia"
 """Of a key that nobody named; it stands before the ledger's id in the origin of its checkpoints as well."""
 
 _PAGE: Final = 100
+_log = structlog.get_logger()
 _ANSWER_TIMEOUT_SECONDS: Final = 10
 
 
@@ -38,17 +41,30 @@ def read_keys(path: Path) -> list[SigningKey]:
         CheckpointError: a line of it is no key.
         OSError: it is missing, or can't be read.
     """
-    keys = [parse_signing_key(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    keys = _keys_in(path)
     if not keys:
         raise CheckpointError(f"{path} holds no key; `doppia checkpoints rotate` puts one there.")
     return keys
 
 
+def _keys_in(path: Path) -> list[SigningKey]:
+    keys = []
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        if line.strip():
+            try:
+                keys.append(parse_signing_key(line))
+            except CheckpointError as error:
+                raise CheckpointError(f"{path}, line {number}: {error}") from None
+    return keys
+
+
 def keys_at(path: Path) -> list[SigningKey]:
     """Return the keys of a key file, which is made with one key where there is none."""
-    if not path.exists():
-        return add_key(path, None)
-    return read_keys(path)
+    if path.exists():
+        return read_keys(path)
+    keys = add_key(path, None)
+    _log.warning("a new key signs checkpoints from now on", file=str(path), verifier=str(keys[0].verifier))
+    return keys
 
 
 def add_key(path: Path, name: str | None) -> list[SigningKey]:
@@ -62,7 +78,7 @@ def add_key(path: Path, name: str | None) -> list[SigningKey]:
         CheckpointError: a key can't have this name, or a line of the file is no key.
         OSError.
     """
-    keys = read_keys(path) if path.exists() else []
+    keys = _keys_in(path) if path.exists() else []
     named = name or (keys[0].name if keys else KEY_NAME)
     if not is_key_name(named):
         raise CheckpointError(f"A key can't be called {named!r}: it has a name without spaces and plus signs.")
@@ -105,8 +121,17 @@ class Publisher:
     """
 
     def __init__(self, database: Database, keys: Sequence[SigningKey], to: str) -> None:
+        """Write to a place that may be away when it comes to it.
+
+        Raises:
+            CheckpointError: it can't be one.
+        """
         self._database = database
         self._keys = keys
+        scheme, separator, _ = to.partition("://")
+        self._is_url = bool(separator)
+        if separator and scheme.lower() not in {"http", "https"}:
+            raise CheckpointError(f"Checkpoints are sent by http or https, and not by {scheme}.")
         self._to = to
         self._written: dict[int, int] = {}
 
@@ -114,10 +139,11 @@ class Publisher:
         """Write what there is to write, and return how many checkpoints that were.
 
         Raises:
-            CheckpointsNotWrittenError: what was not written yet is tried again the next time.
+            CheckpointsNotWrittenError: one was not, and is tried again the next time; all others were.
             Unavailable.
         """
         count = 0
+        failure: OSError | None = None
         async for found in sizes(self._database):
             if self._written.get(found.ledger) == found.size.records:
                 continue
@@ -125,16 +151,19 @@ class Publisher:
             try:
                 await self._write(found, text)
             except OSError as error:
-                raise CheckpointsNotWrittenError(f"The checkpoint can't be written to {self._to}: {error}") from error
+                failure = failure or error
+                continue
             self._written[found.ledger] = found.size.records
             count += 1
+        if failure is not None:
+            raise CheckpointsNotWrittenError(f"A checkpoint can't be written: {failure}") from failure
         return count
 
     async def _write(self, found: LedgerSize, text: str) -> None:
         if self._to == "-":
             sys.stdout.write(f"{text}\n")
             sys.stdout.flush()
-        elif self._to.startswith(("http://", "https://")):
+        elif self._is_url:
             await _send(self._to, text)
         else:
             path = Path(self._to) / found.ledger_id / f"{found.size.records}.checkpoint"
@@ -147,14 +176,23 @@ async def _send(url: str, text: str) -> None:
     headers = {"Content-Type": "text/plain; charset=utf-8"}
     try:
         async with httpx2.AsyncClient(timeout=_ANSWER_TIMEOUT_SECONDS) as client:
-            (await client.post(url, content=text.encode(), headers=headers)).raise_for_status()
-    except httpx2.HTTPError as error:
-        raise OSError(str(error)) from error
+            answer = await client.post(url, content=text.encode(), headers=headers)
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        raise OSError(f"the URL to send it to can't be reached: {error}") from error
+    if answer.is_error:
+        # Without the URL, which may hold a password.
+        raise OSError(f"the URL it was sent to answered {answer.status_code}")
 
 
 def _write_once(path: Path, text: str) -> None:
-    """Write a file that is whole when it is there; one that is there stays, for it says when the log was so far."""
+    """Write a file that is whole when it is there; one that is there stays.
+
+    Raises:
+        OSError: one is there that says something else of the log when it was so far, or it can't be written.
+    """
     if path.exists():
+        if path.read_text(encoding="utf-8").partition("\n\n")[0] != text.partition("\n\n")[0]:
+            raise OSError(f"{path} says something else of the same log: history was rewritten, or that file was")
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}")

@@ -490,19 +490,34 @@ end $$;
 create trigger check_log after insert on log
     referencing new table as written for each statement execute function check_log();
 
+-- A node is of records that are there: one ahead of them would stand in the way of the one that they will make.
+create function check_node() returns trigger language plpgsql as $$
+begin
+    if not exists (select from ledger_heads h
+                    where h.ledger_id = new.ledger_id and new.place < h.sequence >> new.level) then
+        raise exception 'a node of ledger % is of records that are not there', new.ledger_id
+            using errcode = 'check_violation', constraint = 'nodes_follow_log', table = 'log_nodes';
+    end if;
+    return null;
+end $$;
+create trigger check_node after insert on log_nodes for each row execute function check_node();
+
+-- A head moves with the records of its log, and its tree with it.
 create function check_head() returns trigger language plpgsql as $$
 begin
     if exists (select from after h
+                 join before b on b.ledger_id = h.ledger_id
                  left join log l on l.ledger_id = h.ledger_id and l.sequence = h.sequence
                  left join log beyond on beyond.ledger_id = h.ledger_id and beyond.sequence = h.sequence + 1
-                where l.sequence is null or beyond.sequence is not null or h.recorded_at < l.recorded_at) then
+                where l.sequence is null or beyond.sequence is not null or h.recorded_at < l.recorded_at
+                   or (h.sequence = b.sequence and (h.root, h.frontier) is distinct from (b.root, b.frontier))) then
         raise exception 'a head moved without a record'
             using errcode = 'check_violation', constraint = 'heads_follow_log', table = 'ledger_heads';
     end if;
     return null;
 end $$;
 create trigger check_head after update on ledger_heads
-    referencing new table as after for each statement execute function check_head();
+    referencing old table as before new table as after for each statement execute function check_head();
 
 -- Recorded history is never changed. Only the purge of a whole ledger, which says so in its own database transaction,
 -- removes it.
