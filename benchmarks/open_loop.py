@@ -1,7 +1,7 @@
-"""Posting and balance reads at once in an open loop: requests go out on a timetable, whoever is answered or not.
+"""Posting, then balance reads, in an open loop: requests go out on a timetable, whoever is answered or not.
 
-Posting goes at half of the rate that a closed loop reaches at most, reads as often. Latency counts from the time a
-request was due, so that one who had to wait for a free connection is counted as well.
+Each goes at half of the rate that a closed loop reaches at most. Latency counts from the time a request was due, so
+that one who had to wait for a free connection is counted as well.
 """
 
 import argparse
@@ -9,8 +9,9 @@ import asyncio
 import random
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import httptools
 import uvloop
@@ -58,9 +59,10 @@ class Timetable:
         self.rate = rate
         self.times_ms: dict[int, list[float]] = defaultdict(list)
         self.failed = 0
-        self._free: asyncio.LifoQueue[Answer] = asyncio.LifoQueue()
+        # In turn, for the service closes those that rest for five seconds.
+        self._free: asyncio.Queue[Answer] = asyncio.Queue()
 
-    async def run(self, service: Service, seconds: int, request: Any) -> None:
+    async def run(self, service: Service, seconds: int, request: Callable[[int], bytes]) -> None:
         """Send requests for so long, each when it is due."""
         host, port = service.credentials["base_url"].removeprefix("http://").split(":")
         loop = asyncio.get_running_loop()
@@ -96,10 +98,10 @@ def memory_mib(service: Service) -> int:
     return int(status.partition("VmRSS:")[2].split()[0]) // 1024
 
 
-async def measure(service: Service, accounts: list[str], rate: float, seconds: int) -> None:
-    """Post and read at this rate each, and print what callers saw."""
+def postings(service: Service, accounts: list[str]) -> Callable[[int], bytes]:
+    """Return what makes the n-th request that posts."""
 
-    def posting(number: int) -> bytes:
+    def request(number: int) -> bytes:
         debit, credit = random.sample(accounts, 2)
         entry = '{{"ledger_account_id":"{}","direction":"{}","amount":1}}'
         entries = f"{entry.format(debit, 'debit')},{entry.format(credit, 'credit')}"
@@ -107,10 +109,23 @@ async def measure(service: Service, accounts: list[str], rate: float, seconds: i
         fields = f"Content-Type: application/json\r\nIdempotency-Key: o{number}\r\nContent-Length: {len(body)}\r\n"
         return (head(service, "POST /api/ledger_transactions", fields) + body).encode()
 
-    def reading(_number: int) -> bytes:
+    return request
+
+
+def reads(service: Service, accounts: list[str]) -> Callable[[int], bytes]:
+    """Return what makes a request that reads a balance."""
+
+    def request(_number: int) -> bytes:
         return head(service, f"GET /api/ledger_accounts/{random.choice(accounts)}").encode()
 
-    posted, read = Timetable(rate), Timetable(rate)
+    return request
+
+
+async def measure(
+    service: Service, name: str, aim: str, request: Callable[[int], bytes], rate: float, seconds: int
+) -> None:
+    """Send requests at this rate, and print what callers saw."""
+    times = Timetable(rate)
     held_mib = [memory_mib(service)]
 
     async def watch() -> None:
@@ -119,30 +134,31 @@ async def measure(service: Service, accounts: list[str], rate: float, seconds: i
             held_mib.append(memory_mib(service))
 
     watching = asyncio.create_task(watch())
-    await asyncio.gather(posted.run(service, seconds, posting), read.run(service, seconds, reading))
+    await times.run(service, seconds, request)
     watching.cancel()
     held_mib.append(memory_mib(service))
-    for name, times, aim in (("posting", posted, "< 25"), ("balance reads", read, "< 10")):
-        seen = percentiles([time_ms for period in times.times_ms.values() for time_ms in period])
-        by_minute = [percentiles(times.times_ms[period])["p99_ms"] for period in sorted(times.times_ms)]
-        report(
-            f"{name} in an open loop, 99th percentile", seen.pop("p99_ms"), "ms", aim=aim, rate_per_second=round(rate),
-            seconds=seconds, failed=times.failed, connections=CONNECTIONS, p99_ms_by_minute=by_minute,
-            memory_mib=held_mib, **seen,
-        )  # fmt: skip
+    seen = percentiles([time_ms for period in times.times_ms.values() for time_ms in period])
+    by_minute = [percentiles(times.times_ms[period])["p99_ms"] for period in sorted(times.times_ms)]
+    report(
+        f"{name} in an open loop, 99th percentile", seen.pop("p99_ms"), "ms", aim=aim, rate_per_second=round(rate),
+        seconds=seconds, failed=times.failed, connections=CONNECTIONS, p99_ms_by_minute=by_minute,
+        memory_mib=held_mib, **seen,
+    )  # fmt: skip
 
 
 def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=int, default=60, help="of the open loop")
-    parser.add_argument("--rate", type=float, help="per second, instead of half of the measured maximum")
+    parser.add_argument("--seconds", type=int, default=60, help="of each open loop")
     arguments = parser.parse_args()
     with running() as service:
         accounts = asyncio.run(service.open_accounts(ACCOUNTS))
+        paths = [f"/api/ledger_accounts/{account}" for account in accounts]
         service.load("spread", accounts, 3)
-        rate = arguments.rate or service.load("spread", accounts, 8)["per_second"] / 2
-        uvloop.run(measure(service, accounts, rate, arguments.seconds))
+        rate = service.load("spread", accounts, 8)["per_second"] / 2
+        uvloop.run(measure(service, "posting", "< 25", postings(service, accounts), rate, arguments.seconds))
+        rate = service.load("read", paths, 5)["per_second"] / 2
+        uvloop.run(measure(service, "balance reads", "< 10", reads(service, accounts), rate, arguments.seconds))
 
 
 if __name__ == "__main__":
