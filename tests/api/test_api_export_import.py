@@ -5,6 +5,8 @@ import re
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from io import BufferedReader, BytesIO
+from random import Random
+from string import ascii_letters
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -213,6 +215,15 @@ BROKEN: dict[str, tuple[Change, str]] = {
     "a version ahead": (_in_both_entries(6, lock_version=9), "Line 6 is refused: record 5: .*lock_version 9"),
     "a text with NUL": (_with(6, description="\0"), "One of the lines 2 to 9 is refused by the database: .*0x00"),
     "a time beyond the calendar": (_with(6, effective_at=2**62), "Line 6 is refused"),
+    "a time of the future": (
+        _with(11, recorded_at=4_102_444_800_000_000),
+        "Line 11 is refused: recorded_at: it is more",
+    ),
+    "a deep line": (lambda lines: [*lines[:4], b'{"kind":' + b"[" * 100_000], "Line 5 is refused: It is nested"),
+    "an external id that no index holds": (
+        _with(6, external_id="".join(Random(7).choices(ascii_letters, k=9_000))),
+        "refused by the database: index row",
+    ),
     "an external id there twice": (
         lambda lines: _with(6, external_id="x")(_with(5, external_id="x")(lines)),
         "One of the lines 2 to 9 is refused by the database: transactions_external_id_key",

@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 from bookkeeping import Books, move, now
 
+from doppia.cli import CommandError
 from doppia.cli.verify import verify
 from doppia.engine.transactions import post
 from doppia.proof.checkpoints import Checkpoint, CheckpointError, SigningKey, sign
@@ -142,6 +143,34 @@ async def test_the_first_wrong_record_of_an_export_is_named(verified: Verified) 
         status, told = await verified.run(export=verified.export(changed))
         assert status == 1
         assert says in told, told
+
+
+async def test_a_damaged_export_is_told_by_where_it_ends(verified: Verified) -> None:
+    whole = verified.export(name="export.ndjson.gz").read_bytes()
+    damaged = bytearray(whole)
+    damaged[len(whole) // 2 :] = b"\xff" * (len(whole) - len(whole) // 2)
+    for broken in (whole[: len(whole) // 2], whole[:-9], damaged):
+        path = verified.folder / "broken.gz"
+        path.write_bytes(broken)
+        status, told = await verified.run(export=path)
+        assert status == 1
+        assert "the compressed file is cut off or damaged after line" in told, told
+    status, told = await verified.run(export=verified.export([*verified.lines[:3], b'{"kind":' + b"[" * 100_000]))
+    assert status == 1
+    assert "record 4: It is nested too deeply" in told
+
+
+async def test_files_that_hold_something_else_are_named(verified: Verified) -> None:
+    path = verified.folder / "something"
+    path.write_bytes(b"\xff")
+    for checkpoint, key in ((path, str(verified.key.verifier)), (verified.checkpoint(5), str(path))):
+        with pytest.raises(CheckpointError, match="something is no text"):
+            verify(database_url=verified.url, checkpoint=(checkpoint,), key=(key,))
+    number = json.loads(verified.lines[0])["ledger"]
+    for told in (b"\xff", b"{", b"[]", b'{"ledger": %d}' % number, b'{"ledger": %d, "state": {}, "kept": {}}' % number):
+        path.write_bytes(told)
+        with pytest.raises(CommandError, match="something does not say how far"):
+            verify(database_url=verified.url, resume=path)
 
 
 async def test_an_export_of_another_history_is_found_by_its_checkpoint(verified: Verified) -> None:

@@ -130,6 +130,7 @@ MALFORMED: dict[str, tuple[bytes, str]] = {
     "nothing": (b"", "Input data was truncated"),
     "cut off": (to_line(TRANSACTION)[:-1], "truncated"),
     "more than one": (to_line(TRANSACTION) * 2, "trailing characters"),
+    "an object in an object in an object": (b'{"kind":' + b"[" * 100_000, "nested too deeply"),
     "no object": (b"[]", "Expected `object`"),
     "no kind": (b'{"sequence":1}', "missing required field `kind`"),
     "another kind": (to_line(TRANSACTION).replace(b'"kind":"transaction"', b'"kind":"wish"'), "kind: Invalid value"),

@@ -242,7 +242,8 @@ def test_all_kinds_of_objects_go_through_their_lives() -> None:
     log.monitor(log.one, monitor=monitor, discarded=True, event=Event.DISCARDED)
     log.annotate(sold, 1)
     log.statement(log.one)
-    draft = log.settlement(log.one, log.two)
+    draft = log.settlement(log.one, log.two, skip_transaction=True)
+    log.settlement(log.one, log.two, settlement=draft, event=Event.UPDATED)
     log.settle(draft, [sold << 10 | 1], [])
     log.settle(draft, [], [sold << 10 | 1])
     log.settle(draft, [sold << 10 | 1], [])
@@ -301,7 +302,27 @@ def in_debt(log: Books) -> Callable[[EntryRecord], list[EntryRecord]]:
     return lambda second: [first, second]
 
 
+def resettle(**more: Any) -> Callable[[Books], object]:
+    """Change a draft."""
+    return lambda log: log.settlement(2, 3, settlement=log.settlement(2, 3), **{"event": Event.UPDATED, **more})
+
+
 FAULTS: dict[str, tuple[Callable[[Books], object], str]] = {
+    "a time that no id can tell": (lambda log: log.move(2, 3, 1, recorded_at=2**62), "its time 4611686018427387904 is"),
+    "effective after the calendar": (
+        lambda log: log.move(2, 3, 1, effective_at=2**62), "transaction .* beyond the calendar",
+    ),
+    "effective before the calendar": (
+        lambda log: log.move(2, 3, 1, effective_at=-(2**62)), "transaction .* beyond the calendar",
+    ),
+    "to expire after the calendar": (lambda log: held(log, expires_at=2**62), "beyond the calendar"),
+    "an entry after the calendar": (lambda log: log.write(log.legs(2, 3, 1, at=2**62)), "beyond the calendar"),
+    "a statement after the calendar": (
+        lambda log: log.statement(2, effective_at_upper_bound=2**62), "statement .* beyond the calendar",
+    ),
+    "a settlement after the calendar": (
+        lambda log: log.settlement(2, 3, effective_at_upper_bound=2**62), "settlement .* beyond the calendar",
+    ),
     "a gap": (lambda log: log.move(2, 3, 1, sequence=9), "record 4: in its place stands record 9"),
     "time goes back": (lambda log: log.move(2, 3, 1, recorded_at=0), "its time is before"),
     "another ledger": (lambda log: log.ledger(ledger=8), "is of ledger number 8"),
@@ -400,6 +421,9 @@ FAULTS: dict[str, tuple[Callable[[Books], object], str]] = {
         "posts what its hold did not lose",
     ),
     "an entry that is none": (lambda log: log.annotate(log.move(2, 3, 1), 3), "there is no entry"),
+    "an entry by another number": (
+        lambda log: log.annotate(0, log.move(2, 3, 1) << 10 | 1), "there is no entry",
+    ),
     "an entry beyond the log": (lambda log: log.annotate(99, 1), "there is no entry number 99"),
     "an annotation's event": (lambda log: log.annotate(log.move(2, 3, 1), 1, event=3), "updated and its event 3"),
     "a category's side": (lambda log: log.category(normal_balance="up"), "category .* has the normal balance"),
@@ -428,6 +452,8 @@ FAULTS: dict[str, tuple[Callable[[Books], object], str]] = {
     "a cycle": (lambda log: log.parents(4, [log.category()]), "is in category"),
     "a monitor of nothing": (lambda log: log.monitor(99), "compares account number 99"),
     "a monitor's value": (lambda log: log.monitor(2, value="1.5"), "with '1.5'"),
+    "a monitor's field": (lambda log: log.monitor(2, field="x"), "asks whether 'x' is 'less_than'"),
+    "a monitor's operator": (lambda log: log.monitor(2, operator="x"), "is 'x', and there is no such question"),
     "a monitor's first event": (lambda log: log.monitor(2, event=Event.TRIGGERED), "is created and its event 6"),
     "a monitor that is none": (lambda log: log.monitor(2, monitor=2, event=Event.UPDATED), "does not exist"),
     "a discarded monitor": (
@@ -454,6 +480,28 @@ FAULTS: dict[str, tuple[Callable[[Books], object], str]] = {
     "a settlement that begins with an amount": (lambda log: log.settlement(2, 3, amount="1"), "or with an amount"),
     "a settlement ahead": (lambda log: log.settlement(2, 3, lock_version=9), "has not reached"),
     "a changed settlement that is none": (lambda log: log.settlement(2, 3, settlement=2, event=2), "is changed, and"),
+    **{
+        f"a settlement's event {event}": (resettle(event=event), f"comes to be drafting, and its event is {event}$")
+        for event in (-1, 0, 1, 3, 4, 5, 6, 7, 8, 9, 10)
+    },
+    "a settlement of either direction": (
+        lambda log: log.settlement(2, 3, settlement=log.settlement(2, 3), allow_either_direction=True, event=2),
+        "settled in another way",
+    ),
+    "a settlement without a transaction after all": (
+        lambda log: [
+            log.settlement(2, 3, settlement=4, status="pending", skip_transaction=skips, event=2)
+            for skips in (False, True) if log.next > 4 or log.settlement(2, 3)
+        ],
+        "settled in another way",
+    ),
+    **{
+        f"a settlement of {amount} on {direction}": (
+            resettle(status="pending", amount=amount, direction=direction),
+            f"has the amount '{amount}' on side {direction}",
+        )
+        for amount, direction in (("abc", 0), ("-1", 0), ("1", 2))
+    },
     "a settlement goes back": (
         lambda log: [
             log.settlement(2, 3, settlement=4, status=status, event=2)

@@ -233,6 +233,24 @@ async def test_a_changed_payload_is_found_in_its_record(database: Database, stor
     assert f"record {sequence}: its payload is no record" in await finding(database)
 
 
+async def test_values_that_no_record_can_hold_are_found_and_other_ledgers_are_verified(
+    database: Database, story: Story
+) -> None:
+    after = await Books.begin(database)
+    payload = (await story.payloads())[story.posted.sequence - 1]
+    for fields in ({"recorded_at": 2**62}, {"recorded_at": -(2**63)}, {"effective_at": 2**62}):
+        await story.set_payload(story.posted.sequence, _changed(payload, **fields))
+        told = [told async for _, told in verify(database, None, {}, Resumed())]
+        assert f"record {story.posted.sequence}: " in str([each for each in told if isinstance(each, Finding)])
+        assert None in told, f"ledger {after.ledger} holds"
+
+
+async def test_a_text_that_is_none_is_found(database: Database, story: Story) -> None:
+    payload = (await story.payloads())[0]
+    await story.set_payload(1, payload.replace(b"Books", b"B\xffoks").replace(b"books", b"b\xffoks"))
+    assert "record 1: it holds what no record can" in await finding(database)
+
+
 async def test_what_only_the_hashes_know_is_found_by_them(database: Database, story: Story) -> None:
     """An older state of an account is in no table any more."""
     payloads = await story.payloads()

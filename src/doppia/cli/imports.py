@@ -15,7 +15,8 @@ from cyclopts import Parameter
 
 from doppia import settings
 from doppia.cli.connect import Data, Url, connected, now, only_organization
-from doppia.engine.imports import Imported, ImportRefusedError, import_ledger
+from doppia.engine.imports import Imported, import_ledger
+from doppia.proof.exchange import MalformedLine
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 
@@ -48,7 +49,7 @@ def read_lines(file: BufferedReader) -> Iterator[bytes]:
     """Return the lines of an export, compressed or not.
 
     Raises:
-        ImportRefusedError: it is compressed, and cut off or damaged.
+        MalformedLine: it is compressed, and cut off or damaged.
     """
     if not file.peek(2).startswith(_GZIP_MAGIC):
         yield from file
@@ -60,6 +61,4 @@ def read_lines(file: BufferedReader) -> Iterator[bytes]:
                 line += 1
                 yield text
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ImportRefusedError(
-            f"The compressed file is cut off or damaged after line {line}: {error}. Nothing was imported."
-        ) from error
+        raise MalformedLine(f"the compressed file is cut off or damaged after line {line}: {error}") from error

@@ -6,7 +6,6 @@ import json
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
@@ -17,6 +16,7 @@ from rich.progress import Progress as Bar
 
 from doppia import settings
 from doppia.accounting.ids import parse_id
+from doppia.cli import CommandError
 from doppia.cli.connect import Data, Url, connected
 from doppia.cli.verify_export import verify_export
 from doppia.engine.verification import Finding, Progress, Resumed, Verification
@@ -78,17 +78,24 @@ def _checkpoints(paths: tuple[Path, ...], keys: tuple[str, ...]) -> dict[str, Ch
     """Return checkpoints by the id of their ledger; of several, the largest."""
     trusted = []
     for key in keys:
-        lines = Path(key).read_text(encoding="utf-8").split() if Path(key).is_file() else [key]
+        lines = _text(Path(key)).split() if Path(key).is_file() else [key]
         trusted += [parse_verifier_key(line) for line in lines]
     if paths and not trusted:
         raise CheckpointError("A checkpoint is worth what the key is that signed it: name one with --key.")
     found: dict[str, Checkpoint] = {}
     for path in paths:
-        opened = open_note(path.read_text(encoding="utf-8"), trusted)
+        opened = open_note(_text(path), trusted)
         id_ = opened.origin.rpartition("/")[2]
         if id_ not in found or found[id_].size < opened.size:
             found[id_] = opened
     return found
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"{path} is no text, and so neither a checkpoint nor a key: {error}.") from None
 
 
 class _Shown:
@@ -147,9 +154,14 @@ async def _verify_online(
 
 
 def _read_resumed(path: Path | None) -> Resumed:
-    with suppress(FileNotFoundError):
-        return Resumed(None if path is None else json.loads(path.read_text(encoding="utf-8")))
-    return Resumed()
+    if path is None:
+        return Resumed()
+    try:
+        return Resumed(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return Resumed()
+    except (ValueError, RecursionError) as error:
+        raise CommandError(f"{path} does not say how far a verification has come: {error}. Name another.") from None
 
 
 def _save(path: Path, resumed: Resumed, verification: Verification | None) -> float:

@@ -1,14 +1,14 @@
 """The part of `doppia verify` that needs no database: an export, read and folded from its first line to its last."""
 
-import gzip
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO, Final, Protocol, Self, cast
+from typing import Final, Protocol, Self
 
 from doppia.accounting.ids import parse_id
+from doppia.cli.imports import read_lines
 from doppia.proof.checkpoints import Checkpoint
 from doppia.proof.exchange import MalformedLine, from_line, header_from_line
-from doppia.proof.records import canonical_bytes
+from doppia.proof.records import AnyRecord, canonical_bytes
 from doppia.proof.replay import Fault, Replay
 from doppia.proof.tree import Frontier, leaf_hash
 
@@ -35,8 +35,8 @@ class Shown(Protocol):
 def verify_export(path: Path, checkpoints: Mapping[str, Checkpoint], shown: Shown) -> int:
     """Verify an export, say what comes out, and return how many findings there are: one at most."""
     try:
-        with shown, _opened(path) as lines:
-            told = _verify(lines, checkpoints, shown)
+        with shown, path.open("rb") as file:
+            told = _verify(read_lines(file), checkpoints, shown)
     except _Wrong as wrong:
         print(f"{path}: {wrong}")
         return 1
@@ -44,13 +44,20 @@ def verify_export(path: Path, checkpoints: Mapping[str, Checkpoint], shown: Show
     return 0
 
 
-def _opened(path: Path) -> BinaryIO:
-    return cast("BinaryIO", gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
-
-
-def _verify(lines: BinaryIO, checkpoints: Mapping[str, Checkpoint], shown: Shown) -> str:
+def _records(lines: Iterator[bytes]) -> Iterator[AnyRecord]:
+    """Return the records that the lines after the header stand for."""
+    sequence = 1
     try:
-        header = header_from_line(lines.readline())
+        for line in lines:
+            yield from_line(line)
+            sequence += 1
+    except MalformedLine as malformed:
+        raise _Wrong(f"record {sequence}: {malformed}") from None
+
+
+def _verify(lines: Iterator[bytes], checkpoints: Mapping[str, Checkpoint], shown: Shown) -> str:
+    try:
+        header = header_from_line(next(lines, b""))
     except MalformedLine as malformed:
         raise _Wrong(f"header: {malformed}") from None
     id_ = str(header.ledger_id)
@@ -61,13 +68,9 @@ def _verify(lines: BinaryIO, checkpoints: Mapping[str, Checkpoint], shown: Shown
     if checkpoints and checkpoint is None:
         raise _Wrong(f"it is of ledger {id_}, and the checkpoint of {', '.join(checkpoints)}")
     replay, tree = Replay(ledger.ledger), Frontier()
-    for line in lines:
-        sequence = tree.size + 1
+    for record in _records(lines):
         try:
-            record = from_line(line)
             replay.apply(record)
-        except MalformedLine as malformed:
-            raise _Wrong(f"record {sequence}: {malformed}") from None
         except Fault as fault:
             raise _Wrong(f"ledger {id_}: {fault}") from None
         tree.append(leaf_hash(canonical_bytes(record)))

@@ -7,7 +7,7 @@ what follows from it is written by the queries that wrote it at first, so that e
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -25,6 +25,7 @@ from doppia.proof.records import (
     LedgerWritten,
     SettlementWritten,
     TransactionWritten,
+    microseconds,
     moment,
 )
 from doppia.proof.replay import Effects, Ended, Fault, Replay, WrittenEntry
@@ -35,6 +36,7 @@ from doppia.store.imports import InForce, NotStorableError
 from doppia.store.posting import ENTRIES_AT_ONCE, Group
 
 _RECORDS_AT_ONCE: Final = 4_000
+_CLOCKS_DIFFER_BY_MAX: Final = timedelta(minutes=5)
 _ORDINAL_MASK: Final = (1 << ORDINAL_BITS) - 1
 
 
@@ -127,10 +129,19 @@ async def _import(
     if target is None or str(target) != format_id(target.seconds, target.ledger, 1):
         raise MalformedLine(f"ledger_id: {header.ledger_id} is not the id of a ledger")
     step = _Step(connection, organization, target, lines)
+    time = clock()
+    latest = microseconds(time + _CLOCKS_DIFFER_BY_MAX)
     for line in lines:
         if step.records == header.records:
             raise MalformedLine(f"the header counts {header.records} records, and this line is one more")
-        await step.take(from_line(line))
+        record = from_line(line)
+        if record.recorded_at > latest:
+            # What is posted to the ledger later would be dated by it: the times of a log never go back.
+            raise MalformedLine(
+                f"recorded_at: it is more than {_CLOCKS_DIFFER_BY_MAX} later than it is on this server, "
+                f"{time.isoformat()}"
+            )
+        await step.take(record)
     if step.records < header.records:
         raise ImportRefusedError(
             f"The file ends after line {lines.read}, and its header counts {header.records} records: "

@@ -130,6 +130,8 @@ def _read(decoder: msgspec.json.Decoder[Any], line: bytes) -> Any:
         return decoder.decode(line)
     except UnicodeDecodeError as error:
         raise MalformedLine("It has a text that is not UTF-8") from error
+    except RecursionError as error:
+        raise MalformedLine("It is nested too deeply") from error
     except msgspec.DecodeError as error:
         what, _, where = str(error).partition(" - at `$.")
         raise MalformedLine(f"{where.rstrip('`')}: {what}" if where else what) from error

@@ -35,6 +35,7 @@ from doppia.proof.records import (
 from doppia.proof.replay_state import (
     ENTRIES_SHIFT,
     NO_EFFECTS,
+    RECORDED_AT_END,
     REVERSED,
     SECONDS_SHIFT,
     STATUS_MASK,
@@ -94,6 +95,8 @@ class Replay:
         state.sequence = sequence
         if record.recorded_at < state.recorded_at:
             state.fail("its time is before that of the record before it")
+        if record.recorded_at >= RECORDED_AT_END:
+            state.fail(f"its time {record.recorded_at} is later than the id of what it creates can tell")
         if state.is_discarded:
             state.fail("follows the record that discarded the ledger, and nothing may")
         if sequence == 1 and not isinstance(record, LedgerWritten):
@@ -128,6 +131,7 @@ class Replay:
         sequence, number = record.sequence, record.transaction
         if not 0 <= record.status <= _ARCHIVED:
             state.fail(f"transaction {state.id_of(number)} has status {record.status}, and there is none")
+        self._check_times(record)
         if number == sequence:
             before = None
             self._check_created(record)
@@ -162,6 +166,11 @@ class Replay:
             touched = {e.account for e in effects.entries} | {e.account for e in effects.ended}
             state.touched += [account for account in touched if account in state.monitors_of]
         return effects
+
+    def _check_times(self, record: TransactionWritten) -> None:
+        state, entries = self.state, record.entries or ()
+        whose = f"transaction {state.id_of(record.transaction)}"
+        state.check_times(whose, record.effective_at, record.expires_at, *[entry.effective_at for entry in entries])
 
     def _check_created(self, record: TransactionWritten) -> None:
         state = self.state

@@ -1,12 +1,14 @@
 """What a ledger comes to as its records are folded in order, what a record does, and what is wrong with one."""
 
 from array import array
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 import msgspec
 
 from doppia.accounting.ids import ORDINAL_BITS, format_id
 from doppia.accounting.monitors import AlertOperator, MonitoredField
+from doppia.proof.records import microseconds
 
 SumsAfter = tuple[int, int, int, int]
 """Posted credits, posted debits, pending credits, pending debits."""
@@ -147,6 +149,8 @@ class SettlementState(msgspec.Struct):
     transaction: int | None
     amount: str | None
     direction: int | None
+    allows_either_direction: bool
+    skips_transaction: bool
     entries: set[int]
 
 
@@ -160,6 +164,12 @@ ENTRIES_MASK: Final = 1023
 VERSION_SHIFT: Final = 13
 VERSION_MASK: Final = (1 << 19) - 1
 SECONDS_SHIFT: Final = 32
+
+RECORDED_AT_END: Final = 1_000_000 << 64 - SECONDS_SHIFT
+"""Before which records are made, in microseconds: ids have no place for later seconds."""
+
+_TIME_MIN: Final = microseconds(datetime.min.replace(tzinfo=UTC))
+_TIME_MAX: Final = microseconds(datetime.max.replace(tzinfo=UTC))
 
 
 if TYPE_CHECKING:
@@ -218,6 +228,16 @@ class State(msgspec.Struct, kw_only=True):
         """Return the status of a transaction as its place in `records.STATUSES`; None where there is none."""
         known = 0 < transaction < len(self.facts) and self.facts[transaction] & STATUS_MASK
         return known - 1 if known else None
+
+    def check_times(self, whose: str, *times: int | None) -> None:
+        """Ask that times, in microseconds, are of the years 1 to 9999.
+
+        Raises:
+            Fault.
+        """
+        for time in times:
+            if time is not None and not _TIME_MIN <= time <= _TIME_MAX:
+                self.fail(f"{whose} has the time {time}, which is beyond the calendar")
 
     def fail(self, sentence: str) -> NoReturn:
         """Refuse the record that is being applied.

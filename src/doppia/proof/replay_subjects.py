@@ -2,13 +2,14 @@
 
 import re
 from itertools import pairwise
-from typing import Final, cast
+from typing import Final, cast, get_args
 
 from doppia.accounting.accounts import Account
 from doppia.accounting.balances import Direction, Sums
 from doppia.accounting.categories import CATEGORIES_OF_ACCOUNT_MAX, check_nesting
 from doppia.accounting.errors import LedgerError
 from doppia.accounting.events import Event
+from doppia.accounting.ids import ORDINAL_BITS
 from doppia.accounting.money import Currency
 from doppia.accounting.monitors import AlertOperator, MonitoredField, condition_holds
 from doppia.proof.records import (
@@ -28,6 +29,8 @@ from doppia.proof.records import (
 from doppia.proof.replay_state import AccountState, CategoryState, MonitorState, SettlementState, State
 
 _SIDES: Final = ("credit", "debit")
+_FIELDS: Final = get_args(MonitoredField)
+_OPERATORS: Final = get_args(AlertOperator)
 _INTEGER: Final = re.compile(r"0|-?[1-9][0-9]{0,99}", re.ASCII)
 
 
@@ -68,8 +71,8 @@ def account(state: State, record: AccountWritten) -> None:
 
 def entry_annotated(state: State, record: EntryAnnotated) -> None:
     """Replace the metadata of an entry."""
-    number = record.entry_sequence << 10 | record.entry_ordinal
-    if not state.is_entry(number):
+    number = record.entry_sequence << ORDINAL_BITS | record.entry_ordinal
+    if record.entry_ordinal >> ORDINAL_BITS or not state.is_entry(number):
         state.fail(f"there is no entry {state.entry_id(number)} to annotate")
     if record.event != Event.UPDATED:
         state.fail(f"entry {state.entry_id(number)} is updated and its event {record.event}")
@@ -175,6 +178,8 @@ def monitor(state: State, record: MonitorWritten) -> None:
     watched = state.accounts.get(record.account)
     if watched is None or not _INTEGER.fullmatch(record.value):
         state.fail(f"monitor {id_} compares account {state.id_of(record.account)} with {record.value!r}")
+    if record.field not in _FIELDS or record.operator not in _OPERATORS:
+        state.fail(f"monitor {id_} asks whether {record.field!r} is {record.operator!r}, and there is no such question")
     field, operator = cast("MonitoredField", record.field), cast("AlertOperator", record.operator)
     written = MonitorState(
         record.account, field, operator, int(record.value), record.triggered, is_open=not record.discarded
@@ -236,6 +241,7 @@ def statement(state: State, record: StatementWritten) -> None:
         state.fail(f"{whose} has other sums than four before and four after")
     if record.effective_at_lower_bound > record.effective_at_upper_bound or record.event != Event.CREATED:
         state.fail(f"{whose} ends before it begins, or has the event {record.event}")
+    state.check_times(whose, record.effective_at_lower_bound, record.effective_at_upper_bound)
 
 
 _NEXT: Final = {
@@ -245,6 +251,14 @@ _NEXT: Final = {
     "posted": {"posted", "archiving", "archived"},
     "archiving": {"archiving", "archived"},
     "archived": {"archived"},
+}
+_EVENTS: Final = {
+    "drafting": {Event.UPDATED},
+    "processing": {Event.UPDATED},
+    "pending": {Event.UPDATED, Event.FINISH_PROCESSING},
+    "posted": {Event.UPDATED, Event.POSTED, Event.FINISH_PROCESSING},
+    "archiving": {Event.UPDATED, Event.FINISH_PROCESSING},
+    "archived": {Event.UPDATED, Event.FINISH_PROCESSING, Event.FINISH_ARCHIVING},
 }
 _STATUS_OF_TRANSACTION: Final = {"archiving": "archived"}
 
@@ -257,28 +271,42 @@ def settlement(state: State, record: SettlementWritten) -> None:
         _create_settlement(state, record, whose)
         return
     before = state.settlements.get(number)
-    if before is None or record.event == Event.CREATED:
-        state.fail(f"{whose} is changed, and does not exist or has the event created")
-    if record.status not in _NEXT[before.status]:
-        state.fail(f"{whose} goes from {before.status} to {record.status}")
-    if (before.settled_account, before.contra_account, before.lock_version, before.effective_at_upper_bound) != (
-        record.settled_account, record.contra_account, record.lock_version, record.effective_at_upper_bound,
-    ):  # fmt: skip
-        state.fail(f"{whose} comes to settle something else")
-    settled = (before.transaction, before.amount, before.direction)
-    if before.amount is not None and settled != (record.transaction, record.amount, record.direction):
-        state.fail(f"{whose} moved {before.amount}, and comes to move something else")
+    if before is None:
+        state.fail(f"{whose} is changed, and does not exist")
+    _check_settlement_changed(state, record, before, whose)
     if record.transaction is not None:
         of_transaction = state.status_of(record.transaction)
         expected = _STATUS_OF_TRANSACTION.get(record.status, record.status)
         if of_transaction is None or STATUSES[of_transaction] != expected:
             state.fail(f"{whose} is {record.status}, and transaction {state.id_of(record.transaction)} is not")
-    before.status = record.status
+    before.status, before.skips_transaction = record.status, record.skip_transaction
     before.transaction, before.amount, before.direction = record.transaction, record.amount, record.direction
     if record.status in ("archiving", "archived"):
         for entry in before.entries:
             del state.settled[entry]
         before.entries = set()
+
+
+def _check_settlement_changed(state: State, record: SettlementWritten, before: SettlementState, whose: str) -> None:
+    if record.status not in _NEXT[before.status]:
+        state.fail(f"{whose} goes from {before.status} to {record.status}")
+    if record.event not in _EVENTS[record.status]:
+        state.fail(f"{whose} comes to be {record.status}, and its event is {record.event}")
+    if (before.settled_account, before.contra_account, before.lock_version, before.effective_at_upper_bound) != (
+        record.settled_account, record.contra_account, record.lock_version, record.effective_at_upper_bound,
+    ):  # fmt: skip
+        state.fail(f"{whose} comes to settle something else")
+    skips_transaction = record.skip_transaction if before.status == "drafting" else before.skips_transaction
+    if (before.allows_either_direction, skips_transaction) != (
+        record.allow_either_direction, record.skip_transaction,
+    ):  # fmt: skip
+        state.fail(f"{whose} comes to be settled in another way")
+    is_amount = record.amount is None or (_INTEGER.fullmatch(record.amount) and record.amount[0] != "-")
+    if not is_amount or record.direction not in (0, 1, None):
+        state.fail(f"{whose} has the amount {record.amount!r} on side {record.direction}")
+    settled = (before.transaction, before.amount, before.direction)
+    if before.amount is not None and settled != (record.transaction, record.amount, record.direction):
+        state.fail(f"{whose} moved {before.amount}, and comes to move something else")
 
 
 def _create_settlement(state: State, record: SettlementWritten, whose: str) -> None:
@@ -290,9 +318,11 @@ def _create_settlement(state: State, record: SettlementWritten, whose: str) -> N
         state.fail(f"{whose} begins as {record.status}, or with an amount")
     if record.lock_version is not None and record.lock_version > settled.lock_version:
         state.fail(f"{whose} is as of a lock_version that its account has not reached")
+    state.check_times(whose, record.effective_at_upper_bound)
     state.settlements[record.settlement] = SettlementState(
         record.settled_account, record.contra_account, record.status, record.lock_version,
-        record.effective_at_upper_bound, None, None, None, set(),
+        record.effective_at_upper_bound, None, None, None, record.allow_either_direction, record.skip_transaction,
+        set(),
     )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ def storing() -> Iterator[None]:
     """
     try:
         yield
-    except asyncpg.DataError as error:
+    except (asyncpg.DataError, asyncpg.ProgramLimitExceededError) as error:
         raise NotStorableError(str(error)) from error
 
 
