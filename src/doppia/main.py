@@ -4,7 +4,6 @@ import asyncio
 import gc
 import json
 import logging
-import os
 import signal
 import socket
 import sys
@@ -38,6 +37,7 @@ from doppia.settings import Settings, SettingsError
 from doppia.store import embedded, organizations
 from doppia.store.database import Database, DatabaseUrlError, may_rewrite_history
 from doppia.store.embedded import EmbeddedError, EmbeddedServer
+from doppia.store.files import write_whole
 from doppia.store.migrate import SchemaError
 
 CONNECTIONS_MAX: Final = 2048
@@ -225,7 +225,7 @@ async def _begin(database: Database, data: Path, base_url: str) -> None:
     fields, api_key = begun
     credentials = {"organization_id": str(fields.organization), "api_key": api_key, "base_url": base_url}
     path = data / "credentials.json"
-    _write_private(path, json.dumps(credentials, indent=2) + "\n")
+    write_whole(path, json.dumps(credentials, indent=2) + "\n", is_private=True)
     print(
         f"Doppia is ready for its first transaction.\n\n"
         f"  base URL         {base_url}\n"
@@ -234,10 +234,3 @@ async def _begin(database: Database, data: Path, base_url: str) -> None:
         f"The key is shown this once; it is kept in {path}.\n",
         flush=True,
     )
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, from its first byte on."""
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)

@@ -23,6 +23,7 @@ from doppia.engine.verification import Finding, Progress, Resumed, Verification
 from doppia.engine.verification import verify as verify_ledgers
 from doppia.proof.checkpoints import Checkpoint, CheckpointError, open_note, parse_verifier_key
 from doppia.settings import Settings
+from doppia.store.files import write_whole
 
 _SECONDS_BETWEEN_SAVES: Final = 10
 _SHARE_OF_SAVES: Final = 0.05
@@ -167,7 +168,5 @@ def _read_resumed(path: Path | None) -> Resumed:
 def _save(path: Path, resumed: Resumed, verification: Verification | None) -> float:
     """Keep how far a verification has come, and return after how many seconds it is worth doing again."""
     began = time.monotonic()
-    beside = path.with_name(f"{path.name}.new")
-    beside.write_text(json.dumps(resumed.plain(verification)), encoding="utf-8")
-    beside.replace(path)
+    write_whole(path, json.dumps(resumed.plain(verification)))
     return max(_SECONDS_BETWEEN_SAVES, (time.monotonic() - began) / _SHARE_OF_SAVES)

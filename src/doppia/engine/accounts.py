@@ -67,7 +67,7 @@ async def open_(
             discarded_at=None,
         )
         await accounts.create(write.connection, opened)
-        await write.append(_record(opened, write.sequence, actor, Event.CREATED), write.sequence)
+        await write.append(_record(opened, write.sequence, actor, Event.CREATED))
         await categories.open_in(write, opened.account, parents, actor)
         return await write.answer(201, render(opened))
 
@@ -139,7 +139,7 @@ async def update(
             updated_at=write.now,
         )
         await accounts.update(write.connection, fields)
-        await write.append(_record(fields, write.sequence, actor, Event.UPDATED), target.sequence)
+        await write.append(_record(fields, write.sequence, actor, Event.UPDATED))
         return await write.answer(200, render(fields))
 
 
@@ -160,5 +160,5 @@ async def discard(
             check_discard(fields.account, pending_entries=pending)
             fields = fields._replace(discarded_at=write.now, updated_at=write.now)
             await accounts.discard(write.connection, target.ledger, target.sequence, write.now)
-            await write.append(_record(fields, write.sequence, actor, Event.DISCARDED), target.sequence)
+            await write.append(_record(fields, write.sequence, actor, Event.DISCARDED))
         return await write.answer(200, render(fields))

@@ -128,10 +128,9 @@ def accept(changes: Sequence[Change], books: Books, group: Group, actor: bytes |
     """Put changes that belong together on record in a group: the records that follow its last, in order."""
     touched: dict[int, Account] = {}
     for change in changes:
-        transaction = change.transaction
         sequence = group.sequence + 1
         record = transaction_record(change, sequence, group, actor, _event(change, books))
-        group.append(record, transaction.sequence)
+        group.append(record)
         group.changes.append((sequence, change))
         group.accounts |= change.accounts
         touched |= change.accounts
@@ -165,7 +164,7 @@ def _watch(account: Account, books: Books, group: Group) -> None:
             record = monitor_record(
                 found, account.lock_version, group.sequence + 1, microseconds(group.recorded_at), None, event
             )
-            group.append(record, found.monitor.sequence)
+            group.append(record)
             group.monitors[found.monitor.sequence] = found.monitor
 
 

@@ -67,7 +67,7 @@ async def create(
             discarded_at=None,
         )
         await store.create(write.connection, created)
-        await write.append(_record(created, write.sequence, actor, Event.CREATED), created.category.sequence)
+        await write.append(_record(created, write.sequence, actor, Event.CREATED))
         if uppers:
             await _join(write, uppers, created.category.sequence, [], actor)
         return await write.answer(201, render(created))
@@ -153,7 +153,7 @@ async def _place(
         category=category,
         categories=list(categories),
     )
-    await write.append(record, account if category is None else category)
+    await write.append(record)
 
 
 async def _join(write: Writing, uppers: Sequence[int], lower: int, parents: Sequence[int], actor: UUID | None) -> None:
@@ -174,7 +174,7 @@ async def _append_parents(write: Writing, category: int, parents: list[int], act
         category=category,
         parents=parents,
     )
-    await write.append(record, category)
+    await write.append(record)
 
 
 async def _find(write: Writing, target: Id) -> CategoryFields:
@@ -214,7 +214,7 @@ async def update(
             updated_at=write.now,
         )
         await store.update(write.connection, fields)
-        await write.append(_record(fields, write.sequence, actor, Event.UPDATED), target.sequence)
+        await write.append(_record(fields, write.sequence, actor, Event.UPDATED))
         return await write.answer(200, render(fields))
 
 
@@ -233,7 +233,7 @@ async def discard(
         if fields.discarded_at is None:
             fields = fields._replace(sums=NOTHING, discarded_at=write.now, updated_at=write.now)
             await store.discard(write.connection, write.ledger, target.sequence, write.now)
-            await write.append(_record(fields, write.sequence, actor, Event.DISCARDED), target.sequence)
+            await write.append(_record(fields, write.sequence, actor, Event.DISCARDED))
         return await write.answer(200, render(fields))
 
 

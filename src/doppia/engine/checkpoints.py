@@ -20,6 +20,7 @@ from doppia.proof.checkpoints import (
 )
 from doppia.store import log
 from doppia.store.database import Database
+from doppia.store.files import write_whole
 from doppia.store.log import LedgerSize, Size
 
 KEY_NAME: Final = "doppia"
@@ -34,19 +35,6 @@ class CheckpointsNotWrittenError(OSError):
     """The place that checkpoints are written to did not take one; the sentence says why."""
 
 
-def read_keys(path: Path) -> list[SigningKey]:
-    """Return the keys of a key file, the newest first.
-
-    Raises:
-        CheckpointError: a line of it is no key.
-        OSError: it is missing, or can't be read.
-    """
-    keys = _keys_in(path)
-    if not keys:
-        raise CheckpointError(f"{path} holds no key; `doppia checkpoints rotate` puts one there.")
-    return keys
-
-
 def _keys_in(path: Path) -> list[SigningKey]:
     keys = []
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
@@ -59,9 +47,17 @@ def _keys_in(path: Path) -> list[SigningKey]:
 
 
 def keys_at(path: Path) -> list[SigningKey]:
-    """Return the keys of a key file, which is made with one key where there is none."""
+    """Return the keys of a key file, the newest first; it is made with one key where there is none.
+
+    Raises:
+        CheckpointError: a line of it is no key, or it holds none.
+        OSError: it can't be read, or made.
+    """
     if path.exists():
-        return read_keys(path)
+        keys = _keys_in(path)
+        if not keys:
+            raise CheckpointError(f"{path} holds no key; `doppia checkpoints rotate` puts one there.")
+        return keys
     keys = add_key(path, None)
     _log.warning("a new key signs checkpoints from now on", file=str(path), verifier=str(keys[0].verifier))
     return keys
@@ -83,14 +79,7 @@ def add_key(path: Path, name: str | None) -> list[SigningKey]:
     if not is_key_name(named):
         raise CheckpointError(f"A key can't be called {named!r}: it has a name without spaces and plus signs.")
     keys.insert(0, SigningKey(named, os.urandom(KEY_BYTES)))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        file.writelines(f"{key.secret_text()}\n" for key in keys)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_whole(path, "".join(f"{key.secret_text()}\n" for key in keys), is_private=True)
     return keys
 
 
@@ -194,10 +183,4 @@ def _write_once(path: Path, text: str) -> None:
         if path.read_text(encoding="utf-8").partition("\n\n")[0] != text.partition("\n\n")[0]:
             raise OSError(f"{path} says something else of the same log: history was rewritten, or that file was")
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_whole(path, text)

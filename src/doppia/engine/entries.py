@@ -47,5 +47,5 @@ async def annotate(
             entry_ordinal=target.ordinal,
             metadata=merged,
         )
-        await write.append(record, target.sequence)
+        await write.append(record)
         return await write.answer(200, render(found))

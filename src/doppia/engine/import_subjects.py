@@ -24,7 +24,6 @@ from doppia.proof.records import (
     SettledEntries,
     SettlementWritten,
     StatementWritten,
-    TransactionWritten,
     moment,
 )
 from doppia.store import accounts, categories, entries, ledgers, monitors, settlements, statements
@@ -37,25 +36,6 @@ from doppia.store.statements import Statement
 
 _ENTRIES_FREED_AT_ONCE: Final = 10_000
 _NO_UNIT: Final = Currency("", 0)
-
-
-def object_of(record: AnyRecord) -> int:
-    """Return the sequence of the object that a record is about."""
-    match record:
-        case LedgerWritten():
-            return 1
-        case AccountCategories(category=category) if category is not None:
-            return category
-        case AccountWritten(account=number) | AccountCategories(account=number):
-            return number
-        case TransactionWritten(transaction=number) | EntryAnnotated(entry_sequence=number):
-            return number
-        case CategoryWritten(category=number) | CategoryParents(category=number):
-            return number
-        case MonitorWritten(monitor=number) | StatementWritten(sequence=number):
-            return number
-        case SettlementWritten(settlement=number) | SettledEntries(settlement=number):
-            return number
 
 
 def account_of(sequence: int, lock_version: int = 0, sums: Sums = NOTHING) -> Account:

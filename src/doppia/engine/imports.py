@@ -15,7 +15,7 @@ from doppia.accounting.accounts import Account
 from doppia.accounting.balances import NOTHING, Sums
 from doppia.accounting.ids import ORDINAL_BITS, Id, format_id, parse_id
 from doppia.accounting.transactions import Change, Discard, Entry, Status, Transaction
-from doppia.engine.import_subjects import WRITERS, account_of, is_crossing, object_of
+from doppia.engine.import_subjects import WRITERS, account_of, is_crossing
 from doppia.engine.writing import Clock
 from doppia.proof.exchange import Header, MalformedLine, from_line, header_from_line
 from doppia.proof.records import (
@@ -253,7 +253,7 @@ class _Step:
             self.entries = 0
 
     def _note(self, record: AnyRecord) -> None:
-        self.group.append(record, object_of(record))
+        self.group.append(record)
         self.group.recorded_at = self.group.times[record.sequence] = moment(record.recorded_at)
 
     async def _create(self, record: AnyRecord) -> None:

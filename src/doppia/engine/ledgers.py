@@ -47,7 +47,7 @@ async def create(
             number = secrets.randbelow(LEDGER_NUMBER_MAX) + 1
         ledger = await ledgers.get(connection, number)
         assert ledger is not None, "it was created a statement ago"
-        await ledgers.append(connection, number, Frontier(), 1, now, _record(ledger, 1, actor, Event.CREATED))
+        await ledgers.append(connection, number, Frontier(), now, _record(ledger, 1, actor, Event.CREATED))
         payload = {"ledger_id": ledger.id, "name": name}
         await ledgers.append_organization(connection, organization, now, actor, "ledger_created", payload)
         body = render(ledger)
@@ -102,7 +102,7 @@ async def update(
             updated_at=write.now,
         )
         await ledgers.update(write.connection, ledger)
-        await write.append(_record(ledger, write.sequence, actor, Event.UPDATED), 1)
+        await write.append(_record(ledger, write.sequence, actor, Event.UPDATED))
         return await write.answer(200, render(ledger))
 
 
@@ -121,7 +121,7 @@ async def discard(
         if ledger.discarded_at is None:
             ledger = ledger._replace(discarded_at=write.now, updated_at=write.now)
             await ledgers.discard(write.connection, target.ledger, write.now)
-            await write.append(_record(ledger, write.sequence, actor, Event.DISCARDED), 1)
+            await write.append(_record(ledger, write.sequence, actor, Event.DISCARDED))
         return await write.answer(200, render(ledger))
 
 

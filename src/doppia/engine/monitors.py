@@ -78,7 +78,7 @@ async def _conclude(
         actor.bytes if actor else None,
         event,
     )
-    await write.append(record, state.fields.monitor.sequence)
+    await write.append(record)
     return await write.answer(status, render(state))
 
 

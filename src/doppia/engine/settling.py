@@ -107,7 +107,7 @@ def note(group: Group, settlement: Settlement, actor: bytes | None, event: Event
         description=settlement.description,
         metadata=dict(settlement.metadata),
     )
-    group.append(record, settlement.sequence)
+    group.append(record)
 
 
 def note_entries(
@@ -125,7 +125,7 @@ def note_entries(
         added=added,
         removed=removed,
     )
-    group.append(record, settlement.sequence)
+    group.append(record)
 
 
 async def conclude(

@@ -62,7 +62,7 @@ async def create(
             created_at=write.now,
         )
         await statements.create(write.connection, statement)
-        await write.append(_record(statement, actor), write.sequence)
+        await write.append(_record(statement, actor))
         return await write.answer(201, render(statement))
 
 

@@ -49,9 +49,9 @@ class Writing:
     key: Key | None
     replay: Answer | None
 
-    async def append(self, record: AnyRecord, object_sequence: int) -> None:
+    async def append(self, record: AnyRecord) -> None:
         """Append a record, made with this `sequence` and `now`, to the ledger's log."""
-        await ledgers.append(self.connection, self.ledger, self.tree, object_sequence, self.now, record)
+        await ledgers.append(self.connection, self.ledger, self.tree, self.now, record)
         self.sequence += 1
 
     async def answer(self, status: int, body: bytes) -> Answer:

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from doppia.accounting.ids import format_id
-from doppia.proof.records import AnyRecord, canonical_bytes, kind_of
+from doppia.proof.records import AnyRecord, canonical_bytes, kind_of, object_of
 from doppia.proof.tree import EMPTY_ROOT, Frontier, frontier_of, leaf_hash
 from doppia.store.database import Connection, load_filters, load_queries
 from doppia.store.listing import Filter, Order, Place, compose
@@ -131,7 +131,6 @@ async def append(
     connection: Connection,
     ledger: int,
     tree: Frontier,
-    object_sequence: int,
     recorded_at: datetime,
     record: AnyRecord,
 ) -> None:
@@ -142,7 +141,7 @@ async def append(
         _SQL["append"],
         ledger,
         record.sequence,
-        object_sequence,
+        object_of(record),
         recorded_at,
         kind_of(record),
         record.event,

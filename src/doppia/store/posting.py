@@ -14,7 +14,7 @@ from doppia.accounting.ids import ORDINAL_BITS, format_id
 from doppia.accounting.money import Currency
 from doppia.accounting.monitors import Monitor
 from doppia.accounting.transactions import Change, Transaction
-from doppia.proof.records import AnyRecord, canonical_bytes, kind_of
+from doppia.proof.records import AnyRecord, canonical_bytes, kind_of, object_of
 from doppia.proof.tree import Frontier, leaf_hash
 from doppia.store import monitors
 from doppia.store.database import Connection, load_queries
@@ -80,12 +80,12 @@ class Group:
             dict(self.times),
         )
 
-    def append(self, record: AnyRecord, object_sequence: int) -> None:
+    def append(self, record: AnyRecord) -> None:
         """Append a record, made with the sequence that follows `sequence`."""
         self.sequence += 1
         assert record.sequence == self.sequence, "records follow each other without gaps"
         self.records.append(
-            NewLogRow(self.sequence, object_sequence, kind_of(record), int(record.event), canonical_bytes(record))
+            NewLogRow(self.sequence, object_of(record), kind_of(record), int(record.event), canonical_bytes(record))
         )
 
 
