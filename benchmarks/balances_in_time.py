@@ -20,7 +20,8 @@ from service import data_folder, percentiles, report
 from doppia.accounting.balances import Sums
 from doppia.accounting.ids import Id, format_id, parse_id
 from doppia.accounting.transactions import Draft, Leg
-from doppia.engine.transactions import Batch, post
+from doppia.engine.commands import Batch
+from doppia.engine.transactions import post
 from doppia.store import accounts, ledgers, organizations
 from doppia.store.balances import AsOf
 from doppia.store.database import Connection, Database

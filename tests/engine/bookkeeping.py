@@ -17,7 +17,7 @@ from doppia.accounting.transactions import Draft, Leg, Status, Transaction
 from doppia.api.request import encode
 from doppia.api.transactions import to_object
 from doppia.engine import accounts, keys, ledgers
-from doppia.engine.transactions import Batch, Create, Expire, PartialPost, Reverse, Revise
+from doppia.engine.commands import Batch, Create, Expire, PartialPost, Reverse, Revise
 from doppia.engine.writing import Answer, Key
 from doppia.store import accounts as account_store
 from doppia.store.database import Database

@@ -15,8 +15,8 @@ from doppia.accounting.errors import BatchRefused, LedgerError
 from doppia.accounting.events import Event
 from doppia.accounting.ids import Id
 from doppia.accounting.transactions import CategoryLock, Draft, Guard, Leg, Transaction
+from doppia.engine.commands import Command
 from doppia.engine.expiry import expire_due
-from doppia.engine.transactions import Command
 from doppia.engine.writing import Answer, Key
 from doppia.proof.records import TRANSACTION_KIND
 from doppia.store import transactions

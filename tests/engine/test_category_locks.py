@@ -15,8 +15,8 @@ from doppia.accounting.ids import Id
 from doppia.accounting.transactions import CategoryLock, Draft, Guard
 from doppia.api.request import encode
 from doppia.engine import categories
+from doppia.engine.commands import Command
 from doppia.engine.posting_group import PostingGroups
-from doppia.engine.transactions import Command
 from doppia.engine.writing import Answer
 from doppia.store import categories as store
 from doppia.store.categories import CategoryFields

@@ -15,8 +15,8 @@ from invariants import assert_invariants
 from doppia.accounting.errors import BatchRefused, LedgerError
 from doppia.accounting.transactions import Draft, Guard
 from doppia.engine import posting_group
+from doppia.engine.commands import Batch, Command, PartialPost, Revise
 from doppia.engine.posting_group import PostingGroups
-from doppia.engine.transactions import Batch, Command, PartialPost, Revise
 from doppia.engine.writing import Answer
 from doppia.store.database import Database
 

@@ -15,9 +15,9 @@ from doppia.accounting.ids import Id
 from doppia.accounting.transactions import Transaction
 from doppia.engine import background, expiry, ledgers, posting_group
 from doppia.engine.background import Background
+from doppia.engine.commands import Command, Expire
 from doppia.engine.expiry import expire_due
 from doppia.engine.posting_group import PostingGroups
-from doppia.engine.transactions import Command, Expire
 from doppia.engine.writing import Answer
 from doppia.store import transactions
 from doppia.store.database import Database, load_queries

@@ -10,9 +10,10 @@ from invariants import assert_invariants
 from doppia.accounting.errors import LedgerError, TooFewEntries
 from doppia.accounting.transactions import Draft
 from doppia.engine import monitors, turns
-from doppia.engine.transactions import Command, post
+from doppia.engine.commands import Command
+from doppia.engine.transactions import post
 from doppia.engine.writing import Answer
-from doppia.store import posting
+from doppia.store import groups
 from doppia.store.database import Database
 
 pytestmark = pytest.mark.anyio
@@ -36,7 +37,7 @@ async def test_the_pieces_of_a_group_record_what_it_would_record_whole(
         field="posted_balance_amount", operator="greater_than_or_equals", value=6, description=None, metadata={},
     )  # fmt: skip
     held = read((await answers(database, [books.create(move(cash, wallet, 10), "pending")]))[0])
-    monkeypatch.setattr(posting, "ENTRIES_AT_ONCE", entries_at_once)
+    monkeypatch.setattr(groups, "ENTRIES_AT_ONCE", entries_at_once)
     items: list[Draft | LedgerError] = [
         Draft(move(cash, wallet, 1), "posted", external_id="a"),
         TooFewEntries(),

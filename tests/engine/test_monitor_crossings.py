@@ -19,8 +19,9 @@ from doppia.accounting.transactions import Draft, Leg
 from doppia.api import monitors as wire
 from doppia.api.request import encode
 from doppia.engine import monitors
+from doppia.engine.commands import Batch, Command, Expire, PartialPost
 from doppia.engine.posting_group import PostingGroups
-from doppia.engine.transactions import Batch, Command, Expire, PartialPost, post
+from doppia.engine.transactions import post
 from doppia.engine.writing import Answer
 from doppia.proof.records import MONITOR_KIND, read_record
 from doppia.store.database import Database

@@ -20,8 +20,9 @@ from doppia.api import statements as wire
 from doppia.api.request import encode
 from doppia.api.transactions import entry_object
 from doppia.engine import statements as engine
+from doppia.engine.commands import Command
 from doppia.engine.posting_group import PostingGroups
-from doppia.engine.transactions import Command, post
+from doppia.engine.transactions import post
 from doppia.engine.writing import Answer
 from doppia.store import statements as store
 from doppia.store.database import Database

@@ -19,7 +19,7 @@ from doppia.accounting.ids import Id, parse_id
 from doppia.accounting.transactions import Draft, Leg, Transaction
 from doppia.cli.scenario_runners import Balances, HttpRunner, Outcome, PureRunner, Runner, play
 from doppia.cli.scenarios import BALANCES, AnyAct, Create, Lapse, Reverse, Revise, Story, Take, parse
-from doppia.engine import accounts, keys, ledgers, transactions
+from doppia.engine import accounts, commands, keys, ledgers
 from doppia.engine.background import Background
 from doppia.engine.expiry import expire_due
 from doppia.engine.posting_group import PostingGroups
@@ -117,25 +117,25 @@ class EngineRunner:
         now_ = fields.account
         return {name: balance(name, now_.sums, now_.normal_balance) for name in BALANCES}
 
-    def _command(self, event: Create | Revise | Reverse | Take) -> transactions.Command:
+    def _command(self, event: Create | Revise | Reverse | Take) -> commands.Command:
         common: dict[str, Any] = {"ledger": self._ledger, "actor": None, "status": 200, "render": _told}
         match event:
             case Create(draft=draft, lasts=lasts):
                 expires_at = None if lasts is None else self._clock() + lasts
                 request = self._draft(draft)
                 draft = replace(request, expires_at=expires_at)
-                return transactions.Create(**common, key=_key(event, request), draft=draft)
+                return commands.Create(**common, key=_key(event, request), draft=draft)
             case Reverse(draft=draft):
                 target = self._transactions[event.original]
-                return transactions.Reverse(**common, key=_key(event, draft), target=target, draft=draft)
+                return commands.Reverse(**common, key=_key(event, draft), target=target, draft=draft)
             case Take(draft=draft):
                 target = self._transactions[event.original]
                 request = self._draft(draft)
-                return transactions.PartialPost(**common, key=_key(event, request), target=target, draft=request)
+                return commands.PartialPost(**common, key=_key(event, request), target=target, draft=request)
             case Revise():
                 changes = self._changes(event.changes)
                 target = self._transactions[event.handle]
-                return transactions.Revise(**common, key=_key(event, changes), target=target, changes=changes)
+                return commands.Revise(**common, key=_key(event, changes), target=target, changes=changes)
 
     def _draft(self, draft: Draft) -> Draft:
         return Draft(self._legs(draft.legs), draft.status, draft.description, metadata=draft.metadata)

@@ -11,7 +11,8 @@ from bookkeeping import Books, id_of, leg
 from doppia.accounting.errors import LedgerError
 from doppia.accounting.ids import Id
 from doppia.accounting.transactions import Draft, Leg, Status, Transaction
-from doppia.engine.transactions import Batch, Command, post
+from doppia.engine.commands import Batch, Command
+from doppia.engine.transactions import post
 from doppia.engine.writing import Answer
 
 BEGIN: Final = datetime(2026, 3, 1, tzinfo=UTC)

@@ -21,7 +21,8 @@ from doppia.api.errors import ErrorDetail, error_detail
 from doppia.api.pagination import BOOLEAN, parse_list
 from doppia.api.request import BodyDecoder, Reply, Request, reply
 from doppia.api.transactions import TransactionObject, to_object
-from doppia.engine.transactions import Batch, refused_in_batch
+from doppia.engine.commands import Batch
+from doppia.engine.transactions import refused_in_batch
 from doppia.engine.turns import Turns
 
 TRANSACTIONS_MAX: Final = 10_000

@@ -49,7 +49,7 @@ from doppia.api.wire import (
     in_order,
     new_metadata,
 )
-from doppia.engine.transactions import Create, PartialPost, Reverse, Revise, Single
+from doppia.engine.commands import Create, PartialPost, Reverse, Revise, Single
 from doppia.engine.writing import Key, replayed
 from doppia.store import transactions as store
 from doppia.store.listing import Filter, Place

@@ -13,9 +13,9 @@ from doppia.accounting.transactions import Change, Transaction
 from doppia.proof.records import STATUSES, EntryRecord, MonitorWritten, TransactionWritten, microseconds
 from doppia.store import categories, monitors, posting, transactions
 from doppia.store.database import Connection
+from doppia.store.groups import Group
 from doppia.store.ledgers import ConsumedKey
 from doppia.store.monitors import MonitorFields
-from doppia.store.posting import Group
 
 
 @dataclass(slots=True)

@@ -5,8 +5,8 @@ from typing import Final
 
 from doppia.accounting.errors import LedgerError
 from doppia.accounting.ids import Id
+from doppia.engine.commands import Expire
 from doppia.engine.posting_group import PostingGroups
-from doppia.engine.transactions import Expire
 from doppia.engine.writing import Clock
 from doppia.store import transactions
 from doppia.store.database import Database

@@ -32,8 +32,8 @@ from doppia.proof.replay import Effects, Ended, Fault, Replay, WrittenEntry
 from doppia.proof.tree import Frontier
 from doppia.store import imports, ledgers, posting
 from doppia.store.database import Connection, ConstraintViolatedError, Database
+from doppia.store.groups import ENTRIES_AT_ONCE, Group
 from doppia.store.imports import InForce, NotStorableError
-from doppia.store.posting import ENTRIES_AT_ONCE, Group
 
 _RECORDS_AT_ONCE: Final = 4_000
 _CLOCKS_DIFFER_BY_MAX: Final = timedelta(minutes=5)

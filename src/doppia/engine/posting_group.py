@@ -1,7 +1,7 @@
 """Callers that wait are posted together: what arrives for a ledger while a group is written forms the next group.
 
 No timer and no delay: a lone caller is a group of one. The busier a ledger is, the larger its groups, and the cheaper
-each posting.
+each posting. While the database records a group, the next one is decided upon what that will leave.
 """
 
 import asyncio
@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from doppia.accounting.errors import LedgerError, OutcomeUnknown, Overloaded, Unavailable
-from doppia.engine.transactions import REWRITES, Command, HeadMovedError, Outcome, post, post_at_once, post_locked
+from doppia.engine.commands import REWRITES, Command
+from doppia.engine.transactions import Decided, HeadMovedError, Outcome, answers, decide, post, post_locked, record
 from doppia.engine.writing import Answer, Clock
 from doppia.store.database import Database
 
 GROUP_MAX: Final = 256
-GROUP_BYTES_MAX: Final = 2_000_000
+GROUP_BYTES_MAX: Final = 500_000
 """Of requests, after which a group is full, so that large ones don't hold up the small ones behind them."""
 
 WAITING_MAX: Final = 10_000
@@ -28,18 +29,57 @@ WAITING_SECONDS_MAX: Final = 1.0
 group may always wait."""
 
 SHARED_SECONDS: Final = 1.0
-"""For which a ledger is taken to have writers in other processes, after one of them came in between."""
+"""For which a ledger is taken to have writers in other processes, after they came in between."""
+
+MOVED_SECONDS: Final = 0.1
+"""Within which somebody has to come in between twice for that."""
 
 Waiting = tuple[Command, "asyncio.Future[Answer]"]
 
 
 @dataclass(slots=True)
-class Lane:
-    """Those who wait for one ledger, when the group under way began, and how long the one before it took."""
+class Posting:
+    """A group on its way.
 
+    Attributes:
+        decided: what is being recorded; None before its turn has come, and where it is posted under the lock.
+        stands: whether that was recorded.
+        over: done once all in the group are as good as answered.
+    """
+
+    stands: asyncio.Future[bool]
+    over: asyncio.Future[None]
+    group: list[Waiting] = field(default_factory=list)
+    decided: Decided | None = None
+
+    def commands(self) -> list[Command]:
+        """Return what was asked."""
+        return [command for command, _ in self.group]
+
+    def void(self) -> None:
+        """Let the group after it know, unless it stands, that what was decided will not be recorded."""
+        if not self.stands.done():
+            self.decided = None
+            self.stands.set_result(False)
+
+
+@dataclass(slots=True)
+class Lane:
+    """Those who wait for one ledger, and its groups on their way: two at most.
+
+    Attributes:
+        recording: the group whose turn it is.
+        deciding: the one after it, which waits for its turn.
+        began: when the turn of the latest came.
+        took_seconds: how long that of the one before it was.
+    """
+
+    ledger: int
     began: float
     took_seconds: float = 0.0
     waiting: deque[Waiting] = field(default_factory=deque)
+    recording: Posting | None = None
+    deciding: Posting | None = None
 
     def is_full(self) -> bool:
         """Say whether one more caller would wait too long."""
@@ -49,15 +89,44 @@ class Lane:
         before_seconds = len(self.waiting) // GROUP_MAX * self.took_seconds
         return len(self.waiting) >= WAITING_MAX or under_way_seconds + before_seconds > WAITING_SECONDS_MAX
 
+    def is_due(self) -> bool:
+        """Say whether it is time for the next group.
+
+        Beside one that is being recorded it is once as many wait, so that the two halves of the callers take turns, and
+        never a few and nearly all.
+        """
+        if not self.waiting or self.deciding is not None:
+            return False
+        if self.recording is None:
+            return True
+        return self.recording.decided is not None and len(self.waiting) >= len(self.recording.group)
+
+    def is_empty(self) -> bool:
+        """Say whether nobody waits, and nothing is on its way."""
+        return not self.waiting and self.recording is None and self.deciding is None
+
+    def size_max(self) -> int:
+        """Return how many the next group takes: beside another one, half of all."""
+        if self.recording is None:
+            return GROUP_MAX
+        return min(GROUP_MAX, (len(self.recording.group) + len(self.waiting) + 1) // 2)
+
+    def turn(self, posting: Posting) -> None:
+        """Note that it is the turn of the group that was being decided."""
+        self.recording, self.deciding = posting, None
+        now = time.monotonic()
+        self.took_seconds, self.began = now - self.began, now
+
 
 class PostingGroups:
-    """The groups of one process: a lane for each ledger that has callers, one group under way in each."""
+    """The groups of one process: a lane for each ledger that has callers."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
         self._lanes: dict[int, Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._moved_at: dict[int, float] = {}
         self._shared_until: dict[int, float] = {}
         self._closing = False
 
@@ -71,60 +140,97 @@ class PostingGroups:
             raise Unavailable
         ledger = command.ledger.ledger
         lane = self._lanes.get(ledger)
-        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         if lane is None:
-            lane = self._lanes[ledger] = Lane(time.monotonic())
-            task = asyncio.create_task(self._run(ledger, lane))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            lane = self._lanes[ledger] = Lane(ledger, time.monotonic())
         elif lane.is_full():
             raise Overloaded
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         lane.waiting.append((command, answered))
+        self._go_on(lane)
         return await answered
 
     async def close(self) -> None:
         """Take nothing more, and return when all who wait are answered."""
         self._closing = True
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _run(self, ledger: int, lane: Lane) -> None:
-        group: list[Waiting] = []
+    def _go_on(self, lane: Lane) -> None:
+        """Send the next group of a lane on its way if it is time, and close a lane that is done."""
+        if lane.is_due():
+            loop = asyncio.get_running_loop()
+            lane.deciding = Posting(loop.create_future(), loop.create_future())
+            task = asyncio.create_task(self._post(lane, lane.deciding, lane.recording))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        elif lane.is_empty() and self._lanes.get(lane.ledger) is lane:
+            # Not if it was closed while the last to be answered still looked for what a repeated key had yielded.
+            del self._lanes[lane.ledger]
+
+    async def _post(self, lane: Lane, posting: Posting, before: Posting | None) -> None:
+        """Form a group, post it after the one before, and answer those in it."""
+        _fill(posting.group, lane.waiting, lane.size_max())
+        outcomes: Sequence[Outcome] = [OutcomeUnknown()] * len(posting.group)
         try:
-            while lane.waiting:
-                group.clear()
-                lane.began = time.monotonic()
-                _answer(group, await self._post_next(group, lane.waiting))
-                lane.took_seconds = time.monotonic() - lane.began
+            if posting.group:
+                outcomes = await self._outcomes(lane, posting, before)
         finally:
-            # However this ends, nobody is left waiting: the next caller finds no lane and opens one.
-            del self._lanes[ledger]
-            _answer(group, [OutcomeUnknown()] * len(group))
-            _answer(lane.waiting, [Unavailable()] * len(lane.waiting))
+            # However this ends, nobody is left waiting.
+            posting.void()
+            posting.over.set_result(None)
+            if lane.recording is posting:
+                lane.recording = None
+            elif lane.deciding is posting:
+                lane.deciding = None
+            _answer(posting.group, outcomes)
+            self._go_on(lane)
 
-    async def _post_next(self, group: list[Waiting], lane: deque[Waiting]) -> Sequence[Outcome]:
-        """Move the next of the lane into the group, and post them."""
-        ledger = lane[0][0].ledger
+    async def _outcomes(self, lane: Lane, posting: Posting, before: Posting | None) -> Sequence[Outcome]:
+        ledger = posting.group[0][0].ledger
 
         def take() -> Sequence[Command]:
             # Whoever came while the lock was waited for is taken as well.
-            _fill(group, lane)
-            return [command for command, _ in group]
+            _fill(posting.group, lane.waiting, GROUP_MAX)
+            return posting.commands()
 
         try:
-            if self._shared_until.get(ledger.ledger, 0) <= time.monotonic():
-                self._shared_until.pop(ledger.ledger, None)
-                try:
-                    outcomes = await post_at_once(self._database, self._clock, take())
-                except HeadMovedError:
-                    self._shared_until[ledger.ledger] = time.monotonic() + SHARED_SECONDS
-                else:
-                    if outcomes is not None:
-                        return outcomes
+            if self._shared_until.get(lane.ledger, 0) <= time.monotonic():
+                decided = await self._post_upon(lane, posting, before)
+                if decided is not None:
+                    return await answers(self._database, decided.commands, decided.outcomes)
+            await _end(posting, before)
+            if lane.recording is not posting:
+                lane.turn(posting)
             return await post_locked(self._database, self._clock, ledger, take)
         except Exception as failure:  # noqa: BLE001 - whatever it is, those who wait must hear of it
-            if not group:
-                _fill(group, lane)
-            return await self._without(failure, [command for command, _ in group])
+            await _end(posting, before)
+            return await self._without(failure, posting.commands())
+
+    async def _post_upon(self, lane: Lane, posting: Posting, before: Posting | None) -> Decided | None:
+        """Decide a group upon what the one before it leaves, and record it after that; None where it can't be so."""
+        try:
+            # One connection for both, so that nothing but the turn is waited for before it is recorded.
+            async with self._database.connection_to_write() as connection:
+                commands = posting.commands()
+                decided = await decide(connection, self._clock, commands, before.decided if before else None)
+                if before is not None and not await before.stands:
+                    return None
+                posting.decided = decided
+                lane.turn(posting)
+                if decided is not None:
+                    self._go_on(lane)
+                    await record(connection, decided)
+                    posting.stands.set_result(True)
+        except HeadMovedError:
+            self._note_moved(lane.ledger)
+            return None
+        return decided
+
+    def _note_moved(self, ledger: int) -> None:
+        now = time.monotonic()
+        if now - self._moved_at.get(ledger, 0) < MOVED_SECONDS:
+            self._shared_until[ledger] = now + SHARED_SECONDS
+        self._moved_at[ledger] = now
 
     async def _without(self, failure: Exception, commands: Sequence[Command]) -> Sequence[Outcome]:
         if len(commands) == 1 or isinstance(failure, LedgerError):
@@ -141,12 +247,19 @@ class PostingGroups:
         return outcome
 
 
-def _fill(group: list[Waiting], lane: deque[Waiting]) -> None:
+async def _end(posting: Posting, before: Posting | None) -> None:
+    """Give up a group as it was decided, at once, for the next one holds a connection, and wait until it is alone."""
+    posting.void()
+    if before is not None:
+        await before.over
+
+
+def _fill(group: list[Waiting], lane: deque[Waiting], size_max: int) -> None:
     """Fill a group up with the next of a lane; a second change to one transaction waits for the group after."""
     held_back: list[Waiting] = []
     revised = {command.target.sequence for command, _ in group if isinstance(command, REWRITES)}
     size_bytes = sum(command.size_bytes for command, _ in group)
-    while lane and len(group) < GROUP_MAX and size_bytes < GROUP_BYTES_MAX:
+    while lane and len(group) < size_max and size_bytes < GROUP_BYTES_MAX:
         waiting = lane.popleft()
         command = waiting[0]
         size_bytes += command.size_bytes

@@ -38,7 +38,7 @@ from doppia.engine.settling import (
 from doppia.engine.writing import Answer, Clock, Key, Writing, begin, replayed
 from doppia.store import ledgers, posting, settlements
 from doppia.store.database import Connection, Database
-from doppia.store.posting import Group
+from doppia.store.groups import Group
 from doppia.store.settlements import EntryFacts
 
 Render = Callable[[Settlement], bytes]

@@ -29,7 +29,7 @@ from doppia.engine.writing import Clock, Writing, begin
 from doppia.proof.records import SettledEntries, SettlementWritten, microseconds
 from doppia.store import posting, settlements
 from doppia.store.database import Connection, Database
-from doppia.store.posting import Group
+from doppia.store.groups import Group
 from doppia.store.settlements import Unsettled
 
 ENTRIES_AT_ONCE: Final = 1_000

@@ -1,122 +1,60 @@
-"""Posting: a group of commands on one ledger in one database transaction: lock, decide each in order, record.
+"""Posting: a group of commands on one ledger, decided in order, each upon what those before it leave, then recorded.
 
 A refused command leaves no trace and does not touch its neighbours.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import TypeAlias
 
 from doppia.accounting.errors import BatchRefused, IdempotencyKeyReused, LedgerDiscarded, LedgerError, ObjectNotFound
 from doppia.accounting.ids import Id, format_id
 from doppia.accounting.partial_posts import partial_post
 from doppia.accounting.transaction_life import create, expire, is_due, reversal, revise
 from doppia.accounting.transactions import Change, Draft, Transaction
-from doppia.engine.books import Books, Needs, accept, read
+from doppia.engine.books import Books, accept, read
+from doppia.engine.commands import (
+    Batch,
+    Command,
+    Create,
+    Expire,
+    PartialPost,
+    Reverse,
+    Revise,
+    Single,
+    needs_of,
+)
 from doppia.engine.turns import Turns
-from doppia.engine.writing import Answer, Clock, Key
+from doppia.engine.writing import Answer, Clock
 from doppia.proof.tree import Frontier
 from doppia.store import ledgers, posting, transactions
-from doppia.store.database import Database, committing
+from doppia.store.database import Connection, Database, committing, transaction
+from doppia.store.groups import ENTRIES_AT_ONCE, Group, Piece, pieces
 from doppia.store.ledgers import ConsumedKey, Head
-from doppia.store.posting import Group
 
 Outcome: TypeAlias = Answer | Exception
-Render: TypeAlias = Callable[[Transaction], bytes]
-
-
-@dataclass(slots=True, kw_only=True)
-class Command:
-    """A change asked of a ledger's transactions.
-
-    Attributes:
-        ledger: its id, taken apart.
-        actor: the 16 bytes of the id of the API key that asks; None where the service itself does.
-        key: the caller's idempotency key.
-        status: of the answer when it is accepted.
-        size_bytes: of the request, which bounds how much goes into one group.
-    """
-
-    ledger: Id
-    actor: bytes | None
-    key: Key | None
-    status: int
-    size_bytes: int = 0
-
-
-@dataclass(slots=True, kw_only=True)
-class Single(Command):
-    """A change about one transaction.
-
-    Attributes:
-        render: makes the answer's body.
-        keep_answer: whether the body holds what the log record does not yield, such as balances.
-    """
-
-    render: Render
-    keep_answer: bool = False
-
-
-@dataclass(slots=True, kw_only=True)
-class Create(Single):
-    """A new transaction."""
-
-    draft: Draft
-
-
-@dataclass(slots=True, kw_only=True)
-class Revise(Single):
-    """A change to a transaction; `changes` as `transaction_life.revise` takes them."""
-
-    target: Id
-    changes: dict[str, Any]
-
-
-@dataclass(slots=True, kw_only=True)
-class Reverse(Single):
-    """The reversal of a transaction; `draft` without legs."""
-
-    target: Id
-    draft: Draft
-
-
-@dataclass(slots=True, kw_only=True)
-class PartialPost(Single):
-    """A part of a hold, posted; `draft` as `partial_posts.partial_post` takes it."""
-
-    target: Id
-    draft: Draft
-
-
-@dataclass(slots=True, kw_only=True)
-class Expire(Single):
-    """The end of a hold that is due; one that is not is left as it is."""
-
-    target: Id
-
-
-@dataclass(slots=True, kw_only=True)
-class Batch(Command):
-    """Several new transactions, one after the other.
-
-    Attributes:
-        items: drafts, and the refusals of those that were none.
-        is_atomic: whether one refusal refuses all.
-        render: makes the answer's body from what became of each.
-    """
-
-    items: Sequence[Draft | LedgerError]
-    is_atomic: bool
-    render: Callable[[Sequence[Transaction | LedgerError]], Awaitable[bytes]]
-
-
-REWRITES: Final = (Revise, PartialPost, Expire)
-"""Commands of which one group holds at most one for the same transaction."""
 
 
 class HeadMovedError(Exception):
     """Somebody else wrote to the ledger between reading and recording: nothing was recorded."""
+
+
+@dataclass(slots=True)
+class Decided:
+    """A group that is decided, and not recorded yet.
+
+    Attributes:
+        outcomes: of each command; what consumed its key, where it repeats one.
+        parts: what is to be recorded.
+        is_small: whether it is one part, which is made already.
+    """
+
+    commands: Sequence[Command]
+    outcomes: list[Outcome | ConsumedKey]
+    group: Group
+    parts: Iterable[Piece]
+    is_small: bool
 
 
 async def post(database: Database, clock: Clock, commands: Sequence[Command]) -> list[Outcome]:
@@ -128,10 +66,14 @@ async def post(database: Database, clock: Clock, commands: Sequence[Command]) ->
         Unavailable, Overloaded, OutcomeUnknown: for all of them.
         ConstraintViolatedError: nothing of the group was recorded.
     """
+    decided = None
     with suppress(HeadMovedError):
-        outcomes = await post_at_once(database, clock, commands)
-        if outcomes is not None:
-            return outcomes
+        async with database.connection_to_write() as connection:
+            decided = await decide(connection, clock, commands)
+            if decided is not None:
+                await record(connection, decided)
+        if decided is not None:
+            return await answers(database, decided.commands, decided.outcomes)
     return await post_locked(database, clock, commands[0].ledger, lambda: commands)
 
 
@@ -145,48 +87,84 @@ async def post_locked(
     async with database.tx() as connection:
         head = await ledgers.lock_head(connection, ledger.ledger)
         commands = take()
-        books = await read(connection, ledger.ledger, _needs(commands))
-        decided, group = await _decide_all(commands, head, books, clock)
+        books = await read(connection, ledger.ledger, needs_of(commands))
+        outcomes, group = await _decide_all(commands, head, books, clock)
         if group.records:
             await posting.record(connection, group)
-    return await _with_replays(database, commands, decided)
+    return await answers(database, commands, outcomes)
 
 
-async def post_at_once(database: Database, clock: Clock, commands: Sequence[Command]) -> list[Outcome] | None:
-    """Read in one statement and record in another, without a lock; None where these commands can't be posted so.
+async def decide(
+    connection: Connection, clock: Clock, commands: Sequence[Command], before: Decided | None = None
+) -> Decided | None:
+    """Decide commands upon what one statement reads, without a lock; None where they can't be decided so.
 
-    The head tells whether anybody wrote between the two. Alone in its ledger, a process so spares the round trips that
-    begin, lock and commit cost, each behind whatever else it is doing.
+    Where a group `before` them is under way, they are decided upon what it will leave, and are to be recorded only if
+    it was. The head tells whether anybody else wrote meanwhile.
+
+    Raises:
+        HeadMovedError: somebody did.
+    """
+    needs = needs_of(commands)
+    if needs.transactions or needs.categories:
+        return None
+    head, accounts, external_ids, keys = await posting.read_at_once(
+        connection, commands[0].ledger.ledger, needs.accounts, needs.external_ids, needs.keys
+    )
+    if any(account.is_monitored for account in accounts.values()):
+        return None
+    books = Books(accounts, {}, external_ids, keys)
+    tree = None
+    if before is not None:
+        head = _put_upon(before.group, head, books)
+        tree = before.group.tree
+    outcomes, group = await _decide_all(commands, head, books, clock, tree)
+    if not group.records:
+        return Decided(commands, outcomes, group, (), is_small=True)
+    # The tree has to have grown by all that is before.
+    is_small = needs.entries <= ENTRIES_AT_ONCE and (before is None or before.is_small)
+    parts = pieces(group)
+    return Decided(commands, outcomes, group, list(parts) if is_small else parts, is_small)
+
+
+def _put_upon(before: Group, head: Head | None, books: Books) -> Head:
+    """Return the head that a group leaves, and let the books be as it leaves them.
+
+    What was read may be of before the group was recorded or of after; either way, what it leaves is the same.
+    """
+    if head is None or head.sequence not in (before.sequence - len(before.records), before.sequence):
+        raise HeadMovedError
+    books.accounts |= {number: left for number, left in before.accounts.items() if number in books.accounts}
+    books.keys |= {key.digest: key for key in before.keys}
+    for _, change in before.changes:
+        created = change.transaction
+        if created.external_id is not None and created.status != "archived":
+            books.external_ids[created.external_id] = (created.sequence, created.id)
+    return head._replace(sequence=before.sequence, recorded_at=before.recorded_at)
+
+
+async def record(connection: Connection, decided: Decided) -> None:
+    """Record a decided group, durably.
 
     Raises what `post` raises, and:
-        HeadMovedError.
+        HeadMovedError: nothing was recorded.
     """
-    needs = _needs(commands)
-    if needs.transactions or needs.categories or needs.entries > posting.ENTRIES_AT_ONCE:
-        return None
-    ledger = commands[0].ledger.ledger
-    async with database.connection_to_write() as connection:
-        head, accounts, external_ids, keys = await posting.read_at_once(
-            connection, ledger, needs.accounts, needs.external_ids, needs.keys
-        )
-        if any(account.is_monitored for account in accounts.values()):
-            return None
-        decided, group = await _decide_all(commands, head, Books(accounts, {}, external_ids, keys), clock)
-        if group.records:
-            with committing():
-                if not await posting.record_unless_moved(connection, group):
-                    raise HeadMovedError
-    return await _with_replays(database, commands, decided)
+    if not decided.group.records:
+        return
+    async with nullcontext() if decided.is_small else transaction(connection):
+        with committing() if decided.is_small else nullcontext():
+            if not await posting.record_unless_moved(connection, decided.parts):
+                raise HeadMovedError
 
 
 async def _decide_all(
-    commands: Sequence[Command], head: Head | None, books: Books, clock: Clock
+    commands: Sequence[Command], head: Head | None, books: Books, clock: Clock, tree: Frontier | None = None
 ) -> tuple[list[Outcome | ConsumedKey], Group]:
     ledger = commands[0].ledger
     if head is None:
         nothing = Group(ledger.ledger, clock(), 0, Frontier())
         return [ObjectNotFound(object="ledger", id=str(ledger)) for _ in commands], nothing
-    group = Group(ledger.ledger, max(clock(), head.recorded_at), head.sequence, head.tree())
+    group = Group(ledger.ledger, max(clock(), head.recorded_at), head.sequence, head.tree() if tree is None else tree)
     decided: list[Outcome | ConsumedKey] = []
     for command in commands:
         undone = (books.copy(), group.copy()) if isinstance(command, Batch) and command.is_atomic else (books, group)
@@ -202,37 +180,6 @@ async def _decide_all(
             books, group = undone
             decided.append(refusal)
     return decided, group
-
-
-def _needs(commands: Sequence[Command]) -> Needs:
-    needs = Needs()
-    for command in commands:
-        if command.key is not None:
-            needs.keys.add(command.key.digest)
-        drafts: Sequence[Draft | LedgerError] = ()
-        match command:
-            case Create(draft=draft):
-                drafts = (draft,)
-            case Batch(items=items):
-                drafts = items
-            case Reverse(draft=draft, target=target) | PartialPost(draft=draft, target=target):
-                drafts = (draft,)
-                needs.transactions.add(target.sequence)
-            case Revise(changes=changes, target=target):
-                needs.transactions.add(target.sequence)
-                locks = changes.get("category_locks") or ()
-                external_id = changes.get("external_id")
-                drafts = (Draft(changes.get("legs") or (), external_id=external_id, category_locks=locks),)
-            case Expire(target=target):
-                needs.transactions.add(target.sequence)
-        for asked in drafts:
-            if isinstance(asked, Draft):
-                needs.entries += len(asked.legs)
-                needs.accounts.update(leg.account for leg in asked.legs)
-                needs.categories.update(lock.category for lock in asked.category_locks)
-                if asked.external_id is not None:
-                    needs.external_ids.add(asked.external_id)
-    return needs
 
 
 def _accept(command: Command, books: Books, group: Group) -> Answer:
@@ -353,10 +300,12 @@ def _consumed(command: Command, books: Books) -> ConsumedKey | None:
     return consumed
 
 
-async def _with_replays(
+async def answers(
     database: Database, commands: Sequence[Command], decided: Sequence[Outcome | ConsumedKey]
 ) -> list[Outcome]:
-    """Put the first answers in the places of repeated keys; read after the ledger is let go, for they never change.
+    """Return what each command of a recorded group is told: where it repeats a key, the first answer.
+
+    That is read after the ledger is let go, for it never changes.
 
     The group is committed by then, so nothing here may fail for anyone but the caller who repeats.
     """

@@ -167,17 +167,23 @@ class Database:
             OutcomeUnknown: it was lost while committing.
             ConstraintViolatedError: nothing happened.
         """
-        async with self.connection_to_write() as connection:
-            transaction = connection.transaction()
-            await transaction.start()
-            try:
-                yield connection
-            except BaseException:
-                if not connection.is_closed():
-                    await transaction.rollback()
-                raise
-            with committing():
-                await transaction.commit()
+        async with self.connection_to_write() as connection, transaction(connection):
+            yield connection
+
+
+@asynccontextmanager
+async def transaction(connection: Connection) -> AsyncIterator[None]:
+    """Surround a database transaction on a connection; raises what `Database.tx` raises, once it has begun."""
+    under_way = connection.transaction()
+    await under_way.start()
+    try:
+        yield
+    except BaseException:
+        if not connection.is_closed():
+            await under_way.rollback()
+        raise
+    with committing():
+        await under_way.commit()
 
 
 @contextmanager

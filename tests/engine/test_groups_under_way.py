@@ -1,0 +1,161 @@
+"""A group decided while the one before it is recorded: upon what that one leaves, or anew if that is nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from types import SimpleNamespace
+
+import asyncpg
+import pytest
+from bookkeeping import Books, code, key, move, now, outcome, read
+from invariants import assert_invariants
+
+from doppia.accounting.ids import Id
+from doppia.accounting.transactions import Draft, Guard
+from doppia.engine.commands import Command
+from doppia.engine.posting_group import PostingGroups
+from doppia.engine.transactions import post_locked
+from doppia.engine.writing import Answer
+from doppia.store import database as database_module
+from doppia.store.database import Database
+from doppia.store.groups import ENTRIES_AT_ONCE
+
+pytestmark = pytest.mark.anyio
+
+FUNDED = (Guard("available", "gte", 0),)
+
+_OURS = "from pg_stat_activity where datname = current_database()"
+_WAITING = f"select count(*) {_OURS} and wait_event_type = 'Lock'"
+_DECIDED = f"select count(*) {_OURS} and query like '-- posting.read_at_once%' and state = 'idle'"
+_CUT = f"select pg_terminate_backend(pid) {_OURS} and query like '-- posting.record%' and wait_event_type = 'Lock'"
+
+
+class Bench(SimpleNamespace):
+    """A ledger, the groups that post to it, one who holds its head, and one who looks on."""
+
+    books: Books
+    groups: PostingGroups
+    holder: asyncpg.Connection
+    onlooker: asyncpg.Connection
+    cash: Id
+    wallet: Id
+    shop: Id
+
+    def send(self, commands: Sequence[Command]) -> "list[asyncio.Task[Answer]]":
+        return [asyncio.create_task(self.groups.submit(command)) for command in commands]
+
+    async def until(self, query: str, count: int) -> None:
+        """Wait until a query of what goes on in the database counts so many."""
+        async with asyncio.timeout(20):
+            while await self.onlooker.fetchval(query) != count:
+                await asyncio.sleep(0.001)
+
+    @asynccontextmanager
+    async def head_held(self) -> AsyncIterator[None]:
+        """Let nobody record anything meanwhile."""
+        async with self.holder.transaction():
+            await self.holder.execute(
+                "select from doppia.ledger_heads where ledger_id = $1 for update", self.books.ledger.ledger
+            )
+            yield
+
+
+@pytest.fixture
+async def bench(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
+    # No more than the two groups on their way need: what falls back needs one of them again.
+    monkeypatch.setattr(database_module, "WRITERS_MAX", 2)
+    async with AsyncExitStack() as stack:
+        database = Database(database_url)
+        await database.open()
+        stack.push_async_callback(database.close)
+        holder, onlooker = [await asyncpg.connect(database_url) for _ in range(2)]
+        stack.push_async_callback(holder.close)
+        stack.push_async_callback(onlooker.close)
+        groups = PostingGroups(database, now)
+        stack.push_async_callback(groups.close)
+        books = await Books.begin(database)
+        cash, wallet, shop = [await books.open() for _ in range(3)]
+        yield Bench(books=books, groups=groups, holder=holder, onlooker=onlooker, cash=cash, wallet=wallet, shop=shop)
+    await assert_invariants(database_url)
+
+
+async def test_a_group_sees_what_the_one_being_recorded_leaves(bench: Bench) -> None:
+    books, funds = bench.books, move(bench.cash, bench.wallet, 7)
+    paid = books.create(funds, key=key("k", "body"), external_id="x")
+    async with bench.head_held():
+        first = bench.send([paid])
+        await bench.until(_WAITING, 1)
+        then = bench.send(
+            [
+                books.create(move(bench.wallet, bench.shop, 7, guards=FUNDED)),
+                books.create(move(bench.wallet, bench.shop, 1, guards=FUNDED)),
+                books.create(funds, external_id="x"),
+                books.create(funds, key=key("k", "another")),
+                paid,
+            ]
+        )
+        await bench.until(_DECIDED, 1)
+
+    told = [await outcome(task) for task in (*first, *then)]
+
+    assert [code(each) for each in told] == [
+        "accepted", "accepted", "balance_lock_failed", "external_id_taken", "idempotency_key_reused", "accepted"
+    ]  # fmt: skip
+    assert told[5] == told[0]
+    assert tuple((await books.account(bench.wallet)).sums) == (7, 7, 0, 0)
+
+
+async def test_what_was_decided_upon_a_group_that_was_lost_is_decided_anew(bench: Bench) -> None:
+    books = bench.books
+    async with bench.head_held():
+        first = bench.send([books.create(move(bench.cash, bench.wallet, 7), key=key("k", "body"), external_id="x")])
+        await bench.until(_WAITING, 1)
+        then = bench.send(
+            [
+                books.create(move(bench.wallet, bench.shop, 7, guards=FUNDED)),
+                books.create(move(bench.cash, bench.shop, 2), key=key("k", "another"), external_id="x"),
+            ]
+        )
+        await bench.until(_DECIDED, 1)
+        await bench.onlooker.execute(_CUT)
+
+    told = [await outcome(task) for task in (*first, *then)]
+
+    assert [code(each) for each in told] == ["outcome_unknown", "balance_lock_failed", "accepted"]
+    assert tuple((await books.account(bench.cash)).sums) == (0, 2, 0, 0)
+
+
+async def test_groups_that_another_writer_came_before_are_both_decided_anew(bench: Bench, database: Database) -> None:
+    books = bench.books
+    spend = [books.create(move(bench.wallet, bench.shop, 7, guards=FUNDED)) for _ in range(2)]
+    await bench.groups.submit(books.create(move(bench.cash, bench.wallet, 7)))
+    async with bench.head_held():
+        other = asyncio.create_task(post_locked(database, now, books.ledger, lambda: spend[:1]))
+        await bench.until(_WAITING, 1)
+        first = bench.send([spend[1]])
+        await bench.until(_WAITING, 2)
+        then = bench.send([books.create(move(bench.cash, bench.wallet, 1)), spend[1]])
+        await bench.until(_DECIDED, 1)
+
+    told = [*await other, *[await outcome(task) for task in (*first, *then)]]
+
+    assert [isinstance(each, Answer) for each in told].count(True) == 2
+    assert [code(each) for each in told[:3]] == ["accepted", "balance_lock_failed", "accepted"]  # type: ignore[arg-type]
+    assert tuple((await books.account(bench.wallet)).sums) == (8, 7, 0, 0)
+
+
+async def test_large_groups_follow_each_other_in_one_tree(bench: Bench) -> None:
+    books = bench.books
+    large = [Draft(move(bench.cash, bench.wallet, 1), "posted")] * (ENTRIES_AT_ONCE // 2 + 100)
+    async with bench.head_held():
+        tasks = bench.send([books.batch(large)])
+        await bench.until(_WAITING, 1)
+        tasks += bench.send([books.batch(large), books.create(move(bench.cash, bench.wallet, 1))])
+        await bench.until(_DECIDED, 1)
+
+    told = await asyncio.gather(*tasks)
+
+    assert [len(read(each)) if index < 2 else read(each)["status"] for index, each in enumerate(told)] == [
+        len(large), len(large), "posted"
+    ]  # fmt: skip
+    assert (await books.account(bench.wallet)).lock_version == 2 * len(large) + 1
