@@ -2,11 +2,13 @@
 
 import gzip
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
+from datetime import UTC, datetime
 from functools import partial
-from io import BufferedReader, BytesIO
+from io import BufferedReader, BytesIO, RawIOBase
 from random import Random
 from string import ascii_letters
+from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -17,14 +19,19 @@ from over_http import Books, Json, found_organization, now
 from whole_books import live, tables
 
 from doppia.accounting.ids import Id, parse_id
+from doppia.accounting.texts import METADATA_KEY_LENGTH_MAX, METADATA_PAIRS_MAX, METADATA_VALUE_LENGTH_MAX
+from doppia.accounting.transactions import ENTRIES_MAX
 from doppia.api.auth import Authenticator
-from doppia.api.request import Service
+from doppia.api.request import BODY_BYTES_MAX, Service
+from doppia.cli import imports as cli_imports
 from doppia.cli.exports import export_ledger
 from doppia.cli.imports import read_lines
 from doppia.engine import imports
 from doppia.engine.imports import ImportRefusedError, import_ledger
 from doppia.engine.posting_group import PostingGroups
-from doppia.proof.exchange import header_from_line
+from doppia.proof.exchange import LINE_BYTES_MAX, header_from_line
+from doppia.proof.records import EntryRecord, microseconds
+from doppia.store import imports as store
 from doppia.store.database import Database
 from doppia.store.embedded import service_url
 from servers import CHECKPOINT_KEYS, Server
@@ -76,7 +83,7 @@ async def exported(books: Books, ledger: Json) -> list[bytes]:
     return b"".join(written).splitlines(keepends=True)
 
 
-async def bring(books: Books, lines: list[bytes]) -> imports.Imported:
+async def bring(books: Books, lines: Iterable[bytes]) -> imports.Imported:
     return await import_ledger(books.service.database, now, books.organization_id, None, lines)
 
 
@@ -133,7 +140,7 @@ async def test_however_small_the_steps_the_ledger_is_the_same(
     books: Books, elsewhere: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger = await live(books)
-    monkeypatch.setattr(imports, "ENTRIES_AT_ONCE", 1)
+    monkeypatch.setattr(imports, "_ENTRIES_AT_ONCE", 1)
     await bring(elsewhere, await exported(books, ledger))
     number = id_of(ledger).ledger
     assert await tables(elsewhere.service.database, number) == await tables(books.service.database, number)
@@ -151,7 +158,7 @@ async def small(books: Books) -> tuple[Json, list[bytes]]:
     return ledger, await exported(books, ledger)
 
 
-async def refused(books: Books, lines: list[bytes]) -> str:
+async def refused(books: Books, lines: Iterable[bytes]) -> str:
     """Return the sentence that refuses an import, after which everything is as it was."""
     before = await books.state()
     with pytest.raises(ImportRefusedError) as refusal:
@@ -213,7 +220,38 @@ BROKEN: dict[str, tuple[Change, str]] = {
     "amounts changed alike": (_in_both_entries(6, amount="7"), "lines 2 to 11 has been changed"),
     "another description": (_with(5, description="c"), "lines 2 to 11 has been changed"),
     "a version ahead": (_in_both_entries(6, lock_version=9), "Line 6 is refused: record 5: .*lock_version 9"),
-    "a text with NUL": (_with(6, description="\0"), "One of the lines 2 to 9 is refused by the database: .*0x00"),
+    "a ledger of no number": (
+        _with(1, ledger_id="65000000-0000-8000-8000-000000000400"),
+        "Line 1 is refused: ledger_id",
+    ),
+    "no export of ours": (
+        lambda lines: [b'{"format":"other"}', *lines[1:]],
+        "Line 1 is refused: format: it is no dopp",
+    ),
+    "of a version to come": (
+        lambda lines: [b'{"format":"doppia-ledger","version":2,"ledger":1}', *lines[1:]],
+        "Line 1 is refused: version: it is 2, and this program reads 1",
+    ),
+    "a text with NUL": (
+        _with(6, description="\0"),
+        "Line 6 is refused: record 5: transaction [-0-9a-f]{36}: description holds a NUL",
+    ),
+    "a name that is too long": (
+        _with(3, name="x" * 1001),
+        "Line 3 is refused: record 2: account [-0-9a-f]{36}: name has 1001 characters",
+    ),
+    "a unit that is none": (
+        _with(3, currency="US DOLLAR"),
+        "Line 3 is refused: .* The currency 'US DOLLAR' is refused",
+    ),
+    "metadata that is too large": (
+        _with(6, metadata={"k": "v" * 1001}),
+        r"Line 6 is refused: .*: metadata\.k has a value of 1001 characters",
+    ),
+    "an end of time": (
+        _with(6, effective_at=microseconds(datetime(9999, 12, 31, 23, 59, 59, 999_999, UTC))),
+        "Line 6 is refused: .* beyond the calendar",
+    ),
     "a time beyond the calendar": (_with(6, effective_at=2**62), "Line 6 is refused"),
     "a time of the future": (
         _with(11, recorded_at=4_102_444_800_000_000),
@@ -222,10 +260,22 @@ BROKEN: dict[str, tuple[Change, str]] = {
     "a deep line": (lambda lines: [*lines[:4], b'{"kind":' + b"[" * 100_000], "Line 5 is refused: It is nested"),
     "an external id that no index holds": (
         _with(6, external_id="".join(Random(7).choices(ascii_letters, k=9_000))),
-        "refused by the database: index row",
+        "Line 6 is refused: .* external_id has 9000 characters, and may have 1 to 180",
+    ),
+    "an actor that is none": (
+        _with(2, name="Books", actor="AAAA"),
+        "Line 2 is refused: record 1: ledger [-0-9a-f]{36}: actor has 3 bytes",
     ),
     "an external id there twice": (
         lambda lines: _with(6, external_id="x")(_with(5, external_id="x")(lines)),
+        r"One of the lines 2 to 9 is refused by the database: transactions_external_id_key: .* \(Key .*, x\) already",
+    ),
+    "two things": (
+        lambda lines: _with(10, name=1)(_with(6, external_id="x")(_with(5, external_id="x")(lines))),
+        "Line 10 is refused: ",
+    ),
+    "the database's first, and another thing": (
+        lambda lines: _with(11, name=1)(_with(6, external_id="x")(_with(5, external_id="x")(lines))),
         "One of the lines 2 to 9 is refused by the database: transactions_external_id_key",
     ),
 }
@@ -245,7 +295,76 @@ async def test_a_compressed_file_that_is_cut_off_or_damaged_is_refused(books: Bo
     _, lines = await small(books)
     whole = gzip.compress(b"".join(lines))
     for broken in (whole[:-9], whole[: len(whole) // 2], whole[:40] + bytes(9) + whole[49:]):
-        told = await refused(elsewhere, read_lines(BufferedReader(BytesIO(broken))))  # type: ignore[arg-type]
-        assert re.search(r"cut off or damaged after line \d+|Line \d+ is refused", told), told
+        told = await refused(elsewhere, read_lines(BufferedReader(BytesIO(broken))))
+        assert re.search(r"cut off or damaged (after line [1-9]|in its first line)|Line [1-9]\d* is refused", told), (
+            told
+        )
     for as_it_was in (whole, b"".join(lines)):
         assert [*read_lines(BufferedReader(BytesIO(as_it_was)))] == lines
+
+
+class Failing(RawIOBase):
+    """A file that can't be read on after its beginning."""
+
+    def __init__(self, beginning: bytes) -> None:
+        self._beginning = BytesIO(beginning)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        read = self._beginning.readinto(buffer)
+        if not read:
+            raise OSError(5, "Input/output error")
+        return read
+
+
+async def test_a_file_that_can_not_be_read_on_is_told_from_a_database_that_is_away(
+    books: Books, elsewhere: Books
+) -> None:
+    _, lines = await small(books)
+    for whole, where in ((b"".join(lines[:4]), "after line 4"), (gzip.compress(lines[0])[:20], "in its first line")):
+        told = await refused(elsewhere, read_lines(BufferedReader(Failing(whole))))
+        assert f"the file can't be read {where}: [Errno 5] Input/output error. Nothing was imported" in told
+
+
+@pytest.mark.parametrize("place", [0, 3], ids=["the first", "a later one"])
+async def test_a_line_without_end_is_read_no_further_than_a_line_goes(
+    books: Books, elsewhere: Books, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    _, lines = await small(books)
+    monkeypatch.setattr(cli_imports, "LINE_BYTES_MAX", 5_000)
+    endless = b"".join(lines[:place]) + b" " * 50_000_000
+    for whole in (endless, gzip.compress(endless, 1)):
+        file: BufferedReader = BufferedReader(BytesIO(whole))
+        told = await refused(elsewhere, read_lines(file))
+        assert f"line {place + 1} is longer than the 5,000 bytes that a line may have. Nothing was imported" in told
+        assert file.tell() < 100_000
+
+
+async def test_every_line_that_a_request_can_make_is_taken() -> None:
+    metadata = METADATA_PAIRS_MAX * (METADATA_KEY_LENGTH_MAX + METADATA_VALUE_LENGTH_MAX) * len(r"\u0001")
+    entry = EntryRecord(2**48, 1, str(10**36), 2**63 - 1, -(2**60), None)
+    others = ENTRIES_MAX * len(msgspec.json.encode(msgspec.structs.asdict(entry)))
+    assert 3 * (BODY_BYTES_MAX + metadata + others) <= LINE_BYTES_MAX
+
+
+async def test_an_import_that_is_under_way_is_not_begun_again(books: Books, elsewhere: Books) -> None:
+    ledger, lines = await small(books)
+    async with elsewhere.service.database.tx() as connection:
+        assert await store.claim(connection, id_of(ledger).ledger)
+        assert "is being imported at this moment" in await refused(elsewhere, lines)
+    await bring(elsewhere, lines)
+
+
+async def test_a_database_that_gives_up_says_why(books: Books, elsewhere_url: str, elsewhere: Books) -> None:
+    _, lines = await small(books)
+    connection = await asyncpg.connect(elsewhere_url)
+    name = await connection.fetchval("select current_database()")
+    await connection.execute(f"alter database {name} set default_transaction_read_only = on")
+    await connection.close()
+    database = Database(service_url(elsewhere_url))
+    await database.open()
+    with pytest.raises(ImportRefusedError, match=r"The database gave up: .* read-only .*\. Nothing was imported"):
+        await import_ledger(database, now, elsewhere.organization_id, None, lines)
+    await database.close()

@@ -3,7 +3,9 @@
 import asyncio
 import gzip
 import os
+import signal
 import stat
+import subprocess
 import sys
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
@@ -19,6 +21,7 @@ from doppia.cli.exports import ExportError, export
 from doppia.cli.imports import import_
 from doppia.engine import keys
 from doppia.engine.imports import ImportRefusedError
+from doppia.main import app
 from doppia.proof.exchange import header_from_line
 from doppia.store import ledgers, log
 from doppia.store.database import Database
@@ -113,6 +116,40 @@ def test_a_ledger_goes_through_a_pipe(
         import_("-", database_url=elsewhere)
     with pytest.raises(ImportRefusedError, match=f"{source.ledger} is on this server already"):
         import_(str(file), database_url=elsewhere)
+
+
+def test_a_hyphen_is_taken_for_a_file_as_it_is_typed() -> None:
+    assert app.parse_args(["import", "-"])[1].arguments == {"file": "-"}
+    assert app.parse_args(["export", "7", "--output", "-"])[1].arguments == {"ledger": "7", "output": "-"}
+
+
+def test_an_import_that_waits_for_a_pipe_is_ended_by_one_interrupt_and_leaves_nothing(
+    source: Source, elsewhere: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "books.ndjson"
+    export(source.ledger, output=str(file), database_url=source.url)
+    lines = file.read_bytes().splitlines(keepends=True)
+    command = [str(Path(sys.prefix) / "bin" / "doppia"), "import", "-", "--database-url", elsewhere]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as importing:
+        assert importing.stdin is not None
+        importing.stdin.write(b"".join(lines[:-1]))
+        importing.stdin.flush()
+        asyncio.run(_until_begun(elsewhere))
+        importing.send_signal(signal.SIGINT)
+        assert importing.wait(10) == 128 + signal.SIGINT
+    import_(str(file), database_url=elsewhere)
+
+
+async def _until_begun(url: str) -> None:
+    """Wait until the first record of a ledger has been written, and the next is waited for."""
+    connection = await asyncpg.connect(url)
+    begun = """select exists (select from pg_stat_activity
+                where datname = current_database() and state = 'idle in transaction'
+                  and query like '%into ledger_heads%')"""
+    async with asyncio.timeout(30):
+        while not await connection.fetchval(begun):
+            await asyncio.sleep(0.02)
+    await connection.close()
 
 
 def test_a_file_that_is_there_is_not_overwritten(source: Source, tmp_path: Path) -> None:

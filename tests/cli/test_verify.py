@@ -8,14 +8,15 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import msgspec
 import pytest
 from bookkeeping import Books, move, now
 
-from doppia.cli import CommandError
+from doppia.cli import CommandError, imports
 from doppia.cli.verify import verify
 from doppia.engine.transactions import post
 from doppia.proof.checkpoints import Checkpoint, CheckpointError, SigningKey, sign
-from doppia.proof.exchange import header_of, header_to_line, to_line
+from doppia.proof.exchange import header_from_line, header_of, header_to_line, to_line
 from doppia.proof.records import read_record
 from doppia.proof.tree import Frontier, leaf_hash
 from doppia.store.database import Database
@@ -134,7 +135,7 @@ async def test_the_first_wrong_record_of_an_export_is_named(verified: Verified) 
         "record 5: in its place stands record 6": [*lines[:4], *lines[5:]],
         "record 6: in its place stands record 7": [*lines[:5], lines[6], lines[5], *lines[7:]],
         "it has 9 records": lines[:-1],
-        "it has 10 records with the root": verified.changed(1, name="mine"),
+        "one of the records 1 to 10 has been changed, or the header": verified.changed(1, name="mine"),
         "is on account number 9": verified.changed(
             3, entries=[{**entry, "account": 9} for entry in json.loads(lines[3])["entries"]]
         ),
@@ -149,15 +150,44 @@ async def test_a_damaged_export_is_told_by_where_it_ends(verified: Verified) -> 
     whole = verified.export(name="export.ndjson.gz").read_bytes()
     damaged = bytearray(whole)
     damaged[len(whole) // 2 :] = b"\xff" * (len(whole) - len(whole) // 2)
-    for broken in (whole[: len(whole) // 2], whole[:-9], damaged):
+    cases = {"in its first line": whole[:40], "after line 11": whole[:-9], "": bytes(damaged)}
+    for where, broken in cases.items():
         path = verified.folder / "broken.gz"
         path.write_bytes(broken)
         status, told = await verified.run(export=path)
         assert status == 1
-        assert "the compressed file is cut off or damaged after line" in told, told
+        assert f"broken.gz: the compressed file is cut off or damaged {where}" in told, told
     status, told = await verified.run(export=verified.export([*verified.lines[:3], b'{"kind":' + b"[" * 100_000]))
     assert status == 1
     assert "record 4: It is nested too deeply" in told
+
+
+async def test_a_line_without_end_is_no_line(verified: Verified, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imports, "LINE_BYTES_MAX", 5_000)
+    status, told = await verified.run(export=verified.export([*verified.lines[:3], b" " * 5_001]))
+    assert status == 1
+    assert "line 5 is longer than the 5,000 bytes that a line may have" in told
+
+
+async def test_an_export_holds_what_there_may_be(verified: Verified) -> None:
+    status, told = await verified.run(export=verified.export(verified.changed(1, name="x" * 1001)))
+    assert status == 1
+    assert "record 2: account " in told
+    assert "name has 1001 characters, and may have 1 to 1,000" in told
+
+
+async def test_what_the_rules_let_pass_is_looked_for_after_the_checkpoint(verified: Verified) -> None:
+    key, changed = (str(verified.key.verifier),), verified.export(verified.changed(8, description="mine"))
+    status, told = await verified.run(export=changed, checkpoint=(verified.checkpoint(6),), key=key)
+    assert status == 1
+    assert "one of the records 7 to 10 has been changed, or the header" in told
+    whole = verified.export(name="whole.ndjson")
+    lines = whole.read_bytes().splitlines(keepends=True)
+    header = msgspec.structs.replace(header_from_line(lines[0]), root=bytes(32))
+    whole.write_bytes(b"".join([header_to_line(header), b"\n", *lines[1:]]))
+    status, told = await verified.run(export=whole, checkpoint=(verified.checkpoint(10),), key=key)
+    assert status == 1
+    assert "the records are those of the checkpoint, and the header is wrong" in told
 
 
 async def test_files_that_hold_something_else_are_named(verified: Verified) -> None:

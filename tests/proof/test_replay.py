@@ -452,6 +452,10 @@ FAULTS: dict[str, tuple[Callable[[Books], object], str]] = {
     "a cycle": (lambda log: log.parents(4, [log.category()]), "is in category"),
     "a monitor of nothing": (lambda log: log.monitor(99), "compares account number 99"),
     "a monitor's value": (lambda log: log.monitor(2, value="1.5"), "with '1.5'"),
+    "a monitor's bound": (lambda log: log.monitor(2, value=str(-(10**45) - 1)), "with '-1000"),
+    "a monitor more than an account may have": (
+        lambda log: [log.monitor(2) for _ in range(101)], "is one more than the 100 that an account may have",
+    ),
     "a monitor's field": (lambda log: log.monitor(2, field="x"), "asks whether 'x' is 'less_than'"),
     "a monitor's operator": (lambda log: log.monitor(2, operator="x"), "is 'x', and there is no such question"),
     "a monitor's first event": (lambda log: log.monitor(2, event=Event.TRIGGERED), "is created and its event 6"),

@@ -10,7 +10,8 @@ from typing import Any
 
 import asyncpg
 
-from doppia.engine.verification import Finding, Resumed, verify
+from doppia.engine.verification import Finding, verify
+from doppia.engine.verification_kept import Resumed
 from doppia.proof.records import (
     STATUSES,
     AccountCategories,

@@ -7,6 +7,9 @@ from doppia.accounting.currencies import ISO_4217_EXPONENTS
 from doppia.accounting.errors import InvalidCurrency
 
 AMOUNT_MAX: Final = 10**36
+BOUND_MAX: Final = 10**45
+"""Of what balances are compared with: sums may pass 10^36, but not by nine orders."""
+
 EXPONENT_MAX: Final = 30
 
 _CUSTOM_CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}", re.ASCII)
@@ -31,11 +34,7 @@ def currency(code: str, exponent: int | None) -> Currency:
         InvalidCurrency: the code is malformed; an ISO code comes in lower case or with another exponent than the
             standard's; a custom code comes without an exponent, or with one outside 0 to 30.
     """
-    if _CUSTOM_CODE.fullmatch(code) is None:
-        raise InvalidCurrency(
-            currency=code,
-            reason="a code is 1 to 32 letters, digits, '_', '-' or '.', and starts with a letter or a digit",
-        )
+    _check_code(code)
     standard = ISO_4217_EXPONENTS.get(code.upper())
     if standard is not None:
         if code != code.upper():
@@ -51,11 +50,33 @@ def currency(code: str, exponent: int | None) -> Currency:
         raise InvalidCurrency(
             currency=code, reason="it is not a code of ISO 4217, and a custom unit needs a currency_exponent"
         )
+    _check_exponent(code, exponent)
+    return Currency(code, exponent)
+
+
+def check_unit_form(unit: Currency) -> None:
+    """Ask that a unit is one at all, be it of ISO 4217 or not: that standard changes, and what was recorded does not.
+
+    Raises:
+        InvalidCurrency: the code is malformed, or the exponent outside 0 to 30.
+    """
+    _check_code(unit.code)
+    _check_exponent(*unit)
+
+
+def _check_code(code: str) -> None:
+    if _CUSTOM_CODE.fullmatch(code) is None:
+        raise InvalidCurrency(
+            currency=code,
+            reason="a code is 1 to 32 letters, digits, '_', '-' or '.', and starts with a letter or a digit",
+        )
+
+
+def _check_exponent(code: str, exponent: int) -> None:
     if not 0 <= exponent <= EXPONENT_MAX:
         raise InvalidCurrency(
             currency=code, reason=f"currency_exponent is {exponent}; it goes from 0 to {EXPONENT_MAX}"
         )
-    return Currency(code, exponent)
 
 
 def format_amount(amount: int, exponent: int) -> str:

@@ -8,6 +8,8 @@ from doppia.accounting.errors import InvalidText, MetadataTooLarge
 NAME_LENGTH_MAX: Final = 1000
 """Of names and descriptions."""
 EXTERNAL_ID_LENGTH_MAX: Final = 180
+LEDGERABLE_LENGTH_MAX: Final = 100
+"""Of the type and the id of what something stands for in the caller's system."""
 METADATA_PAIRS_MAX: Final = 100
 METADATA_KEY_LENGTH_MAX: Final = 100
 METADATA_VALUE_LENGTH_MAX: Final = 1000

@@ -16,11 +16,11 @@ from doppia.accounting.errors import (
     TooManyEntries,
 )
 from doppia.accounting.ids import Id
+from doppia.accounting.money import BOUND_MAX
 from doppia.accounting.texts import check_metadata
 from doppia.accounting.transactions import ENTRIES_MAX, CategoryLock, Draft, Guard, Leg
 from doppia.api.request import Request
 from doppia.api.wire import (
-    BOUND_MAX,
     LOCK_VERSION_MAX,
     Amount,
     AmountText,

@@ -5,6 +5,7 @@ from typing import Annotated, Final, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from doppia.accounting.errors import ObjectNotFound, ParameterInvalid
+from doppia.accounting.money import BOUND_MAX
 from doppia.accounting.monitors import AlertOperator, MonitoredField, condition_holds
 from doppia.accounting.texts import check_metadata
 from doppia.api.pagination import (
@@ -18,7 +19,6 @@ from doppia.api.pagination import (
 )
 from doppia.api.request import BodyDecoder, Reply, Request, encode, reply
 from doppia.api.wire import (
-    BOUND_MAX,
     BalancesObject,
     Description,
     LockVersion,

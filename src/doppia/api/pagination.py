@@ -16,8 +16,9 @@ import msgspec
 
 from doppia.accounting.errors import InvalidCursor, ObjectNotFound, ParameterInvalid, ParameterUnknown
 from doppia.accounting.ids import ORDINAL_BITS, Id, is_uuid
+from doppia.accounting.money import BOUND_MAX
 from doppia.accounting.texts import check_text
-from doppia.api.wire import BOUND_MAX, LOCK_VERSION_MAX, parse_date, parse_object_id, parse_time
+from doppia.api.wire import LOCK_VERSION_MAX, parse_date, parse_object_id, parse_time
 from doppia.proof.records import microseconds, moment
 from doppia.store.listing import Filter, Order, Place
 

@@ -12,9 +12,10 @@ from doppia.accounting.balances import BalanceName, Direction, Sums, balance
 from doppia.accounting.categories import CATEGORIES_OF_ACCOUNT_MAX
 from doppia.accounting.errors import ObjectNotFound, ParameterInvalid
 from doppia.accounting.ids import EVENT_ORDINAL, VERSION_ORDINAL, Id, parse_id
-from doppia.accounting.money import AMOUNT_MAX, EXPONENT_MAX, Currency
+from doppia.accounting.money import AMOUNT_MAX, BOUND_MAX, EXPONENT_MAX, Currency
 from doppia.accounting.texts import (
     EXTERNAL_ID_LENGTH_MAX,
+    LEDGERABLE_LENGTH_MAX,
     METADATA_KEY_LENGTH_MAX,
     METADATA_PAIRS_MAX,
     METADATA_VALUE_LENGTH_MAX,
@@ -22,9 +23,6 @@ from doppia.accounting.texts import (
     check_metadata,
 )
 from doppia.accounting.transactions import ENTRIES_MAX
-
-BOUND_MAX: Final = 10**45
-"""Bounds of balance locks and filters: sums may pass 10^36, but not by nine orders."""
 
 LOCK_VERSION_MAX: Final = 2**63 - 1
 
@@ -69,7 +67,12 @@ ExternalId = Annotated[
     str, Meta(min_length=1, max_length=EXTERNAL_ID_LENGTH_MAX, description="An id of yours, unique in its ledger.")
 ]
 LedgerableText = Annotated[
-    str, Meta(min_length=1, max_length=100, description="Type or id of what this stands for in your system.")
+    str,
+    Meta(
+        min_length=1,
+        max_length=LEDGERABLE_LENGTH_MAX,
+        description="Type or id of what this stands for in your system.",
+    ),
 ]
 MetadataValue = Annotated[str, Meta(extra_json_schema={"maxLength": METADATA_VALUE_LENGTH_MAX})]
 CategoryIds = Annotated[

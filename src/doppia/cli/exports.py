@@ -37,7 +37,10 @@ def export(
     ledger: str,
     *,
     output: Annotated[
-        str, Parameter(help='A new file, compressed where it ends in .gz; "-" is standard output.')
+        str,
+        Parameter(
+            help='A new file, compressed where it ends in .gz; "-" is standard output.', allow_leading_hyphen=True
+        ),
     ] = "-",
     data: Data = None,
     database_url: Url = None,

@@ -19,8 +19,9 @@ from doppia.accounting.ids import parse_id
 from doppia.cli import CommandError
 from doppia.cli.connect import Data, Url, connected
 from doppia.cli.verify_export import verify_export
-from doppia.engine.verification import Finding, Progress, Resumed, Verification
+from doppia.engine.verification import Finding, Progress, Verification
 from doppia.engine.verification import verify as verify_ledgers
+from doppia.engine.verification_kept import Resumed
 from doppia.proof.checkpoints import Checkpoint, CheckpointError, open_note, parse_verifier_key
 from doppia.settings import Settings
 from doppia.store.files import write_whole
@@ -139,6 +140,7 @@ async def _verify_online(
                 match told:
                     case Progress():
                         shown.step(told.ledger, told.records, told.total)
+                        assert verification is not None, "only a verification makes progress"
                         if resume is not None and time.monotonic() >= save_at:
                             save_at = time.monotonic() + _save(resume, resumed, verification)
                     case Finding():
@@ -165,8 +167,8 @@ def _read_resumed(path: Path | None) -> Resumed:
         raise CommandError(f"{path} does not say how far a verification has come: {error}. Name another.") from None
 
 
-def _save(path: Path, resumed: Resumed, verification: Verification | None) -> float:
+def _save(path: Path, resumed: Resumed, verification: Verification) -> float:
     """Keep how far a verification has come, and return after how many seconds it is worth doing again."""
     began = time.monotonic()
-    write_whole(path, json.dumps(resumed.plain(verification)))
+    write_whole(path, json.dumps(resumed.plain(verification.state, verification.keep())))
     return max(_SECONDS_BETWEEN_SAVES, (time.monotonic() - began) / _SHARE_OF_SAVES)

@@ -7,7 +7,7 @@ from typing import Final, Protocol, Self
 from doppia.accounting.ids import parse_id
 from doppia.cli.imports import read_lines
 from doppia.proof.checkpoints import Checkpoint
-from doppia.proof.exchange import MalformedLine, from_line, header_from_line
+from doppia.proof.exchange import Header, MalformedLine, UnreadableFile, from_line, header_from_line
 from doppia.proof.records import AnyRecord, canonical_bytes
 from doppia.proof.replay import Fault, Replay
 from doppia.proof.tree import Frontier, leaf_hash
@@ -37,7 +37,7 @@ def verify_export(path: Path, checkpoints: Mapping[str, Checkpoint], shown: Show
     try:
         with shown, path.open("rb") as file:
             told = _verify(read_lines(file), checkpoints, shown)
-    except _Wrong as wrong:
+    except (_Wrong, UnreadableFile) as wrong:
         print(f"{path}: {wrong}")
         return 1
     print(f"{path}: {told}")
@@ -87,9 +87,19 @@ def _verify(lines: Iterator[bytes], checkpoints: Mapping[str, Checkpoint], shown
     if (tree.size, tree.root()) != (header.records, header.root):
         raise _Wrong(
             f"ledger {id_}: it has {tree.size} records with the root {tree.root().hex()}, and its header says "
-            f"{header.records} with {header.root.hex()}"
+            f"{header.records} with {header.root.hex()}{_where(tree.size, header, checkpoint)}"
         )
     if checkpoint is not None and tree.size < checkpoint.size:
         raise _Wrong(f"ledger {id_}: it has {tree.size} records, and had {checkpoint.size} at the checkpoint")
     seen = "" if checkpoint is None else f", and begins with the {checkpoint.size} of the checkpoint"
     return f"ledger {id_}: {tree.size} records, all follow from each other{seen}"
+
+
+def _where(size: int, header: Header, checkpoint: Checkpoint | None) -> str:
+    """Say which records may be changed, where the rules let them all pass: those of a checkpoint are not."""
+    if size != header.records:
+        return ""
+    seen = 0 if checkpoint is None else checkpoint.size
+    if seen >= size:
+        return ": the records are those of the checkpoint, and the header is wrong"
+    return f": one of the records {seen + 1} to {size} has been changed, or the header"

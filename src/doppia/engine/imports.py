@@ -2,22 +2,26 @@
 
 Nobody sees the ledger before its last record is there and the tree over all of them has the root that the export
 names; what ends before that, be it by a wrong line or a lost connection, leaves nothing. Each record is replayed, and
-what follows from it is written by the queries that wrote it at first, so that every constraint looks at it again.
+what follows from it is written by the queries that wrote it at first, so that every constraint looks at it again. While
+the database writes some records, those that follow are read and replayed.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import Coroutine, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Self
 from uuid import UUID
 
 from doppia.accounting.accounts import Account
 from doppia.accounting.balances import NOTHING, Sums
+from doppia.accounting.errors import OutcomeUnknown, Unavailable
 from doppia.accounting.ids import ORDINAL_BITS, Id, format_id, parse_id
 from doppia.accounting.transactions import Change, Discard, Entry, Status, Transaction
 from doppia.engine.import_subjects import WRITERS, account_of, is_crossing
 from doppia.engine.writing import Clock
-from doppia.proof.exchange import Header, MalformedLine, from_line, header_from_line
+from doppia.proof.exchange import Header, MalformedLine, UnreadableFile, from_line, header_from_line
 from doppia.proof.records import (
     STATUSES,
     AccountWritten,
@@ -32,16 +36,20 @@ from doppia.proof.replay import Effects, Ended, Fault, Replay, WrittenEntry
 from doppia.proof.tree import Frontier
 from doppia.store import imports, ledgers, posting
 from doppia.store.database import Connection, ConstraintViolatedError, Database
-from doppia.store.groups import ENTRIES_AT_ONCE, Group
-from doppia.store.imports import InForce, NotStorableError
+from doppia.store.groups import Group
+from doppia.store.imports import NotStorableError
 
-_RECORDS_AT_ONCE: Final = 4_000
+_ENTRIES_AT_ONCE: Final = 20_000
+_RECORDS_AT_ONCE: Final = 20_000
+# Every balance is written once a piece, and what a database transaction writes over stays until its end, in the way of
+# all who look for it: the more pieces, the slower each.
+_RECORDS_A_TURN: Final = 16
 _CLOCKS_DIFFER_BY_MAX: Final = timedelta(minutes=5)
 _ORDINAL_MASK: Final = (1 << ORDINAL_BITS) - 1
 
 
 class ImportRefusedError(Exception):
-    """A file is not imported, and nothing of it is there; the text says why, and names the line."""
+    """A file is not imported; the text says why, names the line, and whether anything of it is there."""
 
 
 class Imported(NamedTuple):
@@ -66,8 +74,8 @@ async def import_ledger(
         lines: of the export, in order, with or without their ends.
 
     Raises:
-        ImportRefusedError: it is no export, not a whole one, or a record is wrong; the ledger is here or was
-            purged; there is no such organization.
+        ImportRefusedError: it is no export, not a whole one, or a record is wrong; the ledger is here, was purged, or
+            is being imported already; there is no such organization; the database gave up.
     """
     counted = _Lines(lines)
     with counted.refusals():
@@ -82,13 +90,14 @@ class _Lines:
     Attributes:
         read: the last one that was read, from 1.
         taken: the last one whose record was taken; the header is one.
+        written: the last one whose record the database was given.
         checked: up to which line all constraints have looked.
     """
 
     def __init__(self, lines: Iterable[bytes]) -> None:
         self._lines = iter(lines)
         self.read = 0
-        self.taken = self.checked = 1
+        self.taken = self.written = self.checked = 1
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -107,12 +116,22 @@ class _Lines:
         """
         try:
             yield
+        except UnreadableFile as error:
+            raise ImportRefusedError(f"Not all of it can be read: {error}. Nothing was imported.") from error
         except (Fault, ValueError, OverflowError) as error:
             raise ImportRefusedError(f"Line {self.read} is refused: {error}. Nothing was imported.") from error
         except (ConstraintViolatedError, NotStorableError) as error:
-            first, what = self.checked + 1, str(error).partition("\n")[0]
-            where = f"Line {first}" if first == self.taken else f"One of the lines {first} to {self.taken}"
+            first, (what, _, detail) = self.checked + 1, str(error).partition("\nDETAIL:  ")
+            what += f" ({detail.rstrip('.')})" if detail.startswith("Key (") else ""
+            where = f"Line {first}" if first == self.written else f"One of the lines {first} to {self.written}"
             raise ImportRefusedError(f"{where} is refused by the database: {what}. Nothing was imported.") from error
+        except OutcomeUnknown as error:
+            raise ImportRefusedError(
+                "The connection to the database was lost while the import was being committed: all of the ledger is "
+                "there, or nothing. Import it again: if it is there, that is refused."
+            ) from error
+        except Unavailable as error:
+            raise ImportRefusedError(f"The database gave up: {error.__cause__}. Nothing was imported.") from error
 
 
 async def _import(
@@ -126,10 +145,21 @@ async def _import(
         raise ImportRefusedError("The file is empty.")
     header = header_from_line(first)
     target = parse_id(str(header.ledger_id))
-    if target is None or str(target) != format_id(target.seconds, target.ledger, 1):
+    if target is None or not target.ledger or str(target) != format_id(target.seconds, target.ledger, 1):
         raise MalformedLine(f"ledger_id: {header.ledger_id} is not the id of a ledger")
-    step = _Step(connection, organization, target, lines)
-    time = clock()
+    if not await imports.claim(connection, target.ledger):
+        raise ImportRefusedError(f"Ledger {target} is being imported at this moment, by another command.")
+    async with _Step(connection, organization, target, lines) as step:
+        await _take_all(step, header, clock(), lines)
+        await step.conclude(header)
+    ledger = await ledgers.get(connection, target.ledger)
+    assert ledger is not None, "its first record created it"
+    payload = {"ledger_id": ledger.id, "name": ledger.name, "records": header.records, "root": header.root.hex()}
+    await ledgers.append_organization(connection, organization, clock(), actor, "ledger_imported", payload)
+    return Imported(ledger.id, ledger.name, header.records, header.root)
+
+
+async def _take_all(step: "_Step", header: Header, time: datetime, lines: _Lines) -> None:
     latest = microseconds(time + _CLOCKS_DIFFER_BY_MAX)
     for line in lines:
         if step.records == header.records:
@@ -142,29 +172,13 @@ async def _import(
                 f"{time.isoformat()}"
             )
         await step.take(record)
+        if not step.records % _RECORDS_A_TURN:
+            await asyncio.sleep(0)  # what the database is being sent goes on
     if step.records < header.records:
         raise ImportRefusedError(
             f"The file ends after line {lines.read}, and its header counts {header.records} records: "
             f"{header.records - step.records} are missing. Nothing was imported."
         )
-    return await _conclude(step, header, clock, organization, actor)
-
-
-async def _conclude(step: "_Step", header: Header, clock: Clock, organization: UUID, actor: UUID | None) -> Imported:
-    step.replay.finish()
-    await step.settle()
-    root = step.tree.root()
-    if root != header.root:
-        raise ImportRefusedError(
-            f"The {header.records} records do not make the root that the header names: at least one of the lines 2 to "
-            f"{header.records + 1} has been changed since the export, in a way that the rules of a ledger let pass. "
-            "Nothing was imported."
-        )
-    ledger = await ledgers.get(step.connection, step.ledger)
-    assert ledger is not None, "its first record created it"
-    payload = {"ledger_id": ledger.id, "name": ledger.name, "records": header.records, "root": root.hex()}
-    await ledgers.append_organization(step.connection, organization, clock(), actor, "ledger_imported", payload)
-    return Imported(ledger.id, ledger.name, header.records, root)
 
 
 class _Step:
@@ -178,6 +192,9 @@ class _Step:
         group: those that are not written yet, with what the transactions among them change.
         changed: transactions that the constraints have not looked at.
         unsettled: settlements whose transaction was changed by the record before, and that will follow it.
+
+    On leaving, nothing is under way any more; what the database had against an earlier line goes before what is wrong
+    with a later one.
     """
 
     def __init__(self, connection: Connection, organization: UUID, target: Id, lines: _Lines) -> None:
@@ -193,6 +210,18 @@ class _Step:
         self.entries = 0
         self.changed: set[int] = set()
         self.unsettled: set[int] = set()
+        self._under_way: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, _: object, __: TracebackType | None) -> None:
+        if self._under_way is not None and kind is not None and not issubclass(kind, Exception):
+            self._under_way.cancel()
+            with suppress(Exception, asyncio.CancelledError):
+                await self._under_way
+        else:
+            await self._written()
 
     async def take(self, record: AnyRecord) -> None:
         """Take the next record.
@@ -204,14 +233,14 @@ class _Step:
         """
         if self._begins_command(record) and self._is_due(record):
             await self.settle()
+        elif isinstance(record, TransactionWritten) and record.transaction in self.changed:
+            await self._write()
         effects = self.replay.apply(record)
         self.records += 1
         self.lines.taken = self.lines.read
         if self.records == 1:
             await self._create(record)
         elif isinstance(record, TransactionWritten):
-            if record.transaction in self.changed:
-                await self._write()
             change = await self._change(record, effects)
             self._note(record)
             self.group.changes.append((record.sequence, change))
@@ -224,6 +253,8 @@ class _Step:
         else:
             if not _is_apart(record):
                 await self._write()
+            await self._written()
+            self.lines.written = self.lines.taken
             await WRITERS[type(record)](self.connection, self.ledger, record)
             if isinstance(record, SettlementWritten):
                 self.unsettled.discard(record.settlement)
@@ -235,22 +266,64 @@ class _Step:
 
     def _is_due(self, record: AnyRecord) -> bool:
         if isinstance(record, TransactionWritten):
-            is_full = self.entries >= ENTRIES_AT_ONCE or len(self.group.records) >= _RECORDS_AT_ONCE
+            is_full = self.entries >= _ENTRIES_AT_ONCE or len(self.group.records) >= _RECORDS_AT_ONCE
             return is_full or record.transaction in self.changed
         return not _is_apart(record) or len(self.group.records) >= _RECORDS_AT_ONCE
 
     async def settle(self) -> None:
-        """Write what is not written, and let all constraints look."""
-        await self._write()
-        await imports.check(self.connection)
+        """Begin to write what is not written, and to let all constraints look."""
+        await self._begin(self._settle(self._taken_group(), self.lines.taken))
         self.changed.clear()
-        self.lines.checked = self.lines.taken
+
+    async def conclude(self, header: Header) -> None:
+        """Write what is not written; the last record was taken.
+
+        Raises:
+            Fault: the log may not end here.
+            ImportRefusedError: the records do not make the root that the header names.
+        """
+        self.replay.finish()
+        await self.settle()
+        await self._written()
+        if self.tree.root() != header.root:
+            raise ImportRefusedError(
+                f"The {header.records} records do not make the root that the header names: at least one of the lines 2 "
+                f"to {header.records + 1} has been changed since the export, in a way that the rules of a ledger let "
+                "pass. Nothing was imported."
+            )
 
     async def _write(self) -> None:
         if self.group.records:
-            await posting.record(self.connection, self.group)
-            self.group = Group(self.ledger, self.group.recorded_at, self.group.sequence, self.tree)
-            self.entries = 0
+            await self._begin(posting.record(self.connection, self._taken_group(), _ENTRIES_AT_ONCE))
+
+    def _taken_group(self) -> Group:
+        group = self.group
+        self.group = Group(self.ledger, group.recorded_at, group.sequence, self.tree)
+        self.entries = 0
+        return group
+
+    async def _settle(self, group: Group, line: int) -> None:
+        if group.records:
+            await posting.record(self.connection, group, _ENTRIES_AT_ONCE)
+        await imports.check(self.connection)
+        self.lines.checked = line
+
+    async def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let the database do some work; one after the other, for there is one connection."""
+        try:
+            await self._written()
+        except BaseException:
+            work.close()
+            raise
+        self.lines.written = self.lines.taken
+        self._under_way = asyncio.create_task(work)
+        await asyncio.sleep(0)
+
+    async def _written(self) -> None:
+        """Wait until the database has done what it was given."""
+        if self._under_way is not None:
+            under_way, self._under_way = self._under_way, None
+            await under_way
 
     def _note(self, record: AnyRecord) -> None:
         self.group.append(record)
@@ -261,6 +334,7 @@ class _Step:
         at = moment(record.recorded_at)
         if (int(at.timestamp()), record.ledger) != (self.target.seconds, self.ledger):
             raise MalformedLine(f"it creates another ledger than {self.target}, which the header names")
+        await self._written()
         if not await ledgers.create(
             self.connection, self.ledger, self.organization, record.name, record.description, record.metadata, at
         ):
@@ -275,20 +349,25 @@ class _Step:
             entries = tuple(_entry(written, status, at) for written in effects.entries)
         elif effects.ended:
             entries = tuple(_ended(ended, at) for ended in effects.ended)
+        elif record.transaction in self.replay.state.pending:
+            in_force = self.replay.state.pending[record.transaction].entries
+            entries = (_kept(in_force[0].number >> ORDINAL_BITS, at),)
         else:
+            await self._written()
             kept = await imports.in_force(self.connection, self.ledger, record.transaction)
-            entries, posted_at = (_kept(kept, at),), kept.posted_at
+            entries, posted_at = (_kept(kept.entries_sequence, at),), kept.posted_at
         discards = [
             Discard(_ended(ended, at), _after(ended.account, ended.lock_version, ended.sums), ended.sums is None)
             for ended in effects.ended
         ]
-        states = self.replay.accounts
+        accounts: dict[int, Account] = {}
+        if effects.entries and status != "archived":
+            accounts = {entry.account.sequence: entry.account for entry in entries}
+        # Entries that none succeeds end after the new ones were written, those of an account in their order.
+        accounts.update({ended.account.sequence: ended.account for ended in discards if not ended.has_successor})
         return Change(
             _transaction(record, status, at, posted_at, entries),
-            {
-                number: account_of(number, states[number].lock_version, Sums(*states[number].sums))
-                for number in _moved(effects)
-            },
+            accounts,
             discards,
             wrote_entries=bool(effects.entries),
         )
@@ -297,11 +376,6 @@ class _Step:
 def _is_apart(record: AnyRecord) -> bool:
     """Say whether what a record says can be written before what the transactions before it changed."""
     return isinstance(record, AccountWritten) or is_crossing(record)
-
-
-def _moved(effects: Effects) -> set[int]:
-    moved = {written.account for written in effects.entries if written.sums is not None}
-    return moved.union(ended.account for ended in effects.ended)
 
 
 def _after(number: int, lock_version: int | None, sums: tuple[int, int, int, int] | None) -> Account:
@@ -329,9 +403,9 @@ def _ended(ended: Ended, at: datetime) -> Entry:
     return Entry(sequence, ordinal, account_of(ended.account), "debit", 0, "pending", at, {}, at, at)
 
 
-def _kept(kept: InForce, at: datetime) -> Entry:
-    """Return what stands for entries that stay in force: the record that wrote them."""
-    return Entry(kept.entries_sequence, 1, account_of(0), "debit", 0, "pending", at, {}, at, at)
+def _kept(sequence: int, at: datetime) -> Entry:
+    """Return what stands for entries that stay in force, which the record of this sequence wrote."""
+    return Entry(sequence, 1, account_of(0), "debit", 0, "pending", at, {}, at, at)
 
 
 def _transaction(

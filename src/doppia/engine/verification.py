@@ -6,39 +6,32 @@ after a wrong record means nothing.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
-from typing import Any, Final, NamedTuple, NoReturn
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+from typing import Final, NamedTuple, NoReturn
+from uuid import UUID
 
 import msgspec
 
-from doppia.accounting.ids import ORDINAL_BITS, format_id
+from doppia.accounting.ids import format_id
 from doppia.engine import verification_subjects as subjects
-from doppia.engine.verification_rows import Expected, digest, metadata_sentence, wrong_rows
+from doppia.engine.verification_end import AT_THE_END, wrong_bucket
+from doppia.engine.verification_fold import Fold, check_beginning
+from doppia.engine.verification_kept import Kept, Resumed
+from doppia.engine.verification_rows import wrong_rows
 from doppia.proof.checkpoints import Checkpoint
-from doppia.proof.records import (
-    AnyRecord,
-    EntryAnnotated,
-    TransactionWritten,
-    canonical_bytes,
-    kind_of,
-    microseconds,
-    object_of,
-    read_record,
-)
-from doppia.proof.replay import Effects, Fault, Replay
-from doppia.proof.replay_state import State, from_plain, to_plain
+from doppia.proof.records import AnyRecord, kind_of, object_of, read_record
+from doppia.proof.replay import Fault, Replay
+from doppia.proof.replay_state import State
 from doppia.proof.tree import Frontier, Node, leaf_hash
 from doppia.store import verification as store
 from doppia.store.database import Connection, Database
-from doppia.store.verification import Chunk, Head
+from doppia.store.verification import GREATEST, LEAST, Chunk, Head
 
 RECORDS_AT_ONCE: Final = 2048
 """Whose rows are compared at once: eight nodes of the lowest level that is kept."""
 
-_ORDINALS: Final = 1 << ORDINAL_BITS
-_END: Final = 2**63 // _ORDINALS - 1
-"""After every record that there can be, and its negative before."""
+_LEAVES_OF_NODE: Final = 256
 
 
 class Finding(Exception):
@@ -59,77 +52,12 @@ class Progress(NamedTuple):
     total: int
 
 
-class Kept(msgspec.Struct):
-    """What is carried from one record of a ledger to the next, beside the fold.
-
-    Attributes:
-        entries: how many were compared.
-        created: how many objects of each kind the log created.
-        annotated: of entries whose metadata was or may have been replaced: its digest and when, None if it has none.
-    """
-
-    size: int = 0
-    frontier: list[bytes] = []
-    entries: int = 0
-    nodes: int = 0
-    created: dict[str, int] = {}
-    annotated: dict[int, tuple[bytes, int] | None] = {}
-
-
 class Sessions(NamedTuple):
     """Connections that see the same snapshot: to read along the log, to look things up, and to read whole tables."""
 
     reading: Connection
     looking: Connection
     summing: Connection
-
-
-class _Begun(msgspec.Struct):
-    """What `Resumed.plain` returned."""
-
-    done: dict[str, str] = {}
-    ledger: int | None = None
-    state: Any = None
-    kept: Any = None
-
-
-class Resumed:
-    """Where a verification ended that is to go on.
-
-    Attributes:
-        ledger: number of the ledger that it was at.
-        done: of the ledgers that it had verified, by id: where their logs ended, and the root.
-    """
-
-    def __init__(self, told: Any = None) -> None:
-        """Begin anew, or with what `plain` returned.
-
-        Raises:
-            ValueError: it returned something else.
-        """
-        try:
-            begun = msgspec.convert({} if told is None else told, _Begun)
-            self.ledger, self.done = begun.ledger, begun.done
-            self._kept: tuple[State | None, Kept | None] = None, None
-            if self.ledger is not None:
-                self._kept = from_plain(begun.state), msgspec.convert(begun.kept, Kept, strict=False)
-        except msgspec.ValidationError as error:
-            raise ValueError(str(error)) from error
-
-    def of(self, head: Head) -> tuple[State | None, Kept | None]:
-        """Return what was kept of a ledger."""
-        return self._kept if head.ledger == self.ledger else (None, None)
-
-    def plain(self, verification: "Verification | None") -> Any:
-        """Return what JSON can hold of the verification that is under way, and of those that are done."""
-        if verification is None:
-            return {"done": self.done}
-        return {
-            "done": self.done,
-            "ledger": verification.state.ledger,
-            "state": to_plain(verification.state),
-            "kept": msgspec.to_builtins(verification.keep(), str_keys=True),
-        }
 
 
 class Verification:
@@ -141,57 +69,56 @@ class Verification:
         head: Head,
         state: State | None = None,
         kept: Kept | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         """Begin with the first record, or go on where another ended that left `state` and `kept`."""
         self._sessions = sessions
         self._head = head
-        self.checkpoint: Checkpoint | None = None
-        self.id = format_id(int(head.created_at.timestamp()), head.ledger, 1)
-        self._replay = Replay(head.ledger, state)
-        self.state = self._replay.state
-        self._kept = kept or Kept()
-        self._tree = Frontier(self._kept.size, list(self._kept.frontier))
+        self.id = format_id(head.created_seconds, head.ledger, 1)
+        self._fold = Fold(Replay(head.ledger, state), kept or Kept(), checkpoint)
+        self._kept = self._fold.kept
+        self.state = self._fold.state
 
-    async def run(self) -> AsyncIterator[Progress]:
+    async def run(self) -> AsyncGenerator[Progress, None]:
         """Verify the ledger, and say now and then how far it has come.
 
         Raises:
             Finding: the first that is wrong.
         """
-        if self._kept.size:
-            async for progress in self._recognize():
-                yield progress
         begin = self._kept.size + 1
         reading = self._read(begin)
-        buckets = asyncio.create_task(subjects.wrong_bucket(self._sessions.summing, self._head.ledger))
+        buckets = asyncio.create_task(wrong_bucket(self._sessions.summing, self._head.ledger))
         try:
+            async for progress in self._recognize():
+                yield progress
             while True:
-                chunk, end = await reading, self._end_of(begin)
-                if end < _END:
-                    reading = self._read(end)
+                chunk, last = await reading, self._last_of(begin)
+                if last < GREATEST:
+                    reading = self._read(last + 1)
                     await asyncio.sleep(0)  # the server works on the next chunk while this one is compared
-                await self._compare(chunk, begin)
-                yield Progress(self.id, self._tree.size, self._kept.entries, self._head.sequence)
-                if end == _END:
+                await self._compare(chunk)
+                yield Progress(self.id, self._fold.tree.size, self._kept.entries, self._head.sequence)
+                if last == GREATEST:
                     break
-                begin = end
+                begin = last + 1
             await self._finish(buckets)
+        except Fault as fault:
+            self._fail(fault.sequence, fault.sentence)
+        except store.UnreadableError as error:
+            self._fail(0, f"one of its rows holds what can't be read: {error}")
         finally:
             for task in (reading, buckets):
                 task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+            await asyncio.gather(reading, buckets, return_exceptions=True)
 
     def _read(self, begin: int) -> "asyncio.Task[Chunk]":
-        first = -_END if begin == 1 else begin
-        return asyncio.create_task(
-            store.chunk(self._sessions.reading, self._head.ledger, first, self._end_of(begin), _ORDINALS)
-        )
+        first = LEAST if begin == 1 else begin
+        return asyncio.create_task(store.chunk(self._sessions.reading, self._head.ledger, first, self._last_of(begin)))
 
-    def _end_of(self, begin: int) -> int:
-        """Return before which record a chunk ends; the last one takes all that there is."""
-        end = (begin // RECORDS_AT_ONCE + 1) * RECORDS_AT_ONCE
-        return end if end <= self._head.sequence else _END
+    def _last_of(self, begin: int) -> int:
+        """Return with which record a chunk ends; the last one takes all that there is."""
+        last = (begin // RECORDS_AT_ONCE + 1) * RECORDS_AT_ONCE - 1
+        return last if last < self._head.sequence else GREATEST
 
     def _fail(self, sequence: int, sentence: str) -> NoReturn:
         raise Finding(self.id, sequence, sentence)
@@ -207,98 +134,31 @@ class Verification:
                 break
             for payload in row[0]:
                 tree.append(leaf_hash(payload))
-                self._check_beginning(tree)
+                if self._fold.checkpoint is not None:
+                    check_beginning(tree, self._fold.checkpoint)
             yield Progress(self.id, tree.size, 0, self._head.sequence)
-        if tree.hashes != self._tree.hashes:
+        if tree.hashes != self._fold.tree.hashes:
             self._fail(0, f"the log does not begin with the {size} records that were verified before")
 
-    async def _compare(self, chunk: Chunk, begin: int) -> None:
+    async def _compare(self, chunk: Chunk) -> None:
         """Fold the records of a chunk, and compare what they must have written with what is there."""
-        expected = Expected([], [], [], [], [], [], {}, {}, [])
-        found: list[tuple[int, str]] = []
-        last = _END
-        try:
-            for place, payload in enumerate(chunk.payloads or ()):
-                self._fold(payload, begin + place, (chunk.records or [])[place], expected)
-        except Finding as fault:
-            last = begin + len(expected.records)
-            found.append((last, fault.sentence))
-        found += [wrong for wrong in wrong_rows(self.state, self._kept.annotated, chunk, expected) if wrong[0] < last]
+        begin = self._fold.tree.size + 1
+        expected, fault = self._fold.take(chunk)
+        end = begin + len(expected.records)
+        found = wrong_rows(self.state, self._kept.annotated, chunk, expected)
         found += await self._wrong_others(expected.others)
+        found = [wrong for wrong in found if fault is None or wrong[0] < end]
         if found:
+            await self._check_columns(end)
             self._fail(*min(found))
+        if fault is not None:
+            raise fault
         await self._compare_nodes(expected.nodes)
-
-    def _fold(self, payload: bytes, sequence: int, row: str, expected: Expected) -> None:
-        try:
-            record: AnyRecord = read_record(payload)
-            if canonical_bytes(record) != payload:
-                self._fail(sequence, "its payload is not in canonical bytes")
-            recorded_at = store.time(record.recorded_at)
-            line = store.record_line(record, object_of(record), kind_of(record), recorded_at)
-            effects = self._replay.apply(record)
-        except msgspec.DecodeError as error:
-            self._fail(sequence, f"its payload is no record: {error}")
-        except Fault as fault:
-            self._fail(sequence, fault.sentence)
-        except (OverflowError, ValueError, AssertionError) as error:
-            # Whatever no rule has foreseen: the other ledgers are to be verified all the same.
-            self._fail(sequence, f"it holds what no record can: {error}")
-        if line != row:
-            self._fail(sequence, store.differing(store.RECORD_COLUMNS, line, row))
-        expected.nodes.extend(self._tree.append(leaf_hash(payload)))
-        self._check_beginning(self._tree)
-        expected.records.append(line)
-        if type(record) is TransactionWritten:
-            self._expect_transaction(record, effects, recorded_at, expected)
-        elif type(record) is EntryAnnotated:
-            number = record.entry_sequence << ORDINAL_BITS | record.entry_ordinal
-            self._kept.annotated[number] = digest(record.metadata), record.recorded_at
-        else:
-            name = subjects.NAMES.get(type(record))
-            if name is not None:
-                expected.others.setdefault(name, []).append(record)
-
-    def _check_beginning(self, tree: Frontier) -> None:
-        """Ask that the records up to here are those of the checkpoint, if that goes so far."""
-        checkpoint = self.checkpoint
-        if checkpoint is not None and tree.size == checkpoint.size and tree.root() != checkpoint.root:
-            size = checkpoint.size
-            self._fail(0, f"its first {size} records are not those of the checkpoint: history was rewritten since")
-
-    def _expect_transaction(
-        self, record: TransactionWritten, effects: Effects, recorded_at: str, expected: Expected
-    ) -> None:
-        sequence, number = record.sequence, record.transaction
-        if number == sequence:
-            self._kept.created["transactions"] = self._kept.created.get("transactions", 0) + 1
-        entries_sequence: int | None = None
-        if effects.entries:
-            entries_sequence = sequence
-            for entry in effects.entries:
-                at = entry.effective_at
-                effective_at = recorded_at if at == record.recorded_at else store.time(at)
-                expected.entries.append(store.entry_line(entry, recorded_at, effective_at))
-                if entry.metadata:
-                    expected.metadata[entry.number] = entry.metadata, record.recorded_at
-            self._kept.entries += len(effects.entries)
-        elif effects.ended:
-            entries_sequence = effects.ended[0].number >> ORDINAL_BITS
-        elif number in self.state.pending:
-            entries_sequence = self.state.pending[number].entries[0].number >> ORDINAL_BITS
-        expected.discards.extend([store.discard_line(ended, sequence, recorded_at) for ended in effects.ended])
-        expected.transactions.append(record)
-        expected.newest.append(store.newest_line(record, recorded_at))
-        expected.final.append(
-            None if entries_sequence is None else store.final_line(record, entries_sequence, recorded_at)
-        )
 
     async def _wrong_others(self, others: Mapping[str, list[AnyRecord]]) -> list[tuple[int, str]]:
         """Compare the rows of other subjects, where a record is the newest about its object."""
         found = []
         for name, records in others.items():
-            new = sum(record.sequence == object_of(record) for record in records)
-            self._kept.created[name] = self._kept.created.get(name, 0) + new
             by_sequence = {record.sequence: record for record in records}
             rows = await store.rows(self._sessions.looking, name, self._head.ledger, list(by_sequence))
             for row in rows:
@@ -309,6 +169,25 @@ class Verification:
                         (record.sequence, f"{subjects.READ[name]} {self.state.id_of(object_of(record))}: {sentence}")
                     )
         return found
+
+    async def _check_columns(self, begin: int) -> None:
+        """Ask that the columns of all records from one on are what the records say.
+
+        By them the newest record about an object is known. Where they are wrong, a row can differ from an older one.
+        """
+        while begin <= self._head.sequence:
+            last = begin + RECORDS_AT_ONCE - 1
+            [row] = await store.rows(self._sessions.looking, "columns", self._head.ledger, begin, last)
+            for payload, line in zip(row["payloads"] or (), row["records"] or (), strict=True):
+                try:
+                    record: AnyRecord = read_record(payload)
+                    recorded_at = store.time(record.recorded_at)
+                except (msgspec.DecodeError, OverflowError, ValueError):
+                    return
+                told = store.record_line(record, object_of(record), kind_of(record), recorded_at)
+                if told != line:
+                    self._fail(record.sequence, store.differing(store.RECORD_COLUMNS, told, line))
+            begin = last + 1
 
     async def _compare_nodes(self, nodes: list[Node]) -> None:
         """Ask that the nodes which a chunk completed are kept."""
@@ -328,55 +207,36 @@ class Verification:
 
     async def _finish(self, buckets: "asyncio.Task[tuple[int, str] | None]") -> None:
         """Compare where the log ends, and what can be compared only there."""
-        head, state = self._head, self._replay.state
-        try:
-            self._replay.finish()
-        except Fault as fault:
-            self._fail(fault.sequence, fault.sentence)
-        if state.sequence != head.sequence or microseconds(head.recorded_at) != state.recorded_at:
-            self._fail(state.sequence, f"is the last one, and the head says that record {head.sequence} is")
-        if (self._tree.root(), self._tree.to_bytes()) != (head.root, head.frontier):
-            first = state.sequence // _LEAVES_OF_NODE * _LEAVES_OF_NODE + 1
-            self._fail(min(first, state.sequence), "this one or one after it is not what the head's root was made of")
-        if self.checkpoint is not None and self.checkpoint.size > state.sequence:
-            size = self.checkpoint.size
-            self._fail(0, f"it has {state.sequence} records, and had {size} when the checkpoint was made")
-        await self._check_annotations()
+        self._fold.replay.finish()
+        self._check_head()
         bucket = await buckets
-        for check in subjects.AT_THE_END:
-            found = await check(self._sessions.summing, head.ledger, state)
+        for check in AT_THE_END:
+            found = await check(self._sessions.summing, self.state, self._kept)
             if found is not None:
                 self._fail(0, found)
         if bucket is not None:
             self._fail(0, f"account {self.state.id_of(bucket[0])}: {bucket[1]}")
-        await self._check_counts()
 
-    async def _check_annotations(self) -> None:
-        numbers = sorted(self._kept.annotated)
-        for begin in range(0, len(numbers), RECORDS_AT_ONCE):
-            part = numbers[begin : begin + RECORDS_AT_ONCE]
-            rows = await store.rows(self._sessions.looking, "entry_metadata", self._head.ledger, part)
-            stored = {row[0]: (digest(row[1]), microseconds(row[2])) for row in rows}
-            for number in part:
-                if stored.get(number) != self._kept.annotated[number]:
-                    self._fail(0, metadata_sentence(self.state, number))
-
-    async def _check_counts(self) -> None:
-        [row] = await store.rows(self._sessions.summing, "counts", self._head.ledger)
-        expected = {**self._kept.created, "nodes": self._kept.nodes}
-        for name, count in row.items():
-            if count != expected.get(name, 0):
-                strays = await store.rows(self._sessions.summing, "unfounded", self._head.ledger)
-                what = f"{strays[0][0]} {self.state.id_of(strays[0][1])}" if strays else f"one of the {name}"
-                self._fail(0, f"{what} is there, and no record made it")
+    def _check_head(self) -> None:
+        head, state, tree, checkpoint = self._head, self.state, self._fold.tree, self._fold.checkpoint
+        if state.sequence != head.sequence:
+            self._fail(state.sequence, f"is the last one, and the head says that record {head.sequence} is")
+        recorded_at = store.time(state.recorded_at)
+        if recorded_at != head.recorded_at:
+            stored, told = store.shown_time(head.recorded_at), store.shown_time(recorded_at)
+            self._fail(0, f"its head's recorded_at is {stored} in the table, and {told} by the log")
+        if (tree.root(), tree.to_bytes()) != (head.root, head.frontier):
+            first = state.sequence // _LEAVES_OF_NODE * _LEAVES_OF_NODE + 1
+            self._fail(min(first, state.sequence), "this one or one after it is not what the head's root was made of")
+        if checkpoint is not None and checkpoint.size > state.sequence:
+            size = checkpoint.size
+            self._fail(0, f"it has {state.sequence} records, and had {size} when the checkpoint was made")
 
     def keep(self) -> Kept:
         """Return what another verification needs, beside `state`, to go on from here."""
-        self._kept.size, self._kept.frontier = self._tree.size, list(self._tree.hashes)
+        tree = self._fold.tree
+        self._kept.size, self._kept.frontier = tree.size, list(tree.hashes)
         return self._kept
-
-
-_LEAVES_OF_NODE: Final = 256
 
 
 async def verify(
@@ -405,17 +265,26 @@ async def verify(
         for row in await store.rows(looking, "without_head", only):
             yield None, Finding(f"number {row[0]}", 0, "has rows, and no head or no row of its own")
         missing = dict(checkpoints)
-        for head in await store.heads(looking, only):
+        heads = await store.heads(looking, only)
+        owners = await store.owners(looking)
+        for head in heads:
             state, kept = resumed.of(head)
             sessions = Sessions(reading, looking, summing)
-            verification = Verification(sessions, head, state, kept)
-            verification.checkpoint = missing.pop(verification.id, None)
-            if resumed.done.get(verification.id) == _seen(head) and verification.checkpoint is None:
+            id_ = format_id(head.created_seconds, head.ledger, 1)
+            checkpoint = missing.pop(id_, None)
+            verification = Verification(sessions, head, state, kept, checkpoint)
+            if resumed.done.get(id_) == _seen(head) and checkpoint is None:
                 yield verification, None
                 continue
             try:
-                async for progress in verification.run():
-                    yield verification, progress
+                # What can't be read ends the database transaction, or this savepoint in it.
+                async with (
+                    reading.transaction(), looking.transaction(), summing.transaction(),
+                    aclosing(verification.run()) as steps,
+                ):  # fmt: skip
+                    async for progress in steps:
+                        yield verification, progress
+                    _check_owner(verification.id, head, owners.get(id_))
             except Finding as finding:
                 yield verification, finding
             else:
@@ -423,6 +292,12 @@ async def verify(
                 yield verification, None
         for id_ in missing:
             yield None, Finding(id_, 0, "there is a checkpoint of it, and no such ledger")
+
+
+def _check_owner(ledger: str, head: Head, owner: UUID | None) -> None:
+    if head.organization != owner:
+        told = "none created or imported it" if owner is None else f"{owner} did"
+        raise Finding(ledger, 0, f"it is organization {head.organization}'s, and by the log of organizations {told}")
 
 
 def _seen(head: Head) -> str:

@@ -1,31 +1,15 @@
 """The rows of transactions and their entries, compared hundreds at once with what the records must have written."""
 
-import hashlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
 import msgspec
 
 from doppia.accounting.ids import ORDINAL_BITS
-from doppia.proof.records import AnyRecord, TransactionWritten
+from doppia.engine.verification_fold import Expected
+from doppia.engine.verification_kept import digest
 from doppia.proof.replay_state import State
-from doppia.proof.tree import Node
 from doppia.store import verification as store
 from doppia.store.verification import Chunk
-
-
-class Expected(NamedTuple):
-    """What the records of a chunk must have written: lines, and records whose rows are read one by one."""
-
-    records: list[str]
-    entries: list[str]
-    discards: list[str]
-    final: list[str | None]
-    newest: list[str]
-    transactions: list[TransactionWritten]
-    metadata: dict[int, tuple[dict[str, str], int]]
-    others: dict[str, list[AnyRecord]]
-    nodes: list[Node]
 
 
 def wrong_rows(
@@ -57,23 +41,20 @@ def _first_difference(
     key = min(keys, key=int)
     line, row = told.get(key), found.get(key)
     number, second = int(key), int((line or row or "").split(" ")[1])
+    if line is None:
+        assert row is not None, "they differ"
+        created = store.seconds_of(row.split(" ")[columns.index("created_at")]) if "created_at" in columns else -1
+        return number, second, f"{what} {state.entry_id(number, created)} is there, and no record wrote it"
     name = f"{what} {state.entry_id(number)}"
     if row is None:
         return number, second, f"{name} is missing"
-    if line is None:
-        return number, second, f"{name} is there, and no record wrote it"
     return number, second, f"{name}: {store.differing(columns, line, row)}"
 
 
 def _wrong_transactions(state: State, chunk: Chunk, expected: Expected) -> list[tuple[int, str]]:
     final, newest = chunk.final or [], chunk.newest or []
     with_texts = dict(zip(chunk.with_texts or (), chunk.texts or (), strict=True))
-    told_texts = {
-        record.sequence: record
-        for record in expected.transactions
-        if record.metadata or any(text is not None for text in store.texts_of(record))
-    }
-    if expected.final == final and expected.newest == newest and not with_texts and not told_texts:
+    if expected.final == final and expected.newest == newest and not with_texts and not expected.with_texts:
         return []
     for place, record in enumerate(expected.transactions):
         is_newest = newest[place] is not None
@@ -122,8 +103,3 @@ def _wrong_metadata(
 def metadata_sentence(state: State, number: int) -> str:
     """Say that the metadata of an entry is wrong."""
     return f"entry {state.entry_id(number)}: its metadata in the table is not that of the log"
-
-
-def digest(metadata: Any) -> bytes:
-    """Return what stands for the metadata of an entry until it is compared."""
-    return hashlib.sha256(msgspec.msgpack.encode(metadata, order="sorted")).digest()[:16]

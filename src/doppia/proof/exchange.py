@@ -44,9 +44,25 @@ KIND_NAMES: Final[dict[type[AnyRecord], str]] = {
 }
 """What each kind of record is called in a line."""
 
+LINE_BYTES_MAX: Final = 80_000_000
+"""Of a line with its end.
+
+A record says what one request did: at most 25 million bytes of JSON, the largest body that is taken, besides what was
+there before, which is 660,000 bytes of metadata at most, and 500 bytes for each of 1,000 entries that no request need
+say. Whoever writes all that is not ASCII in escapes takes up to three times as many. Longer is only what is written
+again after its entries were annotated one by one with far more than a request could have said; no export has that.
+"""
+
+_FORMAT: Final = "doppia-ledger"
+_VERSION: Final = 1
+
 
 class MalformedLine(ValueError):
     """A line is no header and no record; the text says what is wrong with it, and in which field."""
+
+
+class UnreadableFile(ValueError):
+    """A file has no next line that could be read; the text says why, and where."""
 
 
 class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,7 +83,14 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def header_of(ledger_id: UUID, records: int, root: bytes) -> Header:
     """Return the header of an export."""
-    return Header("doppia-ledger", 1, ledger_id, records, root)
+    return Header(_FORMAT, _VERSION, ledger_id, records, root)
+
+
+class _Beginning(msgspec.Struct, frozen=True):
+    """What a header of any version has."""
+
+    format: str = ""
+    version: int = 0
 
 
 # What one field may hold; canonical bytes have no place for larger integers.
@@ -92,6 +115,7 @@ _RECORDS: Final[dict[Any, Any]] = {line: record for record, line in _LINES.items
 _encoder: Final = msgspec.json.Encoder(order="deterministic")
 _decoder: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(reduce(operator.or_, _RECORDS))
 _header_decoder: Final = msgspec.json.Decoder(Header)
+_beginning_decoder: Final = msgspec.json.Decoder(_Beginning)
 
 
 def to_line(record: AnyRecord) -> bytes:
@@ -119,8 +143,15 @@ def header_from_line(line: bytes) -> Header:
     """Return the header that a line stands for.
 
     Raises:
-        MalformedLine: it stands for none.
+        MalformedLine: it stands for none, or for one of another version.
     """
+    beginning = _read(_beginning_decoder, line)
+    if beginning.format != _FORMAT:
+        raise MalformedLine(f"format: it is no {_FORMAT}, and so no export of ours")
+    if beginning.version != _VERSION:
+        raise MalformedLine(
+            f"version: it is {beginning.version}, and this program reads {_VERSION}: take the one that wrote it"
+        )
     header: Header = _read(_header_decoder, line)
     return header
 

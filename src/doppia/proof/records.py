@@ -269,6 +269,8 @@ def kind_of(record: AnyRecord) -> int:
 def object_of(record: AnyRecord) -> int:
     """Return the sequence of the record that created the object which a record is about; 1 is the ledger."""
     match record:
+        case TransactionWritten():  # first, for a log is full of them
+            return record.transaction
         case LedgerWritten():
             return 1
         case EntryAnnotated():
@@ -277,8 +279,6 @@ def object_of(record: AnyRecord) -> int:
             return record.account if record.category is None else record.category
         case AccountWritten():
             return record.account
-        case TransactionWritten():
-            return record.transaction
         case CategoryWritten() | CategoryParents():
             return record.category
         case MonitorWritten():

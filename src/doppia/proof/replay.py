@@ -10,12 +10,15 @@ amount is what its entries come to.
 from collections.abc import Callable
 from typing import Any, Final
 
+from doppia.accounting.errors import LedgerError
 from doppia.accounting.events import Event
 from doppia.accounting.ids import ORDINAL_BITS
 from doppia.accounting.money import AMOUNT_MAX
 from doppia.accounting.transaction_life import EXPIRED, LOCK_FAILURE
 from doppia.accounting.transactions import ENTRIES_MAX
 from doppia.proof import replay_subjects as subjects
+from doppia.proof.exchange import KIND_NAMES
+from doppia.proof.limits import check_limits
 from doppia.proof.records import (
     STATUSES,
     AccountCategories,
@@ -31,6 +34,7 @@ from doppia.proof.records import (
     SettlementWritten,
     StatementWritten,
     TransactionWritten,
+    object_of,
 )
 from doppia.proof.replay_state import (
     ENTRIES_SHIFT,
@@ -105,6 +109,11 @@ class Replay:
             self._follow_up(record)
         state.recorded_at = record.recorded_at
         state.facts.append(record.recorded_at // 1_000_000 << SECONDS_SHIFT)
+        try:
+            check_limits(record)
+        except LedgerError as refusal:
+            about = state.id_of(object_of(record), getattr(record, "entry_ordinal", 0))
+            state.fail(f"{KIND_NAMES[type(record)]} {about}: {str(refusal).rstrip('.')}")
         if isinstance(record, TransactionWritten):
             return self._transaction(record)
         state.lowered = None
@@ -168,9 +177,10 @@ class Replay:
         return effects
 
     def _check_times(self, record: TransactionWritten) -> None:
-        state, entries = self.state, record.entries or ()
-        whose = f"transaction {state.id_of(record.transaction)}"
-        state.check_times(whose, record.effective_at, record.expires_at, *[entry.effective_at for entry in entries])
+        # Most have none, and an id takes a while to make.
+        if record.effective_at is not None or record.expires_at is not None:
+            whose = f"transaction {self.state.id_of(record.transaction)}"
+            self.state.check_times(whose, record.effective_at, record.expires_at)
 
     def _check_created(self, record: TransactionWritten) -> None:
         state = self.state
@@ -289,7 +299,7 @@ class Replay:
             unit = account.unit
             totals[unit] = totals.get(unit, 0) + (amount if direction else -amount)
             sides |= 1 << direction
-            effective_at = its_time if entry.effective_at is None else entry.effective_at
+            effective_at = its_time if entry.effective_at is None else self._own_time(entry.effective_at, number)
             sums = None
             if status == _ARCHIVED:
                 if entry.lock_version is not None:
@@ -323,6 +333,11 @@ class Replay:
             ended += [self._end(entry) for of_account in ending.values() for entry in of_account]
             ended.sort()
         return Effects(written, ended)
+
+    def _own_time(self, effective_at: int, number: int) -> int:
+        """Return when an entry counts, where that is not when its transaction does."""
+        self.state.check_times(f"entry {self.state.entry_id(number)}", effective_at)
+        return effective_at
 
     def _check_balanced(self, transaction: int, totals: dict[str, int]) -> None:
         """Ask that credits less debits are nothing in each unit."""

@@ -28,7 +28,7 @@ class Fault(Exception):
         self.sentence = sentence
 
 
-class WrittenEntry(NamedTuple):
+class WrittenEntry(msgspec.Struct, frozen=True, gc=False):
     """An entry that a record wrote.
 
     Attributes:
@@ -68,7 +68,7 @@ class Ended(NamedTuple):
     sums: SumsAfter | None
 
 
-class Effects(NamedTuple):
+class Effects(msgspec.Struct, frozen=True):
     """What a record did: entries in the order of their ordinals, and ended ones in the order of their numbers."""
 
     entries: list[WrittenEntry]
@@ -168,6 +168,9 @@ SECONDS_SHIFT: Final = 32
 RECORDED_AT_END: Final = 1_000_000 << 64 - SECONDS_SHIFT
 """Before which records are made, in microseconds: ids have no place for later seconds."""
 
+_SEQUENCE_END: Final = 1 << 58 - ORDINAL_BITS
+"""Before which records are numbered that ids have a place for."""
+
 _TIME_MIN: Final = microseconds(datetime.min.replace(tzinfo=UTC))
 _TIME_MAX: Final = microseconds(datetime.max.replace(tzinfo=UTC))
 
@@ -207,15 +210,21 @@ class State(msgspec.Struct, kw_only=True):
     touched: list[int] = []
     lowered: tuple[int, dict[str, int]] | None = None
 
-    def id_of(self, sequence: int, ordinal: int = 0) -> str:
-        """Return the id of what a record created, be it the newest; where there is no such record, its number."""
-        if not 0 < sequence < len(self.facts):
-            return f"number {sequence}"
-        return format_id(self.facts[sequence] >> SECONDS_SHIFT, self.ledger, sequence, ordinal)
+    def id_of(self, sequence: int, ordinal: int = 0, created: int = -1) -> str:
+        """Return the id of what a record created, be it the newest.
 
-    def entry_id(self, number: int) -> str:
-        """Return the id of an entry."""
-        return self.id_of(number >> ORDINAL_BITS, number & (1 << ORDINAL_BITS) - 1)
+        Where there is no such record, it is that of what says that it was `created` then, in seconds; and the number
+        of the record where nothing does.
+        """
+        if 0 < sequence < len(self.facts):
+            created = self.facts[sequence] >> SECONDS_SHIFT
+        if not 0 < sequence < _SEQUENCE_END or not 0 <= created < RECORDED_AT_END // 1_000_000:
+            return f"number {sequence}"
+        return format_id(created, self.ledger, sequence, ordinal)
+
+    def entry_id(self, number: int, created: int = -1) -> str:
+        """Return the id of an entry, as `id_of` does."""
+        return self.id_of(number >> ORDINAL_BITS, number & (1 << ORDINAL_BITS) - 1, created)
 
     def is_entry(self, number: int) -> bool:
         """Say whether an entry of this number was written."""
@@ -230,13 +239,15 @@ class State(msgspec.Struct, kw_only=True):
         return known - 1 if known else None
 
     def check_times(self, whose: str, *times: int | None) -> None:
-        """Ask that times, in microseconds, are of the years 1 to 9999.
+        """Ask that times, in microseconds, are of the years 1 to 9999, and neither end of them.
+
+        The database's driver takes the ends for minus and plus infinity.
 
         Raises:
             Fault.
         """
         for time in times:
-            if time is not None and not _TIME_MIN <= time <= _TIME_MAX:
+            if time is not None and not _TIME_MIN < time < _TIME_MAX:
                 self.fail(f"{whose} has the time {time}, which is beyond the calendar")
 
     def fail(self, sentence: str) -> NoReturn:

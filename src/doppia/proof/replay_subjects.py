@@ -10,8 +10,13 @@ from doppia.accounting.categories import CATEGORIES_OF_ACCOUNT_MAX, check_nestin
 from doppia.accounting.errors import LedgerError
 from doppia.accounting.events import Event
 from doppia.accounting.ids import ORDINAL_BITS
-from doppia.accounting.money import Currency
-from doppia.accounting.monitors import AlertOperator, MonitoredField, condition_holds
+from doppia.accounting.money import BOUND_MAX, Currency
+from doppia.accounting.monitors import (
+    MONITORS_OF_ACCOUNT_MAX,
+    AlertOperator,
+    MonitoredField,
+    condition_holds,
+)
 from doppia.proof.records import (
     STATUSES,
     AccountCategories,
@@ -176,7 +181,8 @@ def monitor(state: State, record: MonitorWritten) -> None:
     number = record.monitor
     id_ = state.id_of(number)
     watched = state.accounts.get(record.account)
-    if watched is None or not _INTEGER.fullmatch(record.value):
+    is_bound = _INTEGER.fullmatch(record.value) and abs(int(record.value)) <= BOUND_MAX
+    if watched is None or not is_bound:
         state.fail(f"monitor {id_} compares account {state.id_of(record.account)} with {record.value!r}")
     if record.field not in _FIELDS or record.operator not in _OPERATORS:
         state.fail(f"monitor {id_} asks whether {record.field!r} is {record.operator!r}, and there is no such question")
@@ -186,7 +192,10 @@ def monitor(state: State, record: MonitorWritten) -> None:
     )
     if number == record.sequence:
         _check_event(state, "monitor", number, record.event, is_new=True, is_discarded=record.discarded)
-        state.monitors_of.setdefault(record.account, []).append(number)
+        watching = state.monitors_of.setdefault(record.account, [])
+        if len(watching) >= MONITORS_OF_ACCOUNT_MAX:
+            state.fail(f"monitor {id_} is one more than the {MONITORS_OF_ACCOUNT_MAX} that an account may have")
+        watching.append(number)
     else:
         before = state.monitors.get(number)
         if before is None or not before.is_open:

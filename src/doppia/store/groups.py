@@ -98,13 +98,17 @@ class Piece(NamedTuple):
     is_last: bool
 
 
-def pieces(group: Group) -> Iterator[Piece]:
-    """Return pieces that, recorded one after the other, record the group; each is made when it is asked for."""
+def pieces(group: Group, entries_at_once: int | None = None) -> Iterator[Piece]:
+    """Return pieces that, recorded one after the other, record the group; each is made when it is asked for.
+
+    Each but the last has as many entries as are recorded at once, up to one change more.
+    """
+    entries_at_once = entries_at_once or ENTRIES_AT_ONCE
     cuts = [0]
     entries = 0
     for position, (_, change) in enumerate(group.changes):
         # What was posted of a hold goes with what is left of it.
-        if entries >= ENTRIES_AT_ONCE and change.transaction.partially_posts is None:
+        if entries >= entries_at_once and change.transaction.partially_posts is None:
             cuts.append(position)
             entries = 0
         entries += len(change.transaction.entries)

@@ -42,6 +42,12 @@ async def begin(connection: Connection) -> None:
     await connection.execute(_SQL["begin"])
 
 
+async def claim(connection: Connection, ledger: int) -> bool:
+    """Keep others from importing a ledger at the same time; False where another does so already."""
+    claimed: bool = await connection.fetchval(_SQL["claim"], ledger)
+    return claimed
+
+
 async def is_organization(connection: Connection, organization: UUID) -> bool:
     """Say whether there is such an organization."""
     found: bool = await connection.fetchval(_SQL["is_organization"], organization)

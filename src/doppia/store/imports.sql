@@ -4,6 +4,10 @@
 -- Lets this database transaction take as long as the import does.
 select set_config('statement_timeout', '0', true), set_config('idle_in_transaction_session_timeout', '0', true);
 
+-- name: claim
+-- Whether nobody else imports ledger $1 at the moment; until the database transaction ends, nobody else will.
+select pg_try_advisory_xact_lock(1685024880, ($1::bigint - 2147483648)::integer);
+
 -- name: is_organization
 select exists (select from organizations where id = $1);
 

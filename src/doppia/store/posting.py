@@ -69,9 +69,9 @@ async def read_at_once(
     return head, found, taken, keys
 
 
-async def record(connection: Connection, group: Group) -> None:
+async def record(connection: Connection, group: Group, entries_at_once: int | None = None) -> None:
     """Record what a group accepted; the ledger's head is locked since the group began."""
-    recorded = await record_unless_moved(connection, pieces(group))
+    recorded = await record_unless_moved(connection, pieces(group, entries_at_once))
     assert recorded, "nobody moves a locked head"
 
 

@@ -1,11 +1,15 @@
 """What is read of a ledger to see whether all of it follows from its log, and how its rows are told as lines."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
+from uuid import UUID
 
-from doppia.proof.records import STATUSES, AnyRecord, TransactionWritten
+import asyncpg
+
+from doppia.accounting.ids import ORDINAL_BITS
+from doppia.proof.records import STATUSES, AnyRecord, TransactionWritten, moment
 from doppia.proof.replay import Ended, WrittenEntry
 from doppia.store.database import Connection, Database, load_queries
 
@@ -32,14 +36,25 @@ _SERVERS_EPOCH_MICROSECONDS: Final = 946_684_800_000_000
 """2000-01-01, from which PostgreSQL counts."""
 
 
+LEAST: Final = -(2**63)
+GREATEST: Final = 2**63 - 1
+"""The ends of what the database can number."""
+
+_ROWS_AT_ONCE: Final = 5_000
+
+
+class UnreadableError(Exception):
+    """A row holds a value that can't be read, such as a time that is beyond the calendar."""
+
+
 class Head(NamedTuple):
-    """Where a ledger's log ends; `created_at` is the ledger's."""
+    """Where a ledger's log ends, when the ledger was created, in seconds, and whose it is; times are as in lines."""
 
     ledger: int
-    created_at: datetime
+    created_seconds: int
+    organization: UUID
     sequence: int
-    recorded_at: datetime
-    discarded_at: datetime | None
+    recorded_at: str
     root: bytes
     frontier: bytes
 
@@ -90,19 +105,51 @@ async def export_snapshot(connection: Connection) -> str:
 
 
 async def rows(connection: Connection, query: str, *arguments: Any) -> list[Any]:
-    """Return the rows of one of the named queries."""
-    found: list[Any] = await connection.fetch(_SQL[query], *arguments)
+    """Return the rows of one of the named queries.
+
+    Raises:
+        UnreadableError: the database transaction is of no more use.
+    """
+    try:
+        found: list[Any] = await connection.fetch(_SQL[query], *arguments)
+    except (asyncpg.DataError, asyncpg.FeatureNotSupportedError, OverflowError, ValueError) as error:
+        raise UnreadableError(str(error)) from error
     return found
+
+
+async def pages(connection: Connection, query: str, ledger: int) -> AsyncIterator[list[Any]]:
+    """Yield the rows of a query that gives thousands at a time, in the order of a number that stands first in them.
+
+    Raises:
+        UnreadableError.
+    """
+    begin = LEAST
+    while found := await rows(connection, query, ledger, begin, _ROWS_AT_ONCE):
+        yield found
+        if found[-1][0] == GREATEST:
+            break
+        begin = found[-1][0] + 1
 
 
 async def heads(connection: Connection, ledger: int | None) -> list[Head]:
     """Return where the logs of all ledgers end, or of one."""
-    return [Head(*row) for row in await connection.fetch(_SQL["heads"], ledger)]
+    return [Head(*row) for row in await rows(connection, "heads", ledger)]
 
 
-async def chunk(connection: Connection, ledger: int, begin: int, end: int, ordinals: int) -> Chunk:
-    """Return what the records from `begin` to before `end` wrote; each numbers so many entries at most."""
-    row = await connection.fetchrow(_SQL["chunk"], ledger, begin, end, begin * ordinals, end * ordinals)
+async def owners(connection: Connection) -> dict[str, UUID]:
+    """Return whose each ledger came to be, by its id, as the log of organizations says."""
+    return {row[0]: row[1] for row in await rows(connection, "owners")}
+
+
+async def chunk(connection: Connection, ledger: int, first: int, last: int) -> Chunk:
+    """Return what the records from `first` to `last` wrote; `LEAST` and `GREATEST` stand for all before and after.
+
+    Raises:
+        UnreadableError.
+    """
+    first_entry = LEAST if first == LEAST else first << ORDINAL_BITS
+    last_entry = GREATEST if last == GREATEST else (last + 1 << ORDINAL_BITS) - 1
+    [row] = await rows(connection, "chunk", ledger, first, last, first_entry, last_entry)
     return Chunk(*row)
 
 
@@ -113,22 +160,40 @@ def time(microseconds: int | None) -> str:
     return (microseconds - _SERVERS_EPOCH_MICROSECONDS).to_bytes(8, "big", signed=True).hex()
 
 
+def seconds_of(line: str) -> int:
+    """Return the whole seconds since 1970 of a time that `time` could have returned."""
+    return _microseconds_of(line) // 1_000_000
+
+
+def _microseconds_of(line: str) -> int:
+    return int.from_bytes(bytes.fromhex(line), "big", signed=True) + _SERVERS_EPOCH_MICROSECONDS
+
+
 def record_line(record: AnyRecord, object_sequence: int, kind: int, recorded_at: str) -> str:
     """Return the line of a record's columns."""
     return f"{record.sequence} {object_sequence} {recorded_at} {kind} {record.event}"
 
 
-_DIRECTIONS: Final = ("debit", "credit")
+_WAYS: Final = [[f"{direction} {status}" for direction in ("debit", "credit")] for status in STATUSES]
 
 
-def entry_line(entry: WrittenEntry, created_at: str, effective_at: str) -> str:
-    """Return the line of an entry; the times as lines have them."""
-    number, transaction, account, lock_version, _, direction, status, amount, sums, _ = entry
-    begin = f"{number} {transaction} {account}"
-    end = f"{created_at} {effective_at} {_DIRECTIONS[direction]} {STATUSES[status]} {amount}"
-    if sums is None:
-        return f"{begin}  {end}    "
-    return f"{begin} {lock_version} {end} {sums[0]} {sums[1]} {sums[2]} {sums[3]}"
+def entry_lines(entries: list[WrittenEntry], recorded: int, recorded_at: str) -> list[str]:
+    """Return the lines of the entries of a record; when that was recorded in microseconds, and as a line has it."""
+    lines = []
+    its_own = f"{recorded_at} {recorded_at}"
+    for entry in entries:
+        at, sums = entry.effective_at, entry.sums
+        times = its_own if at == recorded else f"{recorded_at} {time(at)}"
+        way = _WAYS[entry.status][entry.direction]
+        if sums is None:
+            lines.append(f"{entry.number} {entry.transaction} {entry.account}  {times} {way} {entry.amount}    ")
+        else:
+            pc, pd, nc, nd = sums
+            lines.append(
+                f"{entry.number} {entry.transaction} {entry.account} {entry.lock_version} {times} {way} {entry.amount} "
+                f"{pc} {pd} {nc} {nd}"
+            )
+    return lines
 
 
 def discard_line(ended: Ended, sequence: int, discarded_at: str) -> str:
@@ -146,26 +211,42 @@ def final_line(record: TransactionWritten, entries_sequence: int, recorded_at: s
 
 def newest_line(record: TransactionWritten, recorded_at: str) -> str:
     """Return the line of the other columns of a transaction, by the newest record about it."""
-    others = [
-        "" if number is None else str(number) for number in (record.reverses, record.partially_posts, record.settlement)
-    ]
-    return f"{record.version} {STATUSES[record.status]} t {recorded_at} {others[0]} {others[1]} {others[2]}"
+    others = (record.reverses, record.partially_posts, record.settlement)
+    if others == _NO_OTHERS:
+        return f"{record.version} {STATUSES[record.status]} t {recorded_at}   "
+    told = " ".join(["" if number is None else str(number) for number in others])
+    return f"{record.version} {STATUSES[record.status]} t {recorded_at} {told}"
 
 
-def texts_of(record: TransactionWritten) -> list[str | None]:
-    """Return the texts of a transaction, but for its metadata."""
-    return [
-        record.description, record.external_id, record.ledgerable_type, record.ledgerable_id, record.archived_reason,
-    ]  # fmt: skip
+_NO_OTHERS: Final = (None,) * 3
+
+
+texts_of: Final[Callable[[TransactionWritten], tuple[str | None, ...]]] = attrgetter(*TEXT_COLUMNS[:-1])
+"""Returns the texts of a transaction, but for its metadata."""
+
+NO_TEXTS: Final = (None,) * len(TEXT_COLUMNS[:-1])
+"""What `texts_of` returns of most."""
 
 
 def differing(columns: Sequence[str], expected: str, stored: str) -> str:
     """Say in which column two lines of the same row differ first."""
     for column, told, found in zip(columns, expected.split(" "), stored.split(" "), strict=True):
         if told != found:
-            return f"its {column} is {_shown(found)} in the table, and {_shown(told)} by the log"
+            show = shown_time if column.endswith("_at") else _shown
+            return f"its {column} is {show(found)} in the table, and {show(told)} by the log"
     raise AssertionError("the lines differ")
 
 
 def _shown(value: str) -> str:
     return value or "nothing"
+
+
+_OF_TIMES: Final = {"": "nothing", "t": "that of its first record", "f": "another"}
+
+
+def shown_time(line: str) -> str:
+    """Return a time of a line as it is read, or whether it is the time that it must be."""
+    try:
+        return _OF_TIMES.get(line) or moment(_microseconds_of(line)).isoformat()
+    except OverflowError:
+        return "beyond the calendar"

@@ -3,7 +3,8 @@
 
 -- name: heads
 -- Where the logs end of all ledgers, or of ledger $1.
-select h.ledger_id, l.created_at, h.sequence, h.recorded_at, h.discarded_at, h.root, h.frontier
+select h.ledger_id, case when isfinite(l.created_at) then floor(extract(epoch from l.created_at))::bigint else 0 end,
+       l.organization_id, h.sequence, encode(timestamptz_send(h.recorded_at), 'hex'), h.root, h.frontier
   from ledger_heads h
   join ledgers l using (ledger_id)
  where h.ledger_id = $1 or $1::bigint is null
@@ -22,13 +23,20 @@ select ledger_id
  order by ledger_id
  limit 1;
 
+-- name: owners
+-- Whose each ledger came to be, by its id; the last one counts.
+select payload ->> 'ledger_id', organization_id
+  from organization_log
+ where kind in ('ledger_created', 'ledger_imported')
+ order by recorded_at, organization_id, sequence;
+
 -- name: payloads
 -- Of the records of ledger $1 from $2 to before $3.
 select array_agg(payload)
   from (select payload from log where ledger_id = $1 and sequence >= $2 and sequence < $3 order by sequence) l;
 
 -- name: chunk
--- What the records of ledger $1 from $2 to before $3 wrote, the numbers of their entries being from $4 to before $5: the
+-- What the records of ledger $1 from $2 to $3 wrote, the numbers of their entries being from $4 to $5: the
 -- records with their columns; entries; discards; of each transaction written, what is final about it, and where the
 -- record is its newest, the rest, and its texts where it has any; metadata of entries, and whether it may have been
 -- replaced since.
@@ -38,7 +46,7 @@ select r.*, e.*, d.*, t.*, m.*
                        format('%s %s %s %s %s', sequence, object_sequence, encode(timestamptz_send(recorded_at), 'hex'),
                               kind, event) as line
                   from log
-                 where ledger_id = $1 and sequence >= $2 and sequence < $3
+                 where ledger_id = $1 and sequence >= $2 and sequence <= $3
                  order by sequence) l) r
  cross join (
        select array_agg(line) as entries
@@ -47,7 +55,7 @@ select r.*, e.*, d.*, t.*, m.*
                              encode(timestamptz_send(effective_at), 'hex'), direction, status, amount, posted_credits,
                              posted_debits, pending_credits, pending_debits) as line
                  from entries
-                where ledger_id = $1 and entry >= $4 and entry < $5
+                where ledger_id = $1 and entry >= $4 and entry <= $5
                 order by entry) e) e
  cross join (
        select array_agg(line) as discards
@@ -55,7 +63,7 @@ select r.*, e.*, d.*, t.*, m.*
                              encode(timestamptz_send(discarded_at), 'hex'), account_sequence, lock_version,
                              posted_credits, posted_debits, pending_credits, pending_debits) as line
                  from discards
-                where ledger_id = $1 and sequence >= $2 and sequence < $3
+                where ledger_id = $1 and sequence >= $2 and sequence <= $3
                 order by sequence, entry) d) d
  cross join (
        select array_agg(final) as final, array_agg(newest) as newest,
@@ -84,7 +92,7 @@ select r.*, e.*, d.*, t.*, m.*
                           select from log c
                            where c.ledger_id = $1 and c.object_sequence = l.object_sequence and c.sequence > l.sequence
                              and c.object_sequence <> c.sequence and c.kind = 3) as is_newest) n
-                where l.ledger_id = $1 and l.sequence >= $2 and l.sequence < $3 and l.kind = 3
+                where l.ledger_id = $1 and l.sequence >= $2 and l.sequence <= $3 and l.kind = 3
                 order by l.sequence) t) t
  cross join (
        select array_agg(entry) as with_metadata, array_agg(metadata) as metadata, array_agg(updated_at) as metadata_times,
@@ -94,8 +102,18 @@ select r.*, e.*, d.*, t.*, m.*
                                where c.ledger_id = $1 and c.object_sequence = m.entry >> 10
                                  and c.object_sequence <> c.sequence and c.kind = 4) as is_replaced
                  from entry_metadata m
-                where m.ledger_id = $1 and m.entry >= $4 and m.entry < $5
+                where m.ledger_id = $1 and m.entry >= $4 and m.entry <= $5
                 order by m.entry) m) m;
+
+-- name: columns
+-- The records of ledger $1 from $2 to $3 with their columns, as in a chunk.
+select array_agg(payload) as payloads, array_agg(line) as records
+  from (select payload,
+               format('%s %s %s %s %s', sequence, object_sequence, encode(timestamptz_send(recorded_at), 'hex'), kind,
+                      event) as line
+          from log
+         where ledger_id = $1 and sequence >= $2 and sequence <= $3
+         order by sequence) l;
 
 -- name: nodes
 -- The nodes of the tree over the log of ledger $1 on the levels $2 at the places $3.
@@ -104,11 +122,14 @@ select n.level, n.place, n.hash
   join log_nodes n on n.ledger_id = $1 and n.level = w.level and n.place = w.place;
 
 -- name: entry_metadata
-select entry, metadata, updated_at from entry_metadata where ledger_id = $1 and entry = any($2::bigint[]);
+select entry, metadata, encode(timestamptz_send(updated_at), 'hex')
+  from entry_metadata
+ where ledger_id = $1 and entry = any($2::bigint[]);
 
 -- name: ledger
 -- For the records $2 of ledger $1 the ledger, where the record is its newest.
-select l.sequence, l.recorded_at as newest_at, g.name, g.description, g.metadata, h.discarded_at, g.created_at,
+select l.sequence, l.recorded_at as newest_at, g.name, g.description, g.metadata, h.discarded_at,
+       g.updated_at, g.created_at,
        c.recorded_at as created_as
   from log l
   join log c on c.ledger_id = $1 and c.sequence = 1
@@ -195,34 +216,75 @@ select l.sequence, l.recorded_at as newest_at, a.settled_account_sequence, a.con
  order by l.sequence;
 
 -- name: balances
--- Of ledger $1 after account $2, $3 at most.
+-- Of ledger $1 from account $2 on, $3 at most.
 select b.account_sequence, b.lock_version, b.posted_credits, b.posted_debits, b.pending_credits, b.pending_debits,
-       coalesce(s.categories, '{}') as categories, b.is_monitored
+       b.is_monitored, b.category_set, coalesce(s.categories, '{}') as categories,
+       s.category_set is not distinct from b.category_set as is_set
   from balances b
   left join category_sets s on s.ledger_id = $1 and s.category_set = b.category_set
- where b.ledger_id = $1 and b.account_sequence > $2
+ where b.ledger_id = $1 and b.account_sequence >= $2
  order by b.account_sequence
  limit $3;
 
 -- name: category_sets
+-- Of ledger $1 from set $2 on, $3 at most, with the record that first made each.
 select s.category_set, s.categories, s.posted_credits, s.posted_debits, s.pending_credits, s.pending_debits,
        array(select m.category_sequence from category_set_members m
-              where m.ledger_id = $1 and m.category_set = s.category_set order by m.category_sequence) as named
+              where m.ledger_id = $1 and m.category_set = s.category_set order by m.category_sequence) as named,
+       l.payload
   from category_sets s
- where s.ledger_id = $1
- order by s.category_set;
+  left join log l on l.ledger_id = $1 and l.sequence = s.category_set
+ where s.ledger_id = $1 and s.category_set >= $2
+ order by s.category_set
+ limit $3;
+
+-- name: stray_member
+-- The first category of ledger $1 that is named in a set which is not there.
+select m.category_sequence, m.category_set
+  from category_set_members m
+  left join category_sets s on s.ledger_id = $1 and s.category_set = m.category_set
+ where m.ledger_id = $1 and s.category_set is null
+ order by m.category_set, m.category_sequence
+ limit 1;
 
 -- name: category_edges
 select child_sequence, parent_sequence from category_edges where ledger_id = $1 order by child_sequence, parent_sequence;
 
 -- name: settled_entries
--- Of ledger $1 after entry $2, $3 at most; those of a settlement that is archiving belong to none.
+-- Of ledger $1 from entry $2 on, $3 at most; those of a settlement that is archiving belong to none.
 select x.entry, x.settlement_sequence, s.status = 'archiving' as is_freed
   from settled_entries x
   left join settlements s on s.ledger_id = $1 and s.settlement_sequence = x.settlement_sequence
- where x.ledger_id = $1 and x.entry > $2
+ where x.ledger_id = $1 and x.entry >= $2
  order by x.entry
  limit $3;
+
+-- name: settlements_changed
+-- When those of ledger $1 from $2 on last changed, $3 at most.
+select settlement_sequence, encode(timestamptz_send(updated_at), 'hex') as updated_at
+  from settlements
+ where ledger_id = $1 and settlement_sequence >= $2
+ order by settlement_sequence
+ limit $3;
+
+-- name: swept_past
+-- The first account of ledger $1 that is said to be swept up to where it has not come, or past a posted entry that is in
+-- no settlement and was written by none.
+select m.account_sequence, m.swept_lock_version, e.entry
+  from settled_accounts m
+  left join balances b on b.ledger_id = $1 and b.account_sequence = m.account_sequence
+  left join lateral (
+       select e.entry
+         from entries e
+         left join settled_entries x on x.ledger_id = $1 and x.entry = e.entry
+         left join transactions t on t.ledger_id = $1 and t.transaction_sequence = e.transaction_sequence
+        where e.ledger_id = $1 and e.account_sequence = m.account_sequence and e.lock_version <= m.swept_lock_version
+          and e.status = 'posted' and x.entry is null and t.settlement_sequence is null
+        order by e.lock_version
+        limit 1) e on true
+ where m.ledger_id = $1 and (e.entry is not null or m.swept_lock_version > coalesce(b.lock_version, 0))
+ order by m.account_sequence
+ limit 1;
 
 -- name: wrong_settlements
 -- Settlements whose entries are not posted ones of their account, or do not come to their amount.
@@ -280,19 +342,19 @@ select (select count(*) from transactions where ledger_id = $1) as transactions,
        (select count(*) from log_nodes where ledger_id = $1) as nodes;
 
 -- name: unfounded
--- The first row that no record of ledger $1 made.
-select k.kind, k.sequence
-  from (select 'transaction' as kind, 3 as number, transaction_sequence as sequence from transactions where ledger_id = $1
+-- The first row that no record of ledger $1 made, and when it says that it was created.
+select k.kind, k.sequence, encode(timestamptz_send(k.created_at), 'hex') as created_at
+  from (select 'transaction' as kind, 3 as number, transaction_sequence as sequence, created_at from transactions where ledger_id = $1
         union all
-        select 'account', 2, account_sequence from accounts where ledger_id = $1
+        select 'account', 2, account_sequence, created_at from accounts where ledger_id = $1
         union all
-        select 'category', 5, category_sequence from categories where ledger_id = $1
+        select 'category', 5, category_sequence, created_at from categories where ledger_id = $1
         union all
-        select 'monitor', 8, monitor_sequence from balance_monitors where ledger_id = $1
+        select 'monitor', 8, monitor_sequence, created_at from balance_monitors where ledger_id = $1
         union all
-        select 'statement', 9, statement_sequence from account_statements where ledger_id = $1
+        select 'statement', 9, statement_sequence, created_at from account_statements where ledger_id = $1
         union all
-        select 'settlement', 10, settlement_sequence from settlements where ledger_id = $1) k
+        select 'settlement', 10, settlement_sequence, created_at from settlements where ledger_id = $1) k
   left join log l on l.ledger_id = $1 and l.sequence = k.sequence and l.kind = k.number and l.object_sequence = l.sequence
  where l.sequence is null
  order by k.sequence
