@@ -8,12 +8,11 @@ import argparse
 import asyncio
 import random
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
-import httptools
 import uvloop
 from service import Service, percentiles, report, running
 
@@ -22,34 +21,34 @@ CONNECTIONS = 64
 PERIOD_SECONDS = 60
 
 
-class Answer(asyncio.Protocol):
-    """A connection with one request under way, whose answer is awaited."""
+class Caller(asyncio.Protocol):
+    """A connection with one request under way at most. It does little, for it takes the time of those it measures."""
+
+    def __init__(self, timetable: "Timetable") -> None:
+        self._timetable = timetable
+        self._came = b""
+        self.due = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
         self.transport = cast("asyncio.Transport", transport)
-        self.answered: asyncio.Future[int] | None = None
+
+    def send(self, request: bytes, due: float) -> None:
+        """Send a request that was due at this time."""
+        self.due = due
+        self.transport.write(request)
 
     def data_received(self, data: bytes) -> None:
-        """Pass on what came."""
-        self.parser.feed_data(data)
-
-    def on_message_complete(self) -> None:
-        """Tell the status."""
-        assert self.answered is not None
-        self.answered.set_result(self.parser.get_status_code())
+        """Tell when an answer is whole."""
+        self._came += data
+        head, end, body = self._came.partition(b"\r\n\r\n")
+        if end and len(body) >= int(head.partition(b"content-length: ")[2].partition(b"\r")[0]):
+            status, self._came = int(self._came[9:12]), b""
+            self._timetable.note(self, status)
 
     def connection_lost(self, _error: Exception | None) -> None:
-        """Tell who waits."""
-        if self.answered is not None and not self.answered.done():
-            self.answered.set_exception(ConnectionError("the service closed a connection"))
-
-    async def ask(self, request: bytes) -> int:
-        """Send a request, and return the status of its answer."""
-        self.parser = httptools.HttpResponseParser(self)
-        self.answered = asyncio.get_running_loop().create_future()
-        self.transport.write(request)
-        return await self.answered
+        """Tell who measures."""
+        self._timetable.lost()
 
 
 class Timetable:
@@ -60,31 +59,51 @@ class Timetable:
         self.times_ms: dict[int, list[float]] = defaultdict(list)
         self.failed = 0
         # In turn, for the service closes those that rest for five seconds.
-        self._free: asyncio.Queue[Answer] = asyncio.Queue()
+        self._free: deque[Caller] = deque()
+        self._late: deque[tuple[bytes, float]] = deque()
+        self._left = 0
+        self._began = 0.0
 
     async def run(self, service: Service, seconds: int, request: Callable[[int], bytes]) -> None:
         """Send requests for so long, each when it is due."""
         host, port = service.credentials["base_url"].removeprefix("http://").split(":")
         loop = asyncio.get_running_loop()
         for _ in range(CONNECTIONS):
-            _, connection = await loop.create_connection(Answer, host, int(port))
-            self._free.put_nowait(connection)
-        began = time.perf_counter()
-        async with asyncio.TaskGroup() as under_way:
-            for number in range(int(self.rate * seconds)):
-                due = began + number / self.rate
-                if (early := due - time.perf_counter()) > 0:
-                    await asyncio.sleep(early)
-                under_way.create_task(self._send(request(number), due, int((due - began) // PERIOD_SECONDS)))
-        while not self._free.empty():
-            self._free.get_nowait().transport.abort()
+            _, caller = await loop.create_connection(lambda: Caller(self), host, int(port))
+            self._free.append(caller)
+        self._done: asyncio.Future[None] = loop.create_future()
+        self._left = total = int(self.rate * seconds)
+        self._began = time.perf_counter()
+        for number in range(total):
+            due = self._began + number / self.rate
+            if (early := due - time.perf_counter()) > 0:
+                await asyncio.sleep(early)
+            if self._free:
+                self._free.popleft().send(request(number), due)
+            else:
+                self._late.append((request(number), due))
+        await self._done
+        for caller in self._free:
+            caller.transport.abort()
 
-    async def _send(self, request: bytes, due: float, period: int) -> None:
-        connection = await self._free.get()
-        status = await connection.ask(request)
-        self._free.put_nowait(connection)
-        self.times_ms[period].append((time.perf_counter() - due) * 1000)
+    def note(self, caller: Caller, status: int) -> None:
+        """Note an answer, and let the caller send what is late."""
+        self.times_ms[int((caller.due - self._began) // PERIOD_SECONDS)].append(
+            (time.perf_counter() - caller.due) * 1000
+        )
         self.failed += status >= 400
+        self._left -= 1
+        if self._late:
+            caller.send(*self._late.popleft())
+        else:
+            self._free.append(caller)
+        if not self._left:
+            self._done.set_result(None)
+
+    def lost(self) -> None:
+        """Note that a connection is gone; before the end it should not be."""
+        if not self._done.done():
+            self._done.set_exception(ConnectionError("the service closed a connection"))
 
 
 def head(service: Service, line: str, fields: str = "") -> str:

@@ -14,6 +14,7 @@ from modern_treasury import AsyncModernTreasury
 
 from doppia.api.app import create_app
 from doppia.api.auth import Authenticator
+from doppia.api.protocol import BoundedHttpProtocol
 from doppia.api.request import Service
 from doppia.engine import keys
 from doppia.engine.posting_group import PostingGroups
@@ -56,7 +57,8 @@ async def served(postgres: Server) -> AsyncIterator[Served]:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     listener.listen()
-    server = uvicorn.Server(uvicorn.Config(create_app(service), lifespan="off", ws="none", log_config=None))
+    config = uvicorn.Config(create_app(service), http=BoundedHttpProtocol, lifespan="off", ws="none", log_config=None)
+    server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     yield Served(service, f"http://127.0.0.1:{listener.getsockname()[1]}")
     server.should_exit = True

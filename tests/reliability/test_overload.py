@@ -2,19 +2,26 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Protocol
 
 import asyncpg
 import httpx2
 import pytest
 from invariants import assert_invariants
 
-from doppia.api import app as api
+from doppia.api.request import Service
 from doppia.engine import posting_group
 from doppia.store.database import CONNECTIONS_MAX, WRITERS_MAX
 
 pytestmark = pytest.mark.anyio
 
 LEDGERS = CONNECTIONS_MAX + 3
+
+
+class Running(Protocol):
+    """What the fixture `running` lends."""
+
+    service: Service
 
 
 class Books:
@@ -127,24 +134,50 @@ async def test_who_would_wait_too_long_behind_a_locked_head_is_told_to_come_back
     await assert_invariants(database_url)
 
 
-async def test_writes_beyond_those_under_way_are_refused_at_the_door_and_reads_pass(
-    books: Books, database_url: str, monkeypatch: pytest.MonkeyPatch
+async def test_writes_beyond_those_under_way_wait_at_the_door_and_are_refused_in_the_end_while_reads_pass(
+    books: Books, running: Running, database_url: str
 ) -> None:
     await books.begin(1)
-    monkeypatch.setattr(api, "WRITES_UNDER_WAY_MAX", 3)
+    running.service.writes = asyncio.Semaphore(3)
     holder = await asyncpg.connect(database_url)
     async with holder.transaction():
         await holder.execute("select from doppia.ledger_heads for update")
         posting = [asyncio.create_task(books.post(f"{number}")) for number in range(8)]
+        assert await books.credits() == 0
+        assert not any(task.done() for task in posting)
         await wait_for_answers(posting, 5)
         refused = [task.result() for task in posting if task.done()]
         assert {(answer.status_code, answer.headers["Retry-After"]) for answer in refused} == {(503, "1")}
+        assert {answer.json()["errors"]["refusal"]["code"] for answer in refused} == {"overloaded"}
         assert await books.credits() == 0
     told = [answer.status_code for answer in await asyncio.gather(*posting)]
     assert (told.count(201), told.count(503)) == (3, 5)
     assert (await books.post(f"{told.index(503)}")).status_code == 201
     assert await books.credits() == 4
     await holder.close()
+    await assert_invariants(database_url)
+
+
+async def test_callers_who_push_without_pause_are_served_in_turn_and_what_is_acknowledged_is_kept(
+    books: Books, running: Running, database_url: str
+) -> None:
+    await books.begin(1)
+    running.service.writes = asyncio.Semaphore(4)
+
+    async def push(caller: int) -> list[httpx2.Response]:
+        return [await books.post(f"{caller}-{number}") for number in range(5)]
+
+    pushing = asyncio.gather(*(push(caller) for caller in range(60)))
+    read = 0
+    while not pushing.done():
+        read = await books.credits()
+    answers = [answer for caller in await pushing for answer in caller]
+
+    accepted = sum(answer.status_code == 201 for answer in answers)
+    assert accepted >= read > 0
+    refused = [answer for answer in answers if answer.status_code != 201]
+    assert all((answer.status_code, answer.headers["Retry-After"]) == (503, "1") for answer in refused)
+    assert await books.credits() == accepted
     await assert_invariants(database_url)
 
 

@@ -5,6 +5,7 @@ from typing import Final, Literal
 from msgspec import UNSET, Struct, UnsetType
 
 from doppia.accounting.errors import ObjectNotFound, ParameterInvalid
+from doppia.accounting.ids import Id
 from doppia.accounting.money import currency
 from doppia.accounting.texts import check_metadata
 from doppia.api.balances import OF_ACCOUNT, OF_ACCOUNTS, BalancesAsked, VerifiedObject, read_balances
@@ -165,16 +166,25 @@ async def create(request: Request) -> Reply:
     )
 
 
+def _found(fields: AccountFields | None, id_: Id, request: Request) -> AccountFields:
+    if fields is None or fields.account.id != str(id_):
+        raise ObjectNotFound(object="ledger_account", id=request.path["id"])
+    return fields
+
+
 async def get(request: Request) -> Reply:
     """Get an account with its balances, now or at another time; recomputed from its entries with verify=true."""
     service = request.service
+    if not request.query:
+        id_ = await service.find(request.principal, request.path["id"], "ledger_account")
+        current = await service.accounts.get(id_.ledger, id_.sequence)
+        return Reply(200, encode(to_object(_found(current, id_, request), service.ledger_id(id_.ledger))))
     query = parse_list(request.query, "ledger_account", GET_PARAMETERS, paged=False)
     asked, query = read_balances(query, service.clock())
     id_ = await service.find(request.principal, request.path["id"], "ledger_account")
     async with service.database.connection() as connection:
-        fields = await store.get(connection, id_.ledger, id_.sequence, asked and asked.as_of)
-        if fields is None or fields.account.id != str(id_):
-            raise ObjectNotFound(object="ledger_account", id=request.path["id"])
+        stored = await store.get(connection, id_.ledger, id_.sequence, asked and asked.as_of)
+        fields = _found(stored, id_, request)
         account = fields.account
         if asked and (asked.as_of.lock_version or 0) > account.lock_version:
             reason = f"is beyond the account's lock_version, which is {account.lock_version}"

@@ -1,5 +1,6 @@
 """The HTTP application: from a request's bytes to a handler, and from its reply or refusal to bytes."""
 
+import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -10,6 +11,7 @@ import structlog
 from msgspec import UNSET
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from doppia.accounting.errors import (
     BatchRefused,
@@ -24,10 +26,11 @@ from doppia.api import openapi, operations
 from doppia.api.auth import check_role
 from doppia.api.errors import ErrorBody, error_detail, error_headers, internal_error
 from doppia.api.pagination import parse_list
+from doppia.api.protocol import write_answer
 from doppia.api.request import (
     BODIES_BYTES_MAX,
     BODY_BYTES_MAX,
-    WRITES_UNDER_WAY_MAX,
+    WAITING_SECONDS_MAX,
     Reply,
     Request,
     Service,
@@ -53,35 +56,34 @@ def create_app(service: Service) -> ASGIApp:
         for path in paths
     ]
     routes += [Route(route.path, _Open(service, route.handler)) for route in openapi.OPEN_ROUTES]
-    # What is called most has a path without parameters, and needs no search.
-    plain = {route.path: route.endpoint for route in routes if "{" not in route.path and route.methods is None}
-    return _bounded(service, _by_segments(Router(routes, redirect_slashes=False, default=_no_route), plain))
+    return _by_segments(Router(routes, redirect_slashes=False, default=_no_route), _looked_up(routes))
 
 
-def _bounded(service: Service, app: ASGIApp) -> ASGIApp:
-    """Refuse writes beyond those that a process has under way at most; reads pass.
+def _looked_up(routes: Iterable[Route]) -> Callable[[str], tuple[ASGIApp, dict[str, str]] | None]:
+    """Return what finds the route of a path, and its parameters, where that needs no search.
 
-    This comes before anything else is done for them: what is refused must cost far less than what is done, or callers
-    who are refused and try again leave no time for the others.
+    It does by the whole path, or where its last segment is the one parameter, and no other route's, by what stands
+    before that.
     """
+    whole: dict[str, ASGIApp] = {}
+    beginnings: dict[str, tuple[ASGIApp, str]] = {}
+    shared = {route.path.rpartition("/")[0] for route in routes if route.methods is not None}
+    for route in routes:
+        before, _, last = route.path.rpartition("/")
+        if "{" not in route.path and route.methods is None:
+            whole[route.path] = route.endpoint
+        elif last.startswith("{") and "{" not in before and before not in shared:
+            beginnings[before] = route.endpoint, last[1:-1]
 
-    async def bounded(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] in _READS:
-            await app(scope, receive, send)
-        elif service.writes_under_way >= WRITES_UNDER_WAY_MAX:
-            operations.REQUESTS.labels("any", scope["method"], 503).inc()
-            await send_reply(send, refused(Overloaded()))
-        else:
-            service.writes_under_way += 1
-            try:
-                await app(scope, receive, send)
-            finally:
-                service.writes_under_way -= 1
+    def find(path: str) -> tuple[ASGIApp, dict[str, str]] | None:
+        if (endpoint := whole.get(path)) is not None:
+            return endpoint, {}
+        before, _, last = path.rpartition("/")
+        if last and (beginning := beginnings.get(before)) is not None:
+            return beginning[0], {beginning[1]: last}
+        return None
 
-    return bounded
-
-
-_READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+    return find
 
 
 def _own_methods(path: str, paths: Iterable[str]) -> list[str] | None:
@@ -95,22 +97,21 @@ def _own_methods(path: str, paths: Iterable[str]) -> list[str] | None:
 _UNDECODED: Final = "doppia.undecoded"
 
 
-def _by_segments(router: ASGIApp, plain: Mapping[str, ASGIApp]) -> ASGIApp:
+def _by_segments(router: ASGIApp, find: Callable[[str], tuple[ASGIApp, dict[str, str]] | None]) -> ASGIApp:
     """Let a path be matched undecoded where it holds an encoded slash, which is part of a parameter and no border.
 
-    Those in `plain` are looked up as they are.
+    Others go through the router only where `find` finds nothing.
     """
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        found = plain.get(scope["path"])
-        if found is not None and scope["type"] == "http":
-            scope["path_params"] = {}
-            await found(scope, receive, send)
-            return
         raw = scope.get("raw_path") or b""
         if b"%2F" in raw or b"%2f" in raw:
-            scope = {**scope, "path": raw.decode("latin-1"), _UNDECODED: True}
-        await router(scope, receive, send)
+            await router({**scope, "path": raw.decode("latin-1"), _UNDECODED: True}, receive, send)
+        elif (found := find(scope["path"])) is not None:
+            endpoint, scope["path_params"] = found
+            await endpoint(scope, receive, send)
+        else:
+            await router(scope, receive, send)
 
     return app
 
@@ -178,9 +179,23 @@ class _ByMethod:
                 None if key is None else key.decode("latin-1"),
                 body.content,
             )
-            return await route.handler(request)
+            if route.role == "read":
+                return await route.handler(request)
+            return await self._write(route, request)
         finally:
             body.release()
+
+    async def _write(self, route: ApiRoute, request: Request) -> Reply:
+        await self._service.begin_write()
+        try:
+            return await route.handler(request)
+        except Overloaded as refusal:
+            late = refusal
+        finally:
+            self._service.end_write()
+        # Who is told at once to come back, and comes back at once, takes the time of those who are served.
+        await asyncio.sleep(WAITING_SECONDS_MAX)
+        raise late
 
 
 def _headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
@@ -293,12 +308,17 @@ def broken() -> Reply:
 
 async def send_reply(send: Send, reply: Reply, *, with_body: bool = True) -> None:
     """Send a reply."""
-    headers = [(b"content-length", str(len(reply.body)).encode())]
-    if reply.body and not any(name.lower() == "content-type" for name in reply.headers):
+    headers = [(b"content-length", b"%d" % len(reply.body))]
+    if reply.body and "Content-Type" not in reply.headers:
         headers.append(_JSON)
     headers += [(name.lower().encode(), value.encode()) for name, value in reply.headers.items()]
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": reply.body if with_body else b""})
+    body = reply.body if with_body else b""
+    cycle = getattr(send, "__self__", None)
+    if isinstance(cycle, RequestResponseCycle):
+        await write_answer(cycle, reply.status, headers, body)
+    else:
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
 
 async def _no_route(scope: Scope, _receive: Receive, send: Send) -> None:

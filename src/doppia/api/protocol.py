@@ -1,9 +1,9 @@
 """HTTP/1.1 on a connection, with a limit to what may come before a request's body."""
 
-import asyncio
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 HEAD_BYTES_MAX: Final = 64 * 1024
 
@@ -13,11 +13,6 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     _head_bytes = 0
     _in_head = True
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to serve a connection."""
-        super().connection_made(transport)
-        self.transport = _Joining(transport, self.loop)
 
     def on_message_begin(self) -> None:
         """Count anew for each request."""
@@ -39,31 +34,34 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 self.send_400_response("The request's line and headers are over the limit of 64 KiB.")
 
 
-class _Joining(asyncio.Transport):
-    """A connection that sends what is written in one turn of the event loop at once: a head with its body."""
+async def write_answer(
+    cycle: RequestResponseCycle, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes
+) -> None:
+    """Answer a request whole, in one write.
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__()
-        self._transport = transport
-        self._loop = loop
-        self._written: list[Any] = []
+    The server takes an answer apart into its head and parts of its body, and looks at each header for what would break
+    the head. Ours are whole, and no header's value comes from a caller.
 
-    def write(self, data: Any) -> None:
-        """Send `data` with whatever else is written before the event loop turns."""
-        if not self._written:
-            self._loop.call_soon(self._flush)
-        self._written.append(data)
-
-    def close(self) -> None:
-        """Send what is written, and close."""
-        self._flush()
-        self._transport.close()
-
-    def is_closing(self) -> bool:
-        """Say whether it is closed, or about to be."""
-        return self._transport.is_closing()
-
-    def _flush(self) -> None:
-        if self._written and not self._transport.is_closing():
-            self._transport.write(b"".join(self._written))
-        self._written.clear()
+    Args:
+        cycle: of the request.
+        status: of the answer.
+        headers: in lower case, with the length of the body among them.
+        body: empty where it is not to be sent.
+    """
+    if cycle.flow.write_paused and not cycle.disconnected:
+        await cycle.flow.drain()
+    if cycle.disconnected:
+        return
+    cycle.waiting_for_100_continue = False
+    cycle.response_started = cycle.response_complete = True
+    parts = [STATUS_LINE[status]]
+    for name, value in (*cycle.default_headers, *headers):
+        parts += (name, b": ", value, b"\r\n")
+    if not cycle.keep_alive:
+        parts.append(b"connection: close\r\n")
+    parts += (b"\r\n", body)
+    cycle.transport.write(b"".join(parts))
+    cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
+    cycle.on_response()

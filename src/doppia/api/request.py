@@ -1,5 +1,6 @@
 """One request on its way through: what a handler is given, what it gives back, and bodies read into types."""
 
+import asyncio
 import hashlib
 import json
 import re
@@ -14,6 +15,7 @@ from doppia.accounting.errors import (
     InvalidJson,
     LedgerError,
     ObjectNotFound,
+    Overloaded,
     ParameterInvalid,
     ParameterMissing,
     ParameterUnknown,
@@ -27,16 +29,20 @@ from doppia.engine.background import Background
 from doppia.engine.posting_group import PostingGroups
 from doppia.engine.writing import Answer, Clock, Key
 from doppia.proof.checkpoints import SigningKey
-from doppia.store import ledgers
+from doppia.store import accounts, ledgers
+from doppia.store.accounts import AccountFields
 from doppia.store.database import Database
 from doppia.store.ledgers import Owner
 from doppia.store.organizations import Principal
+from doppia.store.reading_group import ReadingGroups
 
 BODY_BYTES_MAX: Final = 25_000_000
 IDEMPOTENCY_KEY_LENGTH_MAX: Final = 255
 BODIES_BYTES_MAX: Final = 100_000_000
 """Of the bodies of all requests under way: what they become in memory is several times that."""
 WRITES_UNDER_WAY_MAX: Final = 1_000
+WAITING_SECONDS_MAX: Final = 1.0
+"""For which a write beyond those waits to begin, and for which one that is refused later is held back."""
 OWNERS_REMEMBERED_MAX: Final = 100_000
 
 T = TypeVar("T")
@@ -61,7 +67,31 @@ class Service:
     background: Background = field(default_factory=Background)
     owners: dict[int, Owner] = field(default_factory=dict)
     body_bytes: int = 0
-    writes_under_way: int = 0
+    accounts: ReadingGroups[AccountFields] = field(init=False)
+    writes: asyncio.Semaphore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.accounts = ReadingGroups(self.database, accounts.get_many)
+        self.writes = asyncio.Semaphore(WRITES_UNDER_WAY_MAX)
+
+    async def begin_write(self) -> None:
+        """Wait until fewer writes than the most are under way, and be one of them until `end_write`.
+
+        Raises:
+            Overloaded: that took too long.
+        """
+        if not self.writes.locked():
+            await self.writes.acquire()
+            return
+        try:
+            async with asyncio.timeout(WAITING_SECONDS_MAX):
+                await self.writes.acquire()
+        except TimeoutError:
+            raise Overloaded from None
+
+    def end_write(self) -> None:
+        """Let the next one begin."""
+        self.writes.release()
 
     async def owns(self, organization: UUID, ledger: int) -> bool:
         """Say whether the ledger of this number is the organization's. An answer is remembered: it never changes."""

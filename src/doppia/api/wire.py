@@ -165,7 +165,9 @@ def in_order(metadata: Mapping[str, str]) -> dict[str, str]:
 
 def new_metadata(metadata: Mapping[str, str | None] | None, parameter: str = "metadata") -> dict[str, str]:
     """Return the metadata of something new, without the pairs whose value is None or ""."""
-    return {key: value for key, value in check_metadata(metadata or {}, parameter).items() if value}
+    if not metadata:
+        return {}
+    return {key: value for key, value in check_metadata(metadata, parameter).items() if value}
 
 
 class Object(Struct, kw_only=True):

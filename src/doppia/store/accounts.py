@@ -69,12 +69,17 @@ def _fields_as_of(row: Any) -> AccountFields:
     return fields._replace(as_of=balances.account_as_of(fields.account, row))
 
 
+async def get_many(connection: Connection, ledger: int, sequences: Sequence[int]) -> dict[int, AccountFields]:
+    """Return those of the accounts that there are, by sequence."""
+    rows = await connection.fetch(_SQL["get"], ledger, sequences)
+    return {row["account_sequence"]: _fields(row) for row in rows}
+
+
 async def get(connection: Connection, ledger: int, sequence: int, as_of: AsOf | None = None) -> AccountFields | None:
     """Return an account, beside its current balances with those that are asked for."""
     if as_of is None:
-        row = await connection.fetchrow(_SQL["get"], ledger, sequence)
-        return _fields(row) if row else None
-    query, arguments = balances.in_time(_SQL["get"], [ledger, sequence], as_of)
+        return (await get_many(connection, ledger, [sequence])).get(sequence)
+    query, arguments = balances.in_time(_SQL["get"], [ledger, [sequence]], as_of)
     row = await connection.fetchrow(query, *arguments)
     return _fields_as_of(row) if row else None
 

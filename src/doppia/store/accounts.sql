@@ -7,7 +7,7 @@ select a.ledger_id, a.account_sequence, a.name, a.description, a.currency, a.cur
        b.pending_debits
   from accounts a
   join balances b using (ledger_id, account_sequence)
- where a.ledger_id = $1 and a.account_sequence = $2;
+ where a.ledger_id = $1 and a.account_sequence = any($2::bigint[]);
 
 -- name: list
 select p.*
