@@ -39,10 +39,10 @@ from doppia.store.database import Connection, ConstraintViolatedError, Database
 from doppia.store.groups import Group
 from doppia.store.imports import NotStorableError
 
-_ENTRIES_AT_ONCE: Final = 20_000
-_RECORDS_AT_ONCE: Final = 20_000
 # Every balance is written once a piece, and what a database transaction writes over stays until its end, in the way of
 # all who look for it: the more pieces, the slower each.
+_ENTRIES_AT_ONCE: Final = 20_000
+_RECORDS_AT_ONCE: Final = 20_000
 _RECORDS_A_TURN: Final = 16
 _CLOCKS_DIFFER_BY_MAX: Final = timedelta(minutes=5)
 _ORDINAL_MASK: Final = (1 << ORDINAL_BITS) - 1
