@@ -72,6 +72,11 @@ async def test_operation_ids_are_unique(document: dict[str, Any]) -> None:
     assert len(ids) == len(set(ids))
 
 
+async def test_a_summary_is_the_first_clause_and_breaks_no_number(document: dict[str, Any]) -> None:
+    assert document["paths"]["/api/bulk_requests"]["post"]["summary"] == "Send up to 10,000 writes at once"
+    assert document["paths"]["/api/allocations"]["post"]["summary"] == "Split an amount by weights"
+
+
 async def test_the_largest_amount_is_exact_in_the_served_bytes(client: httpx2.AsyncClient) -> None:
     served = (await client.get("/openapi.json")).text
     amount = json.loads(served)["components"]["schemas"]["EntryCreate"]["properties"]["amount"]["anyOf"][0]

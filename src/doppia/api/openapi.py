@@ -239,7 +239,7 @@ def _tag(route: ApiRoute | OpenRoute) -> str:
 def _described(route: ApiRoute | OpenRoute) -> Schema:
     handler = route.handler
     text = inspect.cleandoc(handler.__doc__ or "")
-    summary = re.split("[,;]", text.partition("\n")[0].rstrip("."))[0]
+    summary = re.split("[,;] ", text.partition("\n")[0].rstrip("."))[0]
     subject = handler.__module__.rpartition(".")[2]
     return {
         "operationId": f"{subject}_{handler.__name__.rstrip('_')}",
