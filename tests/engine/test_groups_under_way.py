@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import asyncpg
 import pytest
-from bookkeeping import Books, code, key, move, now, outcome, read
+from bookkeeping import Books, code, id_of, key, move, now, outcome, read
 from invariants import assert_invariants
 
 from doppia.accounting.ids import Id
@@ -22,6 +22,7 @@ from doppia.store.groups import ENTRIES_AT_ONCE
 
 pytestmark = pytest.mark.anyio
 
+WRITERS = 2
 FUNDED = (Guard("available", "gte", 0),)
 
 _OURS = "from pg_stat_activity where datname = current_database()"
@@ -62,8 +63,8 @@ class Bench(SimpleNamespace):
 
 @pytest.fixture
 async def bench(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
-    # No more than the two groups on their way need: what falls back needs one of them again.
-    monkeypatch.setattr(database_module, "WRITERS_MAX", 2)
+    # Whoever waits for a turn and holds the place of a writer meanwhile is in the way of whom it waits for.
+    monkeypatch.setattr(database_module, "WRITERS_MAX", WRITERS)
     async with AsyncExitStack() as stack:
         database = Database(database_url)
         await database.open()
@@ -159,3 +160,48 @@ async def test_large_groups_follow_each_other_in_one_tree(bench: Bench) -> None:
         len(large), len(large), "posted"
     ]  # fmt: skip
     assert (await books.account(bench.wallet)).lock_version == 2 * len(large) + 1
+
+
+async def test_a_ledger_whose_head_is_held_takes_the_place_of_one_writer(bench: Bench) -> None:
+    books = bench.books
+    free = await Books.begin(books.database)
+    cash, wallet = await free.open(), await free.open()
+    async with bench.head_held():
+        tasks = bench.send([books.create(move(bench.cash, bench.wallet, 1))])
+        await bench.until(_WAITING, 1)
+        tasks += bench.send([books.create(move(bench.cash, bench.wallet, 1)) for _ in range(5)])
+        await bench.until(_DECIDED, 1)
+
+        told = [await outcome(bench.groups.submit(free.create(move(cash, wallet, 1)))) for _ in range(3)]
+
+        assert [code(each) for each in told] == ["accepted"] * 3
+        assert not any(task.done() for task in tasks)
+    assert [code(each) for each in await asyncio.gather(*tasks)] == ["accepted"] * 6
+
+
+@pytest.mark.parametrize("are_changes", [False, True], ids=["new ones", "changes, under the lock"])
+async def test_when_it_is_cut_short_nobody_waits_for_ever_and_nothing_is_posted_twice(
+    bench: Bench, are_changes: bool
+) -> None:
+    books = bench.books
+    holds = [await bench.groups.submit(books.create(move(bench.cash, bench.wallet, 1), "pending")) for _ in range(2)]
+    commands: list[Command] = [books.create(move(bench.cash, bench.wallet, 1)) for _ in holds]
+    if are_changes:
+        commands = [books.revise(id_of(read(hold)["id"]), status="posted") for hold in holds]
+    async with bench.head_held():
+        tasks = bench.send(commands[:1])
+        await bench.until(_WAITING, 1)
+        tasks += bench.send(commands[1:])
+        if not are_changes:
+            await bench.until(_DECIDED, 1)
+        closing = asyncio.create_task(bench.groups.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+
+        await asyncio.wait(tasks[:1], timeout=5)
+
+    told = [await asyncio.wait_for(outcome(task), 5) for task in tasks]
+
+    # The second is on its way as well, or goes on alone.
+    assert [code(each) for each in told] == ["outcome_unknown", "accepted" if are_changes else "outcome_unknown"]
+    assert (await books.account(bench.wallet)).sums.posted_credits <= 2

@@ -43,24 +43,28 @@ class Posting:
 
     Attributes:
         decided: what is being recorded; None before its turn has come, and where it is posted under the lock.
-        stands: whether that was recorded.
-        over: done once all in the group are as good as answered.
+        settled: once it is known whether that was recorded.
+        stands: whether it was.
+        over: once all in the group are as good as answered.
     """
 
-    stands: asyncio.Future[bool]
-    over: asyncio.Future[None]
     group: list[Waiting] = field(default_factory=list)
     decided: Decided | None = None
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    stands: bool = False
+    over: asyncio.Event = field(default_factory=asyncio.Event)
 
     def commands(self) -> list[Command]:
         """Return what was asked."""
         return [command for command, _ in self.group]
 
-    def void(self) -> None:
-        """Let the group after it know, unless it stands, that what was decided will not be recorded."""
-        if not self.stands.done():
-            self.decided = None
-            self.stands.set_result(False)
+    def settle(self, *, stands: bool) -> None:
+        """Let the group after it know whether what was decided is recorded; what is said first holds."""
+        if not self.settled.is_set():
+            self.stands = stands
+            if not stands:
+                self.decided = None
+            self.settled.set()
 
 
 @dataclass(slots=True)
@@ -86,7 +90,8 @@ class Lane:
         if len(self.waiting) < min(GROUP_MAX, WAITING_MAX):
             return False
         under_way_seconds = time.monotonic() - self.began
-        before_seconds = len(self.waiting) // GROUP_MAX * self.took_seconds
+        before = len(self.waiting) + (len(self.deciding.group) if self.deciding else 0)
+        before_seconds = before // GROUP_MAX * self.took_seconds
         return len(self.waiting) >= WAITING_MAX or under_way_seconds + before_seconds > WAITING_SECONDS_MAX
 
     def is_due(self) -> bool:
@@ -158,8 +163,7 @@ class PostingGroups:
     def _go_on(self, lane: Lane) -> None:
         """Send the next group of a lane on its way if it is time, and close a lane that is done."""
         if lane.is_due():
-            loop = asyncio.get_running_loop()
-            lane.deciding = Posting(loop.create_future(), loop.create_future())
+            lane.deciding = Posting()
             task = asyncio.create_task(self._post(lane, lane.deciding, lane.recording))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -170,19 +174,22 @@ class PostingGroups:
     async def _post(self, lane: Lane, posting: Posting, before: Posting | None) -> None:
         """Form a group, post it after the one before, and answer those in it."""
         _fill(posting.group, lane.waiting, lane.size_max())
-        outcomes: Sequence[Outcome] = [OutcomeUnknown()] * len(posting.group)
+        outcomes: Sequence[Outcome] = ()
         try:
             if posting.group:
                 outcomes = await self._outcomes(lane, posting, before)
         finally:
             # However this ends, nobody is left waiting.
-            posting.void()
-            posting.over.set_result(None)
+            posting.settle(stands=False)
+            posting.over.set()
             if lane.recording is posting:
                 lane.recording = None
             elif lane.deciding is posting:
                 lane.deciding = None
-            _answer(posting.group, outcomes)
+                if before is not None:
+                    # Its tree has grown by what is given up here: nobody else goes on from it.
+                    before.decided = None
+            _answer(posting.group, outcomes or [OutcomeUnknown()] * len(posting.group))
             self._go_on(lane)
 
     async def _outcomes(self, lane: Lane, posting: Posting, before: Posting | None) -> Sequence[Outcome]:
@@ -198,29 +205,38 @@ class PostingGroups:
                 decided = await self._post_upon(lane, posting, before)
                 if decided is not None:
                     return await answers(self._database, decided.commands, decided.outcomes)
-            await _end(posting, before)
+            posting.settle(stands=False)
+            if before is not None:
+                await before.over.wait()
             if lane.recording is not posting:
                 lane.turn(posting)
             return await post_locked(self._database, self._clock, ledger, take)
         except Exception as failure:  # noqa: BLE001 - whatever it is, those who wait must hear of it
-            await _end(posting, before)
+            if posting.stands:
+                return [OutcomeUnknown()] * len(posting.group)
+            posting.settle(stands=False)
+            if before is not None:
+                await before.over.wait()
             return await self._without(failure, posting.commands())
 
     async def _post_upon(self, lane: Lane, posting: Posting, before: Posting | None) -> Decided | None:
         """Decide a group upon what the one before it leaves, and record it after that; None where it can't be so."""
         try:
-            # One connection for both, so that nothing but the turn is waited for before it is recorded.
-            async with self._database.connection_to_write() as connection:
+            # No connection is held while its turn is waited for: a ledger whose head is locked takes no more than one.
+            async with self._database.connection() as connection:
                 commands = posting.commands()
                 decided = await decide(connection, self._clock, commands, before.decided if before else None)
-                if before is not None and not await before.stands:
+            if before is not None:
+                await before.settled.wait()
+                if not before.stands:
                     return None
-                posting.decided = decided
-                lane.turn(posting)
-                if decided is not None:
-                    self._go_on(lane)
+            posting.decided = decided
+            lane.turn(posting)
+            if decided is not None:
+                self._go_on(lane)
+                async with self._database.connection_to_write() as connection:
                     await record(connection, decided)
-                    posting.stands.set_result(True)
+                    posting.settle(stands=True)
         except HeadMovedError:
             self._note_moved(lane.ledger)
             return None
@@ -228,6 +244,9 @@ class PostingGroups:
 
     def _note_moved(self, ledger: int) -> None:
         now = time.monotonic()
+        for past in [ledger for ledger, moved_at in self._moved_at.items() if now - moved_at > SHARED_SECONDS]:
+            del self._moved_at[past]
+            self._shared_until.pop(past, None)
         if now - self._moved_at.get(ledger, 0) < MOVED_SECONDS:
             self._shared_until[ledger] = now + SHARED_SECONDS
         self._moved_at[ledger] = now
@@ -245,13 +264,6 @@ class PostingGroups:
         except Exception as failure:  # noqa: BLE001
             return failure
         return outcome
-
-
-async def _end(posting: Posting, before: Posting | None) -> None:
-    """Give up a group as it was decided, at once, for the next one holds a connection, and wait until it is alone."""
-    posting.void()
-    if before is not None:
-        await before.over
 
 
 def _fill(group: list[Waiting], lane: deque[Waiting], size_max: int) -> None:

@@ -129,7 +129,9 @@ class Database:
         """
         assert self._pool is not None, "the database is opened before it is used"
         with faults():
-            connection = await self._pool.acquire(timeout=CONNECT_TIMEOUT_SECONDS)
+            # The pool's own limit of time would make a task of it, which others would come before.
+            async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+                connection = await self._pool.acquire()
             try:
                 yield connection
             finally:
