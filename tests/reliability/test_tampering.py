@@ -36,8 +36,8 @@ class Story:
     captured: Id
     connection: asyncpg.Connection
 
-    def entry(self, sequence: int, ordinal: int) -> str:
-        return format_id(self.posted.seconds, self.books.ledger.ledger, sequence, ordinal)
+    def entry(self, transaction: Id, ordinal: int) -> str:
+        return format_id(transaction.seconds, self.books.ledger.ledger, transaction.sequence, ordinal)
 
     async def tamper(self, *statements: str) -> None:
         """Run SQL as whoever owns the machine: no trigger and no foreign key is in the way."""
@@ -154,7 +154,7 @@ async def test_a_changed_entry_is_found_and_named(database: Database, story: Sto
     statement, ordinal, says = ROWS[change]
     await story.tamper(statement)
     told = await finding(database)
-    assert story.entry(story.posted.sequence, ordinal) in told
+    assert story.entry(story.posted, ordinal) in told
     assert says in told
 
 
@@ -206,7 +206,7 @@ async def test_rows_that_no_record_made_are_found(database: Database, story: Sto
 
 
 async def test_a_discard_that_was_changed_or_removed_is_found(database: Database, story: Story) -> None:
-    held = story.entry(story.captured.sequence, 1)
+    held = story.entry(story.captured, 1)
     await story.tamper(f"update discards set lock_version = 60 where entry = {story.captured.sequence} * 1024 + 1")
     assert f"the discard of entry {held}" in await finding(database)
     await story.tamper(f"delete from discards where entry = {story.captured.sequence} * 1024 + 1")
@@ -228,9 +228,9 @@ async def test_a_changed_payload_is_found_in_its_record(database: Database, stor
         for entry in record.entries
     ]
     await story.set_payload(sequence, _changed(payloads[sequence - 1], entries=amounts))
-    assert f"record {sequence}: entry {story.entry(sequence, 1)}: its amount" in await finding(database)
+    assert f"record {sequence}: entry {story.entry(story.posted, 1)}: its amount" in await finding(database)
     await story.set_payload(sequence, _changed(payloads[sequence - 1], effective_at=0))
-    assert f"record {sequence}: entry {story.entry(sequence, 1)}: its effective_at" in await finding(database)
+    assert f"record {sequence}: entry {story.entry(story.posted, 1)}: its effective_at" in await finding(database)
     await story.set_payload(sequence, payloads[sequence - 1] + b"\x00")
     assert f"record {sequence}: its payload is no record" in await finding(database)
 
@@ -298,9 +298,9 @@ async def test_newest_records_that_were_cut_off_are_found(database: Database, st
     """The head is moved back and its tree made anew, but not all that the records wrote is undone."""
     size = len(await story.payloads())
     await story.tamper(f"delete from log where sequence > {size - 4}")
-    assert story.entry(story.posted.sequence, 1) in await finding(database)
+    assert story.entry(story.posted, 1) in await finding(database)
     await story.set_tree()
-    assert story.entry(story.posted.sequence, 1) in await finding(database)
+    assert story.entry(story.posted, 1) in await finding(database)
 
 
 async def test_a_history_that_was_rewritten_whole_is_found_by_who_holds_a_checkpoint(
