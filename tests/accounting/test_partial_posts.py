@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -109,8 +108,8 @@ class TestPartAndRest:
         )
         left, _ = posted(held.transaction, [debit(1, 2), credit(2, 1), credit(3, 1)], after(held))
         assert left.wrote_entries
-        assert left.transaction == replace(
-            held.transaction, version=1, updated_at=TUESDAY, entries=left.transaction.entries
+        assert left.transaction == held.transaction._replace(
+            version=1, updated_at=TUESDAY, entries=left.transaction.entries
         )
         assert [discard.entry for discard in left.discards] == list(held.transaction.entries)
         assert all(discard.has_successor for discard in left.discards)
@@ -248,7 +247,7 @@ class TestRefusals:
 
     def test_what_a_settlement_moves_is_not_posted_in_part(self) -> None:
         held = created()
-        hold = replace(held.transaction, settlement=(7, "settlement-7"))
+        hold = held.transaction._replace(settlement=(7, "settlement-7"))
         with pytest.raises(TransactionOfSettlement) as refusal:
             posted(hold, [debit(1, 2), credit(2, 1), credit(3, 1)], after(held))
         assert refusal.value.ledger_account_settlement_id == "settlement-7"

@@ -1,6 +1,5 @@
 """How a transaction ends though its owner did not end it: a failed lock, its time, its settlement."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -54,7 +53,7 @@ class TestArchivedOnLockFailure:
         place: dict[str, Any] = {"id_": "transaction-10", "sequence": 10, "recorded_at": MONDAY, "chart": books}
         with pytest.raises(CategoryLockFailed):
             create(draft, in_set, **place)
-        kept = create(replace(draft, archives_on_lock_failure=True), in_set, **place).transaction
+        kept = create(draft._replace(archives_on_lock_failure=True), in_set, **place).transaction
         assert (kept.status, kept.archived_reason) == ("archived", LOCK_FAILURE)
 
     def test_a_failed_lock_refuses_the_transaction_that_does_not_ask_to_be_kept(self) -> None:

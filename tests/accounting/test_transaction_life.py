@@ -1,6 +1,5 @@
 """A transaction from its creation over its changes to its reversal."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -307,7 +306,7 @@ class TestReversal:
 
     def test_a_second_reversal_is_refused_with_the_first_one_named(self) -> None:
         original = created("posted").transaction
-        reversed_once = replace(original, reversed_by=(12, "transaction-12"))
+        reversed_once = original._replace(reversed_by=(12, "transaction-12"))
         with pytest.raises(AlreadyReversed) as refusal:
             reversal(reversed_once, Draft(()))
         assert refusal.value.reversed_by == "transaction-12"

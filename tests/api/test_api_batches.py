@@ -237,6 +237,46 @@ class TestIdempotency:
             assert refusal(other) == Refusal(422, "idempotency_key_reused", None)
         assert await books.state() == before
 
+    @pytest.mark.parametrize("monitored", [False, True], ids=["records alone", "monitors between them"])
+    async def test_a_batch_that_was_accepted_whole_is_repeated_from_the_log(
+        self, books: Books, monitored: bool
+    ) -> None:
+        cash, wallet = await books.cash_and_wallet()
+        if monitored:
+            crossing = {"field": "posted_balance_amount", "operator": "greater_than", "value": 5}
+            monitor = {"ledger_account_id": wallet["id"], "alert_condition": crossing}
+            assert (await books.post("/ledger_account_balance_monitors", monitor)).status_code == 201
+        items = [
+            move(cash, wallet, number, description="Ünïcode 💸", metadata={"b": "1", "a": str(number)}, **fields)
+            for number, fields in enumerate(
+                [{"status": "pending"}, {"status": "archived"}, {"effective_at": "2020-02-29T00:00:00Z"}] * 20, 1
+            )
+        ]
+        first = await send(books, items, key="k")
+        hold, _, posted, *_ = made(first)
+        async with books.service.database.connection() as connection:
+            [kept] = await connection.fetchrow(
+                "select answer from idempotency_keys order by sequence desc nulls last limit 1"
+            )
+        assert kept == (first.content if monitored else None)
+        for changed in (
+            await books.patch(f"/ledger_transactions/{hold['id']}", {"status": "posted", "metadata": {"a": ""}}),
+            await books.patch(f"/ledger_entries/{posted['ledger_entries'][0]['id']}", {"metadata": {"c": "d"}}),
+            await books.post(f"/ledger_transactions/{posted['id']}/reversal", {}),
+        ):
+            assert changed.status_code < 300, changed.text
+        before = await books.state()
+        assert (await send(books, items, key="k")).content == first.content
+        assert await books.state() == before
+
+    async def test_balances_that_a_batch_showed_are_shown_again(self, books: Books) -> None:
+        cash, wallet = await books.cash_and_wallet()
+        shown = entry(cash, "debit", 1, show_resulting_ledger_account_balances=True)
+        items = [of(shown, entry(wallet, "credit", 1))] * 2
+        first = await send(books, items, key="k")
+        await books.transfer(cash, wallet, 15)
+        assert (await send(books, items, key="k")).content == first.content
+
     async def test_lines_are_repeated_as_they_were(self, books: Books) -> None:
         cash, wallet = await books.cash_and_wallet()
         content = lines(move(cash, wallet, 1), of())

@@ -171,12 +171,12 @@ async def test_an_atomic_batch_with_one_bad_transaction_leaves_no_trace_beside_g
     before = await books.records()
     commands: list[Command] = []
     for number in range(CALLERS):
-        named = [replace(good, external_id=f"{number}-{place}") for place in range(4)]
+        named = [good._replace(external_id=f"{number}-{place}") for place in range(4)]
         if number % 2:
             # At each place in turn; what it would have taken the good ones beside it ask for as well.
             named[number // 2 % 4] = bad
         commands.append(books.batch(named, is_atomic=True, key=key(f"{number}", named)))
-    clashing = [books.batch([good, replace(good, external_id="clash"), good], is_atomic=True) for _ in range(5)]
+    clashing = [books.batch([good, good._replace(external_id="clash"), good], is_atomic=True) for _ in range(5)]
 
     told = await callers.send([*commands, *clashing])
 
@@ -190,7 +190,7 @@ async def test_an_atomic_batch_with_one_bad_transaction_leaves_no_trace_beside_g
     assert tuple((await books.account(wallet)).sums) == (posted, 0, 0, 0)
     # Neither their external ids nor their keys are taken.
     again = [
-        books.batch([replace(good, external_id=f"{number}-{place}") for place in range(4)], is_atomic=True,
+        books.batch([good._replace(external_id=f"{number}-{place}") for place in range(4)], is_atomic=True,
                     key=key(f"{number}", "another"))
         for number in range(1, CALLERS, 2)
     ]  # fmt: skip
@@ -203,11 +203,11 @@ async def test_batches_and_singles_never_overdraw_a_guarded_account_together(cal
     await callers.send([books.create(move(cash, wallet, 500))])
     draft = Draft(move(wallet, shop, 7, guards=AVAILABLE), "posted")
     ways: list[Command] = [
-        books.batch([draft, replace(draft, status="pending"), draft]),
+        books.batch([draft, draft._replace(status="pending"), draft]),
         books.batch([draft] * 3, is_atomic=True),
         books.create(draft.legs, "pending"),
         books.create(draft.legs),
-        books.batch([replace(draft, archives_on_lock_failure=True)] * 2, is_atomic=True),
+        books.batch([draft._replace(archives_on_lock_failure=True)] * 2, is_atomic=True),
     ]
     commands = [ways[number % 5] for number in range(CALLERS)]
 

@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -123,7 +122,7 @@ class EngineRunner:
             case Create(draft=draft, lasts=lasts):
                 expires_at = None if lasts is None else self._clock() + lasts
                 request = self._draft(draft)
-                draft = replace(request, expires_at=expires_at)
+                draft = request._replace(expires_at=expires_at)
                 return commands.Create(**common, key=_key(event, request), draft=draft)
             case Reverse(draft=draft):
                 target = self._transactions[event.original]

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from doppia.accounting.accounts import Account
@@ -58,16 +57,14 @@ def partial_post(
         legs[position] = leg._replace(effective_at=None if draft.effective_at else entry.effective_at)
     decide("posted", [leg._replace(guards=()) for leg in legs], accounts, transaction.entries)
     left = decide("pending", rest, accounts, transaction.entries)
-    hold = replace(
-        transaction,
+    hold = transaction._replace(
         version=transaction.version + 1,
         updated_at=recorded_at,
         entries=entries_of(rest, left.steps, "pending", transaction.effective_at, sequence, recorded_at),
     )
     lowered = Change(hold, left.accounts, left.discards, wrote_entries=True)
     posted = create(
-        replace(
-            draft,
+        draft._replace(
             legs=[leg._replace(lock_version=None) for leg in legs],
             status="posted",
             effective_at=draft.effective_at or transaction.effective_at,

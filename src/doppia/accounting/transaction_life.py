@@ -8,7 +8,6 @@ A pending transaction is a hold. A partial post takes a part of it into a posted
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -194,8 +193,7 @@ def revise(
     _check_changeable(transaction, changes, recorded_at, by_settlement=by_settlement)
     status: Status = changes.get("status") or transaction.status
     plain = {name: changes[name] for name in _PLAIN_FIELDS if name in changes}
-    changed = replace(
-        transaction,
+    changed = transaction._replace(
         version=transaction.version + 1,
         updated_at=recorded_at,
         metadata=merge_metadata(transaction.metadata, changes.get("metadata") or {}),
@@ -215,13 +213,12 @@ def revise(
             raise ParameterInvalid(
                 parameter="ledger_entries", reason="can't be replaced in the change that archives the transaction"
             )
-        return _archive(replace(changed, effective_at=effective_at), accounts)
+        return _archive(changed._replace(effective_at=effective_at), accounts)
     if legs is None:
         legs = [again(entry, transaction, effective_at) for entry in transaction.entries]
     locks = changes.get("category_locks") or ()
     posting = _decide(status, legs, accounts, chart, locks, transaction.entries)
-    rewritten = replace(
-        changed,
+    rewritten = changed._replace(
         status=status,
         effective_at=effective_at,
         posted_at=recorded_at if status == "posted" else None,
@@ -269,7 +266,7 @@ def _archive(changed: Transaction, accounts: Mapping[int, Account]) -> Change:
         entry._replace(updated_at=changed.updated_at, discarded_at=changed.updated_at) for entry in changed.entries
     )
     return Change(
-        replace(changed, status="archived", entries=entries), ended.accounts, ended.discards, wrote_entries=False
+        changed._replace(status="archived", entries=entries), ended.accounts, ended.discards, wrote_entries=False
     )
 
 
@@ -282,7 +279,7 @@ def is_due(transaction: Transaction, recorded_at: datetime) -> bool:
 def expire(transaction: Transaction, accounts: Mapping[int, Account], *, recorded_at: datetime) -> Change:
     """Archive a hold that is due."""
     assert is_due(transaction, recorded_at), "nothing expires before its time"
-    expired = replace(transaction, version=transaction.version + 1, updated_at=recorded_at, archived_reason=EXPIRED)
+    expired = transaction._replace(version=transaction.version + 1, updated_at=recorded_at, archived_reason=EXPIRED)
     return _archive(expired, accounts)
 
 
@@ -324,4 +321,4 @@ def reversal(transaction: Transaction, draft: Draft) -> Draft:
         )
         for entry in transaction.entries
     ]
-    return replace(draft, legs=legs, effective_at=draft.effective_at or transaction.effective_at)
+    return draft._replace(legs=legs, effective_at=draft.effective_at or transaction.effective_at)

@@ -10,7 +10,6 @@ no new entry of the same change succeeds; a discarded entry's successor is the n
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal, NamedTuple, assert_never
 
@@ -128,8 +127,7 @@ class CategoryLock(NamedTuple):
     guards: tuple[Guard, ...]
 
 
-@dataclass(slots=True, frozen=True)
-class Draft:
+class Draft(NamedTuple):
     """A transaction asked for.
 
     Attributes:
@@ -145,14 +143,13 @@ class Draft:
     effective_at: datetime | None = None
     ledgerable_type: str | None = None
     ledgerable_id: str | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = {}
     expires_at: datetime | None = None
     category_locks: tuple[CategoryLock, ...] = ()
     archives_on_lock_failure: bool = False
 
 
-@dataclass(slots=True, frozen=True)
-class Transaction:
+class Transaction(NamedTuple):
     """A transaction at one of its versions.
 
     Attributes:

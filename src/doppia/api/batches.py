@@ -86,6 +86,7 @@ async def create(request: Request) -> Reply:
         render=partial(_render, shows=shows, ledger=ledger, ledger_id=request.service.ledger_id(ledger.ledger)),
         items=items,
         is_atomic=is_atomic,
+        keep_answer=any(shows),
     )
     return reply(await request.service.groups.submit(command))
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -133,7 +132,7 @@ class PureRunner:
         place: dict[str, Any] = {"sequence": self._sequence, "recorded_at": self._now}
         match event:
             case Create(draft=draft, lasts=lasts):
-                draft = replace(draft, expires_at=None if lasts is None else self._now + lasts)
+                draft = draft._replace(expires_at=None if lasts is None else self._now + lasts)
                 return [create(draft, self._accounts, id_=event.handle, **place)]
             case Revise():
                 return [revise(self._transactions[event.handle], event.changes, self._accounts, **place)]
@@ -154,7 +153,7 @@ class PureRunner:
         if transaction.reverses is not None:
             original = self._transactions[transaction.reverses[1]]
             by = None if transaction.status == "archived" else (transaction.sequence, transaction.id)
-            self._transactions[original.id] = replace(original, reversed_by=by)
+            self._transactions[original.id] = original._replace(reversed_by=by)
 
 
 def _asked_by(event: AnyAct) -> object:

@@ -296,7 +296,7 @@ class _Reader:
         first = self._asked.get(fields["handle"])
         if first is None:
             raise ValueError(f"nothing before it created {fields['handle']}")
-        return replace(first, **fields, draft=replace(first.draft, **said))
+        return replace(first, **fields, draft=first.draft._replace(**said))
 
     def _check_accepted(self, handle: str) -> None:
         if handle not in self._accepted:

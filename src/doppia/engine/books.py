@@ -1,7 +1,7 @@
 """The part of a locked ledger that a group of changes needs, kept up to date while they are decided one by one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from doppia.accounting.accounts import Account
 from doppia.accounting.categories import NO_CHART, Chart, gained_after
@@ -103,7 +103,7 @@ class Books:
         if transaction.reverses is not None and transaction.reverses[0] in self.transactions:
             reversed_ = self.transactions[transaction.reverses[0]]
             by = None if transaction.status == "archived" else (transaction.sequence, transaction.id)
-            self.transactions[reversed_.sequence] = replace(reversed_, reversed_by=by)
+            self.transactions[reversed_.sequence] = reversed_._replace(reversed_by=by)
 
 
 async def read(connection: Connection, ledger: int, needs: Needs) -> Books:

@@ -23,6 +23,7 @@ class Command:
         key: the caller's idempotency key.
         status: of the answer when it is accepted.
         size_bytes: of the request, which bounds how much goes into one group.
+        keep_answer: whether the answer's body holds what log records do not yield, such as balances.
     """
 
     ledger: Id
@@ -30,6 +31,7 @@ class Command:
     key: Key | None
     status: int
     size_bytes: int = 0
+    keep_answer: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,11 +40,9 @@ class Single(Command):
 
     Attributes:
         render: makes the answer's body.
-        keep_answer: whether the body holds what the log record does not yield, such as balances.
     """
 
     render: Render
-    keep_answer: bool = False
 
 
 @dataclass(slots=True, kw_only=True)

@@ -6,7 +6,7 @@ A refused command leaves no trace and does not touch its neighbours.
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from doppia.accounting.errors import BatchRefused, IdempotencyKeyReused, LedgerDiscarded, LedgerError, ObjectNotFound
 from doppia.accounting.ids import Id, format_id
@@ -34,6 +34,8 @@ from doppia.store.groups import ENTRIES_AT_ONCE, Group, Piece, pieces
 from doppia.store.ledgers import ConsumedKey, Head
 
 Outcome: TypeAlias = Answer | Exception
+
+_REPLAYED_AT_ONCE: Final = 50
 
 
 class HeadMovedError(Exception):
@@ -228,7 +230,9 @@ async def _accept_batch(batch: Batch, books: Books, group: Group) -> Answer:
     if group.sequence == before:
         # Nothing of it was accepted, so its key stays free.
         return Answer(batch.status, body)
-    return _answer(batch, books, group, body, keep=True)
+    # Refusals are on no record, and with those of crossed monitors between them the records would have to be searched.
+    is_whole = not any(isinstance(one, LedgerError) for one in told) and group.sequence - before == len(told)
+    return _answer(batch, books, group, body, keep=batch.keep_answer or not is_whole)
 
 
 def refused_in_batch(index: int, refusal: LedgerError) -> BatchRefused:
@@ -310,25 +314,43 @@ async def answers(
     The group is committed by then, so nothing here may fail for anyone but the caller who repeats.
     """
     sequences = {
-        found.sequence
-        for found in decided
-        if isinstance(found, ConsumedKey) and found.answer is None and found.sequence is not None
+        sequence
+        for command, found in zip(commands, decided, strict=True)
+        if isinstance(found, ConsumedKey) and found.answer is None
+        for sequence in _yielding(command, found)
     }
     ledger = commands[0].ledger.ledger
     recorded: dict[tuple[int, int], Transaction] | Exception = {}
     if sequences:
         try:
             async with database.connection() as connection:
-                recorded = await transactions.as_recorded(connection, [(ledger, found) for found in sorted(sequences)])
+                recorded = await _as_recorded(connection, [(ledger, found) for found in sorted(sequences)])
         except Exception as failure:  # noqa: BLE001 - told to those who repeat, and to nobody else
             recorded = failure
     return [
-        _replay(command, found, recorded) if isinstance(found, ConsumedKey) else found
+        await _replay(command, found, recorded) if isinstance(found, ConsumedKey) else found
         for command, found in zip(commands, decided, strict=True)
     ]
 
 
-def _replay(
+def _yielding(command: Command, consumed: ConsumedKey) -> range:
+    """Return the sequences of the records that yield the answer which a key did not keep; that of the last is known."""
+    assert consumed.sequence is not None, "a key without an answer names the record that yields it"
+    count = len(command.items) if isinstance(command, Batch) else 1
+    return range(consumed.sequence - count + 1, consumed.sequence + 1)
+
+
+async def _as_recorded(
+    connection: Connection, records: Sequence[tuple[int, int]]
+) -> dict[tuple[int, int], Transaction]:
+    recorded: dict[tuple[int, int], Transaction] = {}
+    # A few at a time, so that others are served meanwhile.
+    for first in range(0, len(records), _REPLAYED_AT_ONCE):
+        recorded |= await transactions.as_recorded(connection, records[first : first + _REPLAYED_AT_ONCE])
+    return recorded
+
+
+async def _replay(
     command: Command, consumed: ConsumedKey, recorded: dict[tuple[int, int], Transaction] | Exception
 ) -> Outcome:
     if consumed.answer is not None:
@@ -336,8 +358,10 @@ def _replay(
     if isinstance(recorded, Exception):
         return recorded
     try:
-        assert isinstance(command, Single), "a batch keeps its answer"
-        assert consumed.sequence is not None, "a key without an answer names the record that yields it"
-        return Answer(consumed.status, command.render(recorded[command.ledger.ledger, consumed.sequence]))
+        told = [recorded[command.ledger.ledger, sequence] for sequence in _yielding(command, consumed)]
+        if isinstance(command, Batch):
+            return Answer(consumed.status, await command.render(told))
+        assert isinstance(command, Single), "all others are about one transaction"
+        return Answer(consumed.status, command.render(told[0]))
     except Exception as failure:  # noqa: BLE001 - as above
         return failure

@@ -53,7 +53,7 @@ class ConsumedKey(NamedTuple):
 
     Attributes:
         sequence: of the log record that the request wrote; None where it wrote none that yields the answer.
-        answer: body of the first answer; None where the record yields the same bytes.
+        answer: body of the first answer; None where the records up to `sequence` yield the same bytes.
     """
 
     digest: bytes

@@ -32,9 +32,9 @@ union all
 select 'account', a.account_sequence, a.created_at, a.discarded_at, a.currency, a.currency_exponent,
        a.normal_balance::text, a.discarded_at is null, b.lock_version, b.posted_credits, b.posted_debits,
        b.pending_credits, b.pending_debits, b.category_set, b.is_monitored, null, null, null, null
-  from accounts a
-  join balances b on b.ledger_id = a.ledger_id and b.account_sequence = a.account_sequence
- where a.ledger_id = $1 and a.account_sequence = any($2::text::bigint[])
+  from unnest($2::text::bigint[]) as n (sequence)
+  join accounts a on a.ledger_id = $1 and a.account_sequence = n.sequence
+  join balances b on b.ledger_id = $1 and b.account_sequence = n.sequence
 union all
 select 'external_id', t.transaction_sequence, t.created_at, null, t.external_id, null, null, null, null, null, null, null,
        null, null, null, null, null, null, null

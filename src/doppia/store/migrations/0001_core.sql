@@ -266,14 +266,13 @@ create table idempotency_keys (
     digest bytea not null,
     request_digest bytea not null,
     answer bytea,
-    primary key (ledger_id, digest)
+    -- The digest first: a key is looked for in all ledgers, lest it have an effect in each.
+    primary key (digest, ledger_id)
 );
--- A key is looked for in all ledgers, lest it have an effect in each.
-create index idempotency_keys_digest_idx on idempotency_keys (digest);
 comment on table idempotency_keys is 'Keys that accepted writes consumed; ledger_id 0 holds those of no ledger.';
 comment on column idempotency_keys.digest is 'Of organization, route and key.';
 comment on column idempotency_keys.request_digest is 'Of the path''s parameters and the body.';
-comment on column idempotency_keys.answer is 'The first answer''s body; null where the log record of this sequence yields the same bytes.';
+comment on column idempotency_keys.answer is 'The first answer''s body; null where the log records up to this sequence yield the same bytes.';
 
 -- What the planner knows of tables that are still empty. Without it, it would take every index that begins with ledger_id
 -- for as good as the primary key, and keep a plan that walks a whole ledger for each look-up until statistics come. So
