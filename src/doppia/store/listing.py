@@ -14,6 +14,10 @@ Fragments = Mapping[str, str]
 Bound = tuple[int, str]
 """A time in microseconds since 1970, and on which side of it: after it, "gt", or until it, "lte"."""
 
+_HANGS_ON_VALUE: Final = frozenset({"metadata"})
+"""Filters whose value decides by which index a page is best found: one plan for frequent and rare ones would walk a
+whole ledger for the rare."""
+
 _OPERATORS: Final = {"gt": ">", "gte": ">=", "eq": "=", "not_eq": "<>", "lte": "<=", "lt": "<"}
 
 
@@ -102,7 +106,21 @@ def compose(
     if streams:
         query = _merged(query, where, fragments, streams, order, arguments)
     text = query.replace("/* where */", where).replace("/* order */", inner).replace("/* merge */", outer)
+    if not any(found.name in _HANGS_ON_VALUE for found in filters):
+        text = _planned_once(text, limit, single=len(ledgers) == 1)
     return text, arguments
+
+
+def _planned_once(text: str, limit: int, *, single: bool) -> str:
+    """Return a page's query with its limit, and that it is of one ledger if so, in the text.
+
+    The server keeps a plan for all arguments only if it takes it for as good as one for those at hand. Without knowing
+    how many rows are asked for it never does, and planning a page takes longer than reading it.
+    """
+    if single:
+        text = text.replace("unnest($1::bigint[])", "unnest(array[($1::bigint[])[1]])")
+    parts, _, end = text.rpartition("limit $2")
+    return f"{parts.replace('limit $2', f'limit {limit}')}limit $2{end}"
 
 
 def _merged(
