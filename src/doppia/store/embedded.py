@@ -57,6 +57,7 @@ _SETTINGS: Final = {
     # checkpoints are rare, and spread over the time between them. The price is a longer recovery after a crash.
     "checkpoint_timeout": "15min",
     "checkpoint_completion_target": "0.9",
+    "min_wal_size": "80MB",
     "max_wal_size": "2GB",
     # This build compresses with pglz only, which cost a seventh of the transactions per second in pgbench.
     "wal_compression": "off",

@@ -232,6 +232,8 @@ async def _initdb(folder: Path, binaries: Binaries, user: ServerUser, lock: int)
         "--locale-provider=builtin",
         "--builtin-locale=C.UTF-8",
         "--data-checksums",
+        # In MB. Whoever fills the last segment there is makes the next, and all who post wait: 60 ms for the usual 16.
+        "--wal-segsize=1",
         "--no-instructions",
         "--no-clean",  # by us, after a look at the disk
     ]
