@@ -11,10 +11,12 @@ from doppia.accounting.errors import LedgerError, TooFewEntries
 from doppia.accounting.transactions import Draft
 from doppia.engine import monitors, turns
 from doppia.engine.commands import Command
+from doppia.engine.replays import replay
 from doppia.engine.transactions import post
 from doppia.engine.writing import Answer
 from doppia.store import groups
 from doppia.store.database import Database
+from doppia.store.ledgers import ConsumedKey
 
 pytestmark = pytest.mark.anyio
 
@@ -58,7 +60,9 @@ async def test_the_pieces_of_a_group_record_what_it_would_record_whole(
     assert codes == ["posted", "too_few_entries", "pending", "archived", "external_id_taken", "posted", "posted"]
     # Credited 1, 1, 5, 4 and 1, debited 6; held are 2 and 6.
     assert tuple((await books.account(wallet)).sums) == (12, 6, 8, 0)
-    assert (await answers(database, [batch]))[0] == told[1]
+    [repeated] = await post(database, now, [batch])
+    assert isinstance(repeated, ConsumedKey)
+    assert await replay(database, batch, repeated) == told[1]
     await assert_invariants(database_url)
 
 

@@ -13,6 +13,7 @@ from doppia.accounting.errors import (
     MixedLedgers,
     ParameterInvalid,
     TooManyItems,
+    TryAgain,
 )
 from doppia.accounting.ids import Id
 from doppia.accounting.transactions import Draft, Transaction
@@ -108,6 +109,7 @@ async def _items(
 
     Raises:
         BatchRefused: the batch is atomic, and one can't be read.
+        TryAgain: whose an account is can't be asked now.
     """
     items: list[Draft | LedgerError] = []
     shows: list[Sequence[bool]] = []
@@ -125,6 +127,8 @@ async def _items(
                 raise MixedLedgers(ledger_ids=[request.service.ledger_id(number) for number in numbers])
             show = [bool(entry.show_resulting_ledger_account_balances) for entry in body.ledger_entries]
             items.append(draft)
+        except TryAgain:
+            raise
         except LedgerError as refusal:
             if is_atomic:
                 raise refused_in_batch(index, refusal) from None

@@ -8,14 +8,17 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Final
 
 from doppia.accounting.errors import LedgerError, OutcomeUnknown, Overloaded, Unavailable
-from doppia.engine.commands import REWRITES, Command
-from doppia.engine.transactions import Decided, HeadMovedError, Outcome, answers, decide, post, post_locked, record
+from doppia.engine.commands import REWRITES, Batch, Command
+from doppia.engine.replays import replay
+from doppia.engine.transactions import Decided, HeadMovedError, Outcome, decide, post, post_locked, record
 from doppia.engine.writing import Answer, Clock
 from doppia.store.database import Database
+from doppia.store.ledgers import ConsumedKey
 
 GROUP_MAX: Final = 256
 GROUP_BYTES_MAX: Final = 500_000
@@ -34,7 +37,10 @@ SHARED_SECONDS: Final = 1.0
 MOVED_SECONDS: Final = 0.1
 """Within which somebody has to come in between twice for that."""
 
-Waiting = tuple[Command, "asyncio.Future[Answer]"]
+BATCH_REPLAYS_MAX: Final = 2
+"""Answers of repeated batches that are read again at once."""
+
+Waiting = tuple[Command, "asyncio.Future[Answer | ConsumedKey]"]
 
 
 @dataclass(slots=True)
@@ -133,6 +139,7 @@ class PostingGroups:
         self._tasks: set[asyncio.Task[None]] = set()
         self._moved_at: dict[int, float] = {}
         self._shared_until: dict[int, float] = {}
+        self._batch_replays = asyncio.Semaphore(BATCH_REPLAYS_MAX)
         self._closing = False
 
     async def submit(self, command: Command) -> Answer:
@@ -149,10 +156,15 @@ class PostingGroups:
             lane = self._lanes[ledger] = Lane(ledger, time.monotonic())
         elif lane.is_full():
             raise Overloaded
-        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        answered: asyncio.Future[Answer | ConsumedKey] = asyncio.get_running_loop().create_future()
         lane.waiting.append((command, answered))
         self._go_on(lane)
-        return await answered
+        outcome = await answered
+        if isinstance(outcome, Answer):
+            return outcome
+        # By the caller's own task: nobody in the group or after it waits for that.
+        async with self._batch_replays if isinstance(command, Batch) else nullcontext():
+            return await replay(self._database, command, outcome)
 
     async def close(self) -> None:
         """Take nothing more, and return when all who wait are answered."""
@@ -204,7 +216,7 @@ class PostingGroups:
             if self._shared_until.get(lane.ledger, 0) <= time.monotonic():
                 decided = await self._post_upon(lane, posting, before)
                 if decided is not None:
-                    return await answers(self._database, decided.commands, decided.outcomes)
+                    return decided.outcomes
             posting.settle(stands=False)
             if before is not None:
                 await before.over.wait()
@@ -288,7 +300,7 @@ def _answer(group: Iterable[Waiting], outcomes: Sequence[Outcome]) -> None:
     for (_, answered), outcome in zip(group, outcomes, strict=True):
         if answered.done():
             continue
-        if isinstance(outcome, Answer):
-            answered.set_result(outcome)
-        else:
+        if isinstance(outcome, Exception):
             answered.set_exception(outcome)
+        else:
+            answered.set_result(outcome)

@@ -6,7 +6,7 @@ A refused command leaves no trace and does not touch its neighbours.
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from doppia.accounting.errors import BatchRefused, IdempotencyKeyReused, LedgerDiscarded, LedgerError, ObjectNotFound
 from doppia.accounting.ids import Id, format_id
@@ -28,14 +28,13 @@ from doppia.engine.commands import (
 from doppia.engine.turns import Turns
 from doppia.engine.writing import Answer, Clock
 from doppia.proof.tree import Frontier
-from doppia.store import ledgers, posting, transactions
+from doppia.store import ledgers, posting
 from doppia.store.database import Connection, Database, committing, transaction
 from doppia.store.groups import ENTRIES_AT_ONCE, Group, Piece, pieces
 from doppia.store.ledgers import ConsumedKey, Head
 
-Outcome: TypeAlias = Answer | Exception
-
-_REPLAYED_AT_ONCE: Final = 50
+Outcome: TypeAlias = Answer | ConsumedKey | Exception
+"""Of a command: its answer, what consumed the key that it repeats, or why it is refused."""
 
 
 class HeadMovedError(Exception):
@@ -47,20 +46,19 @@ class Decided:
     """A group that is decided, and not recorded yet.
 
     Attributes:
-        outcomes: of each command; what consumed its key, where it repeats one.
         parts: what is to be recorded.
         is_small: whether it is one part, which is made already.
     """
 
     commands: Sequence[Command]
-    outcomes: list[Outcome | ConsumedKey]
+    outcomes: list[Outcome]
     group: Group
     parts: Iterable[Piece]
     is_small: bool
 
 
 async def post(database: Database, clock: Clock, commands: Sequence[Command]) -> list[Outcome]:
-    """Post commands on one ledger in order, and return the answer or the refusal of each.
+    """Post commands on one ledger in order, and return the outcome of each.
 
     At most one of them may rewrite the same transaction.
 
@@ -75,7 +73,7 @@ async def post(database: Database, clock: Clock, commands: Sequence[Command]) ->
             if decided is not None:
                 await record(connection, decided)
         if decided is not None:
-            return await answers(database, decided.commands, decided.outcomes)
+            return decided.outcomes
     return await post_locked(database, clock, commands[0].ledger, lambda: commands)
 
 
@@ -93,7 +91,7 @@ async def post_locked(
         outcomes, group = await _decide_all(commands, head, books, clock)
         if group.records:
             await posting.record(connection, group)
-    return await answers(database, commands, outcomes)
+    return outcomes
 
 
 async def decide(
@@ -161,13 +159,13 @@ async def record(connection: Connection, decided: Decided) -> None:
 
 async def _decide_all(
     commands: Sequence[Command], head: Head | None, books: Books, clock: Clock, tree: Frontier | None = None
-) -> tuple[list[Outcome | ConsumedKey], Group]:
+) -> tuple[list[Outcome], Group]:
     ledger = commands[0].ledger
     if head is None:
         nothing = Group(ledger.ledger, clock(), 0, Frontier())
         return [ObjectNotFound(object="ledger", id=str(ledger)) for _ in commands], nothing
     group = Group(ledger.ledger, max(clock(), head.recorded_at), head.sequence, head.tree() if tree is None else tree)
-    decided: list[Outcome | ConsumedKey] = []
+    decided: list[Outcome] = []
     for command in commands:
         undone = (books.copy(), group.copy()) if isinstance(command, Batch) and command.is_atomic else (books, group)
         try:
@@ -302,66 +300,3 @@ def _consumed(command: Command, books: Books) -> ConsumedKey | None:
     if consumed is not None and command.key is not None and consumed.request_digest != command.key.request_digest:
         raise IdempotencyKeyReused
     return consumed
-
-
-async def answers(
-    database: Database, commands: Sequence[Command], decided: Sequence[Outcome | ConsumedKey]
-) -> list[Outcome]:
-    """Return what each command of a recorded group is told: where it repeats a key, the first answer.
-
-    That is read after the ledger is let go, for it never changes.
-
-    The group is committed by then, so nothing here may fail for anyone but the caller who repeats.
-    """
-    sequences = {
-        sequence
-        for command, found in zip(commands, decided, strict=True)
-        if isinstance(found, ConsumedKey) and found.answer is None
-        for sequence in _yielding(command, found)
-    }
-    ledger = commands[0].ledger.ledger
-    recorded: dict[tuple[int, int], Transaction] | Exception = {}
-    if sequences:
-        try:
-            async with database.connection() as connection:
-                recorded = await _as_recorded(connection, [(ledger, found) for found in sorted(sequences)])
-        except Exception as failure:  # noqa: BLE001 - told to those who repeat, and to nobody else
-            recorded = failure
-    return [
-        await _replay(command, found, recorded) if isinstance(found, ConsumedKey) else found
-        for command, found in zip(commands, decided, strict=True)
-    ]
-
-
-def _yielding(command: Command, consumed: ConsumedKey) -> range:
-    """Return the sequences of the records that yield the answer which a key did not keep; that of the last is known."""
-    assert consumed.sequence is not None, "a key without an answer names the record that yields it"
-    count = len(command.items) if isinstance(command, Batch) else 1
-    return range(consumed.sequence - count + 1, consumed.sequence + 1)
-
-
-async def _as_recorded(
-    connection: Connection, records: Sequence[tuple[int, int]]
-) -> dict[tuple[int, int], Transaction]:
-    recorded: dict[tuple[int, int], Transaction] = {}
-    # A few at a time, so that others are served meanwhile.
-    for first in range(0, len(records), _REPLAYED_AT_ONCE):
-        recorded |= await transactions.as_recorded(connection, records[first : first + _REPLAYED_AT_ONCE])
-    return recorded
-
-
-async def _replay(
-    command: Command, consumed: ConsumedKey, recorded: dict[tuple[int, int], Transaction] | Exception
-) -> Outcome:
-    if consumed.answer is not None:
-        return Answer(consumed.status, consumed.answer)
-    if isinstance(recorded, Exception):
-        return recorded
-    try:
-        told = [recorded[command.ledger.ledger, sequence] for sequence in _yielding(command, consumed)]
-        if isinstance(command, Batch):
-            return Answer(consumed.status, await command.render(told))
-        assert isinstance(command, Single), "all others are about one transaction"
-        return Answer(consumed.status, command.render(told[0]))
-    except Exception as failure:  # noqa: BLE001 - as above
-        return failure

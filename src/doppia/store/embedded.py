@@ -58,6 +58,7 @@ _SETTINGS: Final = {
     "checkpoint_timeout": "15min",
     "checkpoint_completion_target": "0.9",
     "min_wal_size": "80MB",
+    "wal_buffers": "16MB",  # not one segment of the WAL, which is the most that is chosen by itself
     "max_wal_size": "2GB",
     # This build compresses with pglz only, which cost a seventh of the transactions per second in pgbench.
     "wal_compression": "off",

@@ -14,7 +14,7 @@ Fragments = Mapping[str, str]
 Bound = tuple[int, str]
 """A time in microseconds since 1970, and on which side of it: after it, "gt", or until it, "lte"."""
 
-_HANGS_ON_VALUE: Final = frozenset({"metadata"})
+_HANGS_ON_VALUE: Final = frozenset({"metadata", "ledgerable_id", "updated_at"})
 """Filters whose value decides by which index a page is best found: one plan for frequent and rare ones would walk a
 whole ledger for the rare."""
 
@@ -111,16 +111,23 @@ def compose(
     return text, arguments
 
 
+_LIMITS: Final = (26, 101)
+"""What a page's parts are limited to: few texts for all sizes, for each has a statement of its own in each session."""
+
+
 def _planned_once(text: str, limit: int, *, single: bool) -> str:
-    """Return a page's query with its limit, and that it is of one ledger if so, in the text.
+    """Return a page's query with about how many rows it is of, and that they are of one ledger if so, in the text.
 
     The server keeps a plan for all arguments only if it takes it for as good as one for those at hand. Without knowing
     how many rows are asked for it never does, and planning a page takes longer than reading it.
     """
+    bound = next((bound for bound in _LIMITS if limit <= bound), None)
+    if bound is None:
+        return text
     if single:
         text = text.replace("unnest($1::bigint[])", "unnest(array[($1::bigint[])[1]])")
     parts, _, end = text.rpartition("limit $2")
-    return f"{parts.replace('limit $2', f'limit {limit}')}limit $2{end}"
+    return f"{parts.replace('limit $2', f'limit {bound}')}limit $2{end}"
 
 
 def _merged(

@@ -151,25 +151,23 @@ create type effective_point as (
 comment on type effective_point is 'What is effective, and how many steps were recorded, at one microsecond since 1970.';
 
 -- Divides buckets of one width that have just been split, as of a lock version, and those in them that are to be split
--- in their turn.
+-- in their turn: what is in them, little more than the steps that split them, is read once.
 create function split_buckets(of_ledger bigint, of_account bigint, to_version bigint, of_shift smallint,
                               of_buckets bigint[]) returns void language plpgsql
     set plan_cache_mode = force_generic_plan as $$
 declare
     shift smallint := of_shift - 4;
-    buckets bigint[] := of_buckets;
+    points effective_point[];
 begin
-    while cardinality(buckets) > 0 loop
-        with written as (
-            insert into effective_sums (ledger_id, account_sequence, width_shift, bucket, lock_version, entries, steps,
-                                        is_split, posted_credits, posted_debits, pending_credits, pending_debits)
-            select of_ledger, of_account, shift, microseconds_of(t.at) >> shift, to_version, sum(t.entries),
-                   sum(t.steps), shift > 0 and greatest(sum(t.entries), sum(t.steps)) > 512, sum(t.posted_credits),
-                   sum(t.posted_debits), sum(t.pending_credits), sum(t.pending_debits)
-              from unnest(buckets) as n (bucket)
+    select array_agg(row(p.at, p.entries, p.steps, p.posted_credits, p.posted_debits, p.pending_credits,
+                         p.pending_debits)::effective_point) into points
+      from (select t.at, sum(t.entries) as entries, sum(t.steps) as steps, sum(t.posted_credits) as posted_credits,
+                   sum(t.posted_debits) as posted_debits, sum(t.pending_credits) as pending_credits,
+                   sum(t.pending_debits) as pending_debits
+              from unnest(of_buckets) as n (bucket)
              cross join lateral (
-                   select time_of(n.bucket << (shift + 4)) as from_time,
-                          time_of((n.bucket + 1) << (shift + 4)) as before_time) w
+                   select time_of(n.bucket << of_shift) as from_time,
+                          time_of((n.bucket + 1) << of_shift) as before_time) w
              cross join lateral (
                    select account_version(of_ledger, of_account, w.from_time - interval '1 microsecond')
                               as after_version,
@@ -177,16 +175,27 @@ begin
                                                             w.before_time - interval '1 microsecond')) as last_version
                    offset 0) v
              cross join lateral (
-                   select e.effective_at as at, 1 as entries, 0 as steps, e.posted_credits, e.posted_debits,
-                          e.pending_credits, e.pending_debits
+                   select microseconds_of(e.effective_at) as at, 1 as entries, 0 as steps, e.posted_credits,
+                          e.posted_debits, e.pending_credits, e.pending_debits
                      from account_entries(of_ledger, of_account, to_version, w.from_time, w.before_time,
                                           v.after_version, v.last_version) e
                     union all
-                   select s.recorded_at, 0, s.steps, 0, 0, 0, 0
+                   select microseconds_of(s.recorded_at), 0, s.steps, 0, 0, 0, 0
                      from account_steps(of_ledger, of_account, v.after_version, v.last_version) s) t
-             group by microseconds_of(t.at) >> shift
+             group by t.at) p;
+    while cardinality(points) > 0 loop
+        with written as (
+            insert into effective_sums (ledger_id, account_sequence, width_shift, bucket, lock_version, entries, steps,
+                                        is_split, posted_credits, posted_debits, pending_credits, pending_debits)
+            select of_ledger, of_account, shift, p.at >> shift, to_version, sum(p.entries), sum(p.steps),
+                   shift > 0 and greatest(sum(p.entries), sum(p.steps)) > 512, sum(p.posted_credits),
+                   sum(p.posted_debits), sum(p.pending_credits), sum(p.pending_debits)
+              from unnest(points) p
+             group by p.at >> shift
             returning bucket, is_split)
-        select coalesce(array_agg(bucket) filter (where is_split), '{}') into buckets from written;
+        select array_agg(p) into points
+          from unnest(points) p
+         where p.at >> shift in (select bucket from written where is_split);
         shift := shift - 4;
     end loop;
 end $$;
