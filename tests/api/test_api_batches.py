@@ -313,12 +313,24 @@ class TestIdempotency:
         await books.transfer(cash, wallet, 500)
         assert told(await send(books, [spend], key="k")) == [ACCEPTED]
 
-    async def test_a_key_sent_several_times_at_once_has_one_effect_and_one_answer(self, books: Books) -> None:
+    @pytest.mark.parametrize("refused_", [[of()], []], ids=["with a refusal", "accepted whole"])
+    async def test_a_key_sent_several_times_at_once_has_one_effect_and_one_answer(
+        self, books: Books, refused_: list[Json]
+    ) -> None:
         cash, wallet = await books.cash_and_wallet()
-        items = [move(cash, wallet, 1), of(), move(cash, wallet, 2)]
-        answers = await asyncio.gather(*(send(books, items, key="k") for _ in range(6)))
-        assert {(answer.status_code, answer.content) for answer in answers} == {(200, answers[0].content)}
-        assert (await books.balances(wallet))["posted"] == (3, 0, 3)
+        items = [move(cash, wallet, 1), *refused_, move(cash, wallet, 2)]
+        beside = [books.post("/ledger_transactions", move(cash, wallet, 1), key=f"beside {n}") for n in range(6)]
+        answers = await asyncio.gather(*(send(books, items, key="k") for _ in range(6)), *beside)
+        assert {(answer.status_code, answer.content) for answer in answers[:6]} == {(200, answers[0].content)}
+        assert (await books.balances(wallet))["posted"] == (9, 0, 9)
+
+    async def test_transactions_of_many_entries_are_repeated_as_they_were(self, books: Books) -> None:
+        cash, wallet = await books.cash_and_wallet()
+        items = [of(*pair(cash, wallet, number) * number) for number in (1, 300, 2, 500, 99, 1)]
+        first = await send(books, items, key="k")
+        assert set(told(first)) == {ACCEPTED}
+        await books.transfer(cash, wallet, 15)
+        assert (await send(books, items, key="k")).content == first.content
 
     async def test_a_key_belongs_to_the_route(self, books: Books) -> None:
         cash, wallet = await books.cash_and_wallet()
