@@ -180,7 +180,7 @@ class PostingGroups:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         elif lane.is_empty() and self._lanes.get(lane.ledger) is lane:
-            # Not if it was closed while the last to be answered still looked for what a repeated key had yielded.
+            # Not if it was closed while the group before still gave its connection back.
             del self._lanes[lane.ledger]
 
     async def _post(self, lane: Lane, posting: Posting, before: Posting | None) -> None:

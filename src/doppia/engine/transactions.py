@@ -50,7 +50,6 @@ class Decided:
         is_small: whether it is one part, which is made already.
     """
 
-    commands: Sequence[Command]
     outcomes: list[Outcome]
     group: Group
     parts: Iterable[Piece]
@@ -120,11 +119,11 @@ async def decide(
         tree = before.group.tree
     outcomes, group = await _decide_all(commands, head, books, clock, tree)
     if not group.records:
-        return Decided(commands, outcomes, group, (), is_small=True)
+        return Decided(outcomes, group, (), is_small=True)
     # The tree has to have grown by all that is before.
     is_small = needs.entries <= ENTRIES_AT_ONCE and (before is None or before.is_small)
     parts = pieces(group)
-    return Decided(commands, outcomes, group, list(parts) if is_small else parts, is_small)
+    return Decided(outcomes, group, list(parts) if is_small else parts, is_small)
 
 
 def _put_upon(before: Group, head: Head | None, books: Books) -> Head:
