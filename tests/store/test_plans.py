@@ -64,7 +64,7 @@ def wrong(reads: Sequence[Read], enough: int | None) -> list[Read]:
 
 
 NAMED: Final[dict[str, dict[str, tuple[Any, ...]]]] = {
-    "posting": {"accounts": (7, [5, 6]), "read_at_once": (7, "{5,6}", ["t5000"], [b"1" * 16])},
+    "posting": {"read_at_once": (7, "{5,6}", ["t5000"], [b"1" * 16])},
     "transactions": {"get": (7, [5000, 6000]), "entries": ([7, 7], [5000, 6000]), "extent": (7, 5)},
     "accounts": {"get": (7, [5, 6]), "external_id_holder": (7, "a5"), "count_pending_entries": (7, 5)},
     "ledgers": {"get": (7,), "keys": ([b"1" * 16],)},

@@ -148,7 +148,9 @@ async def _foresee(database: Database, clock: Clock, settled: Id, bound: datetim
 
 async def _accounts(connection: Connection, settled: Id, contra: Id) -> tuple[Account, Account]:
     """Return the two accounts of a settlement, if one can be settled against the other."""
-    accounts = await posting.accounts(connection, settled.ledger, [settled.sequence, contra.sequence])
+    _, accounts, _, _ = await posting.read_at_once(
+        connection, settled.ledger, [settled.sequence, contra.sequence], (), ()
+    )
     for id_, name in ((settled, "settled"), (contra, "contra")):
         if id_.sequence not in accounts or accounts[id_.sequence].id != str(id_):
             raise ObjectNotFound(object="ledger_account", id=str(id_), parameter=f"{name}_ledger_account_id")

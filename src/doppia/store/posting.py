@@ -16,25 +16,6 @@ from doppia.store.ledgers import ConsumedKey, Head
 _SQL: Final = load_queries("posting")
 
 
-async def accounts(connection: Connection, ledger: int, sequences: Iterable[int]) -> dict[int, Account]:
-    """Return those accounts of a ledger that exist, by sequence; with the head locked they can't change."""
-    rows = await connection.fetch(_SQL["accounts"], ledger, list(sequences))
-    return {
-        row[0]: Account(
-            format_id(int(row[1].timestamp()), ledger, row[0]),
-            row[0],
-            Currency(row[2], row[3]),
-            row[4],
-            row[5],
-            row[6],
-            Sums(row[7], row[8], row[9], row[10]),
-            row[11],
-            row[12],
-        )
-        for row in rows
-    }
-
-
 async def read_at_once(
     connection: Connection, ledger: int, sequences: Iterable[int], external_ids: Iterable[str], digests: Iterable[bytes]
 ) -> tuple[Head | None, dict[int, Account], dict[str, tuple[int, str]], dict[bytes, ConsumedKey]]:

@@ -7,16 +7,6 @@ select sequence, recorded_at, discarded_at, frontier
  where ledger_id = $1
    for update;
 
--- name: accounts
--- The accounts of ledger $1 among the sequences $2. Read after the head is locked, they can't change any more.
-select a.account_sequence, a.created_at, a.currency, a.currency_exponent, a.normal_balance::text,
-       a.discarded_at is null as is_open,
-       b.lock_version, b.posted_credits, b.posted_debits, b.pending_credits, b.pending_debits, b.category_set,
-       b.is_monitored
-  from accounts a
-  join balances b using (ledger_id, account_sequence)
- where a.ledger_id = $1 and a.account_sequence = any($2::bigint[]);
-
 -- name: read_at_once
 -- In one snapshot: where the log of ledger $1 ends, its accounts among the sequences $2 (an array as text), which of the
 -- texts $3 are external ids of pending or posted transactions, and what the idempotency keys $4 were consumed by. Each
