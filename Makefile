@@ -14,10 +14,7 @@ test: .venv/dev
 check: .venv/dev
 	$(BIN)/ruff format --check src tests benchmarks scripts
 	$(BIN)/ruff check src tests benchmarks scripts
-	$(BIN)/mypy src/doppia scripts benchmarks
-	$(BIN)/mypy tests --exclude 'tests/(api|client)/conftest.py'
-	$(BIN)/mypy tests/api
-	$(BIN)/mypy tests/client
+	$(BIN)/mypy src/doppia scripts benchmarks tests
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/lint_migrations.py
 	$(BIN)/coverage run -m pytest -q tests/accounting tests/proof
@@ -29,7 +26,7 @@ check: .venv/dev
 test-oldest: .venv/dev
 	@programs=$$(scripts/system_postgres.sh); \
 	if [ -n "$$programs" ]; then \
-	    echo "On PostgreSQL 15:"; DOPPIA_TEST_POSTGRES=$$programs $(BIN)/python -m pytest -q -n 2 --dist loadfile tests/store tests/engine tests/api tests/cli tests/client tests/scenarios; \
+	    echo "On PostgreSQL 15:"; DOPPIA_TEST_POSTGRES=$$programs $(BIN)/python -m pytest -q -n 2 --dist loadfile tests/store tests/engine tests/api tests/cli tests/client tests/stories; \
 	else \
 	    echo "No PostgreSQL 15 on this machine: the tests ran on the embedded one alone."; \
 	fi

@@ -17,16 +17,17 @@ from uuid import uuid4
 
 from service import data_folder, percentiles, report
 
-from doppia.accounting.balances import Sums
 from doppia.accounting.ids import Id, format_id, parse_id
-from doppia.accounting.transactions import Draft, Leg
-from doppia.engine.commands import Batch
-from doppia.engine.transactions import post
-from doppia.store import accounts, ledgers, organizations
-from doppia.store.balances import AsOf
-from doppia.store.database import Connection, Database
-from doppia.store.embedded import EmbeddedServer
-from doppia.store.migrate import migrate
+from doppia.accounting.ledger.balances import Sums
+from doppia.accounting.ledger.transactions import Draft, Leg
+from doppia.engine.posting.commands import Batch
+from doppia.engine.posting.group import post
+from doppia.store.database.connections import Connection, Database
+from doppia.store.database.migrate import migrate
+from doppia.store.embedded.server import EmbeddedServer
+from doppia.store.ledger import accounts, ledgers
+from doppia.store.ledger.balances import AsOf
+from doppia.store.platform import organizations
 
 LEDGER = 7
 BEGIN = datetime(2025, 1, 1, tzinfo=UTC)

@@ -21,7 +21,7 @@ import asyncpg
 from service import Service, data_folder
 
 from doppia import store
-from doppia.store.database import load_queries
+from doppia.store.database.connections import load_queries
 
 ACCOUNTS = 2_000
 SAMPLES_PER_SECOND = 250
@@ -107,8 +107,8 @@ async def show_queries(service: Service) -> None:
     """Print how long each query took."""
     names = {
         skeleton(text): f"{module.stem}.{name}"
-        for module in Path(store.__file__).parent.glob("*.sql")
-        for name, text in load_queries(module.stem).items()
+        for module in Path(store.__file__).parent.glob("*/*.sql")
+        for name, text in load_queries(f"{module.parent.name}/{module.stem}").items()
     }
     connection = await asyncpg.connect(service.database_url)
     rows = await connection.fetch(STATEMENTS, SHOWN)

@@ -20,7 +20,7 @@ from typing import Any
 import httpx2
 
 from doppia.accounting.ids import Id, parse_id
-from doppia.store.embedded import running_url
+from doppia.store.embedded.server import running_url
 
 HERE = Path(__file__).parent
 PROGRAM = Path(sys.prefix) / "bin" / "doppia"

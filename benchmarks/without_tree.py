@@ -5,7 +5,8 @@ The database must have given up `ledger_heads_frontier_of_sequence`.
 
 from doppia.main import main
 from doppia.proof.tree import EMPTY_ROOT, Frontier, Node
-from doppia.store import ledgers, posting
+from doppia.store.ledger import ledgers
+from doppia.store.posting import posting
 
 
 def _append(tree: Frontier, _leaf: bytes) -> list[Node]:

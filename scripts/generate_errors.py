@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from doppia.accounting.errors import LedgerError
-from doppia.api.errors import status_and_code
+from doppia.api.http.errors import status_and_code
 
 PAGE: Final = Path(__file__).parent.parent / "docs" / "errors.md"
 
@@ -47,7 +47,7 @@ Every answer that is no success has this body:
   says what it was. Whether a write happened, its idempotency key tells.
 
 The kinds stand in the order of their precedence. Among those of one kind, `decide` in
-`src/doppia/accounting/transactions.py` names its own exact order.
+`src/doppia/accounting/ledger/transactions.py` names its own exact order.
 """
 
 

@@ -34,7 +34,7 @@ def main() -> None:
 
 def _lint(paths: list[Path], excluded: tuple[str, ...]) -> int:
     squawk = Path(sys.executable).with_name("squawk")
-    # store/migrate.py runs each file in a database transaction, on PostgreSQL 15 or newer.
+    # store/database/migrate.py runs each file in a database transaction, on PostgreSQL 15 or newer.
     command: list[str | Path] = [
         squawk,
         "--assume-in-transaction",

@@ -17,14 +17,14 @@ import httpx2
 import pytest
 
 from doppia.api.app import create_app
-from doppia.api.auth import Authenticator
-from doppia.api.request import Service
-from doppia.engine import keys
-from doppia.engine.posting_group import PostingGroups
-from doppia.store.database import Database
-from doppia.store.embedded import service_url
-from doppia.store.migrate import migrate
-from servers import CHECKPOINT_KEYS, Server, embedded, system
+from doppia.api.http.auth import Authenticator
+from doppia.api.http.request import Service
+from doppia.engine.platform import keys
+from doppia.engine.posting.lanes import PostingGroups
+from doppia.store.database.connections import Database
+from doppia.store.database.migrate import migrate
+from doppia.store.embedded.server import service_url
+from tests.servers import CHECKPOINT_KEYS, Server, embedded, system
 
 
 def now() -> datetime:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from doppia.proof.checkpoints import SigningKey
-from doppia.store.database import load_queries
-from doppia.store.embedded import EmbeddedServer, owner_url, service_url
+from doppia.store.database.connections import load_queries
+from doppia.store.embedded.server import EmbeddedServer, owner_url, service_url
 
 CHECKPOINT_KEYS = [SigningKey("doppia", bytes(range(32)))]
 
@@ -70,7 +70,7 @@ def system(programs: Path) -> Iterator[Server]:
         ).returncode:
             assert time.monotonic() < deadline, "the system's PostgreSQL did not start"
             time.sleep(0.1)
-        create_roles = load_queries("embedded")["create_roles"]
+        create_roles = load_queries("embedded/server")["create_roles"]
         subprocess.run(
             [programs / "psql", "-h", folder, "-U", "doppia", "-c", create_roles, "doppia"],
             stdout=subprocess.DEVNULL, check=True,

@@ -1,1 +1,1 @@
-"""Doppia: a programmable double-entry ledger behind an HTTP API. Start reading at accounting/transactions.py."""
+"""Doppia: a programmable double-entry ledger behind an HTTP API. Start reading at accounting/ledger/transactions.py."""

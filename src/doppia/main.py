@@ -19,26 +19,27 @@ from cyclopts import App, Parameter
 
 from doppia import settings
 from doppia.accounting.errors import LedgerError
-from doppia.api import bulk_work
 from doppia.api.app import create_app
-from doppia.api.auth import Authenticator
-from doppia.api.protocol import BoundedHttpProtocol
-from doppia.api.request import Service
+from doppia.api.http.auth import Authenticator
+from doppia.api.http.protocol import BoundedHttpProtocol
+from doppia.api.http.request import Service
+from doppia.api.platform import bulk_work
 from doppia.cli import CommandError
 from doppia.cli.connect import now, opened
-from doppia.engine import keys as key_engine
-from doppia.engine import settling
-from doppia.engine.checkpoints import Publisher, keys_at
-from doppia.engine.expiry import expire_due
-from doppia.engine.imports import ImportRefusedError
-from doppia.engine.posting_group import PostingGroups
+from doppia.engine.background.checkpoints import Publisher, keys_at
+from doppia.engine.background.expiry import expire_due
+from doppia.engine.closing import settling
+from doppia.engine.importing.imports import ImportRefusedError
+from doppia.engine.platform import keys as key_engine
+from doppia.engine.posting.lanes import PostingGroups
 from doppia.proof.checkpoints import CheckpointError
 from doppia.settings import Settings, SettingsError
-from doppia.store import embedded, organizations
-from doppia.store.database import Database, DatabaseUrlError, may_rewrite_history
-from doppia.store.embedded import EmbeddedError, EmbeddedServer
+from doppia.store.database.connections import Database, DatabaseUrlError, may_rewrite_history
+from doppia.store.database.migrate import SchemaError
+from doppia.store.embedded import server as embedded
+from doppia.store.embedded.server import EmbeddedError, EmbeddedServer
 from doppia.store.files import write_whole
-from doppia.store.migrate import SchemaError
+from doppia.store.platform import organizations
 
 CONNECTIONS_MAX: Final = 2048
 """Sockets that may wait to be accepted."""

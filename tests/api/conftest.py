@@ -6,13 +6,13 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
-from over_http import Books, found_organization, now
 
-from doppia.api.auth import Authenticator
-from doppia.api.request import Service
-from doppia.engine.posting_group import PostingGroups
-from doppia.store.database import Database
-from servers import CHECKPOINT_KEYS
+from doppia.api.http.auth import Authenticator
+from doppia.api.http.request import Service
+from doppia.engine.posting.lanes import PostingGroups
+from doppia.store.database.connections import Database
+from tests.api.over_http import Books, found_organization, now
+from tests.servers import CHECKPOINT_KEYS
 
 
 class Server(Protocol):

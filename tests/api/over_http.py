@@ -8,10 +8,10 @@ from uuid import UUID, uuid4
 import httpx2
 
 from doppia.api.app import create_app
-from doppia.api.request import Service
-from doppia.engine import keys
-from doppia.store import organizations
-from doppia.store.organizations import Role
+from doppia.api.http.request import Service
+from doppia.engine.platform import keys
+from doppia.store.platform import organizations
+from doppia.store.platform.organizations import Role
 
 Json = dict[str, Any]
 

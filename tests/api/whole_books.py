@@ -4,12 +4,11 @@ import asyncio
 from datetime import timedelta
 from typing import Any, Final
 
-from chart_books import add, remove
-from over_http import Books, Json, entry, now, pair
-from settlements_over_http import change, pick, settle
-
-from doppia.engine.expiry import expire_due
-from doppia.store.database import Database
+from doppia.engine.background.expiry import expire_due
+from doppia.store.database.connections import Database
+from tests.api.closing.settlements_over_http import change, pick, settle
+from tests.api.ledger.chart_books import add, remove
+from tests.api.over_http import Books, Json, entry, now, pair
 
 HUGE: Final = 10**36
 FAMILY: Final = "\U0001f468\u200d\U0001f469\u200d\U0001f467"

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bookkeeping import Books
 
 from doppia.cli import checkpoints as cli
-from doppia.engine.checkpoints import CheckpointsNotWrittenError, Publisher, add_key, keys_at
+from doppia.engine.background.checkpoints import CheckpointsNotWrittenError, Publisher, add_key, keys_at
 from doppia.proof.checkpoints import CheckpointError, open_note, parse_verifier_key
-from doppia.store import log
-from doppia.store.database import Database
-from servers import CHECKPOINT_KEYS
+from doppia.store.database.connections import Database
+from doppia.store.log import log
+from tests.engine.bookkeeping import Books
+from tests.servers import CHECKPOINT_KEYS
 
 pytestmark = pytest.mark.anyio
 

@@ -14,19 +14,20 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
-from bookkeeping import Books, id_of, now
 
 from doppia.accounting.ids import format_id
 from doppia.cli.exports import ExportError, export
 from doppia.cli.imports import import_
-from doppia.engine import keys
-from doppia.engine.imports import ImportRefusedError
+from doppia.engine.importing.imports import ImportRefusedError
+from doppia.engine.platform import keys
 from doppia.main import app
 from doppia.proof.exchange import header_from_line
-from doppia.store import ledgers, log
-from doppia.store.database import Database
-from doppia.store.embedded import service_url
-from servers import Server
+from doppia.store.database.connections import Database
+from doppia.store.embedded.server import service_url
+from doppia.store.ledger import ledgers
+from doppia.store.log import log
+from tests.engine.bookkeeping import Books, id_of, now
+from tests.servers import Server
 
 
 class Source(NamedTuple):

@@ -10,16 +10,16 @@ from uuid import UUID
 import asyncpg
 import msgspec
 import pytest
-from bookkeeping import Books, move, now
 
 from doppia.cli import CommandError, imports
 from doppia.cli.verify import verify
-from doppia.engine.transactions import post
+from doppia.engine.posting.group import post
 from doppia.proof.checkpoints import Checkpoint, CheckpointError, SigningKey, sign
 from doppia.proof.exchange import header_from_line, header_of, header_to_line, to_line
 from doppia.proof.records import read_record
 from doppia.proof.tree import Frontier, leaf_hash
-from doppia.store.database import Database
+from doppia.store.database.connections import Database
+from tests.engine.bookkeeping import Books, move, now
 
 pytestmark = pytest.mark.anyio
 

@@ -13,14 +13,14 @@ import uvicorn
 from modern_treasury import AsyncModernTreasury
 
 from doppia.api.app import create_app
-from doppia.api.auth import Authenticator
-from doppia.api.protocol import BoundedHttpProtocol
-from doppia.api.request import Service
-from doppia.engine import keys
-from doppia.engine.posting_group import PostingGroups
-from doppia.store import organizations
-from doppia.store.database import Database
-from servers import CHECKPOINT_KEYS
+from doppia.api.http.auth import Authenticator
+from doppia.api.http.protocol import BoundedHttpProtocol
+from doppia.api.http.request import Service
+from doppia.engine.platform import keys
+from doppia.engine.posting.lanes import PostingGroups
+from doppia.store.database.connections import Database
+from doppia.store.platform import organizations
+from tests.servers import CHECKPOINT_KEYS
 
 
 class Server(Protocol):

@@ -11,9 +11,9 @@ from uuid import UUID
 import pytest
 import uvicorn
 
-from doppia.api.protocol import HEAD_BYTES_MAX, BoundedHttpProtocol
-from doppia.api.request import Service
-from doppia.engine import keys
+from doppia.api.http.protocol import HEAD_BYTES_MAX, BoundedHttpProtocol
+from doppia.api.http.request import Service
+from doppia.engine.platform import keys
 
 pytestmark = pytest.mark.anyio
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 from modern_treasury import AsyncModernTreasury
-from treasury_books import legs, listed, open_books, transfer
 
-from doppia.api.bulk_work import work_off
+from doppia.api.platform.bulk_work import work_off
+from tests.client.treasury_books import legs, listed, open_books, transfer
 
 pytestmark = pytest.mark.anyio
 

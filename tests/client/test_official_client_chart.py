@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import pytest
 from modern_treasury import AsyncModernTreasury, UnprocessableEntityError
 from modern_treasury.types import LedgerAccountCategory
-from treasury_books import TreasuryBooks, legs, listed, open_books, transfer
+
+from tests.client.treasury_books import TreasuryBooks, legs, listed, open_books, transfer
 
 pytestmark = pytest.mark.anyio
 

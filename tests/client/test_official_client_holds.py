@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from modern_treasury import AsyncModernTreasury, UnprocessableEntityError
-from treasury_books import legs, listed, open_books, transfer
+
+from tests.client.treasury_books import legs, listed, open_books, transfer
 
 pytestmark = pytest.mark.anyio
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 from modern_treasury import AsyncModernTreasury
-from treasury_books import listed, open_books, transfer
+
+from tests.client.treasury_books import listed, open_books, transfer
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,8 @@ from modern_treasury import (
     PermissionDeniedError,
     UnprocessableEntityError,
 )
-from treasury_books import legs, open_books, transfer
+
+from tests.client.treasury_books import legs, open_books, transfer
 
 pytestmark = pytest.mark.anyio
 

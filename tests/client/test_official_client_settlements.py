@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 from modern_treasury import AsyncModernTreasury, UnprocessableEntityError
-from treasury_books import TreasuryBooks, listed, open_books, transfer
+
+from tests.client.treasury_books import TreasuryBooks, listed, open_books, transfer
 
 pytestmark = pytest.mark.anyio
 

@@ -8,19 +8,20 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from doppia.accounting.accounts import Account
-from doppia.accounting.balances import Direction
 from doppia.accounting.errors import LedgerError
 from doppia.accounting.ids import Id, parse_id
+from doppia.accounting.ledger.accounts import Account
+from doppia.accounting.ledger.balances import Direction
+from doppia.accounting.ledger.transactions import Draft, Leg, Status, Transaction
 from doppia.accounting.money import Currency
-from doppia.accounting.transactions import Draft, Leg, Status, Transaction
-from doppia.api.request import encode
-from doppia.api.transactions import to_object
-from doppia.engine import accounts, keys, ledgers
-from doppia.engine.commands import Batch, Create, Expire, PartialPost, Reverse, Revise
-from doppia.engine.writing import Answer, Key
-from doppia.store import accounts as account_store
-from doppia.store.database import Database
+from doppia.api.http.request import encode
+from doppia.api.ledger.transactions import to_object
+from doppia.engine.ledger import accounts, ledgers
+from doppia.engine.platform import keys
+from doppia.engine.posting.commands import Batch, Create, Expire, PartialPost, Reverse, Revise
+from doppia.engine.posting.writing import Answer, Key
+from doppia.store.database.connections import Database
+from doppia.store.ledger import accounts as account_store
 
 PHP = Currency("PHP", 2)
 PTS = Currency("PTS", 0)

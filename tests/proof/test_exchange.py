@@ -9,7 +9,6 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_records import ACTOR, BY_TYPE, PINNED, RECORDED_AT, TRANSACTION
 
 from doppia.proof.exchange import (
     KIND_NAMES,
@@ -21,6 +20,7 @@ from doppia.proof.exchange import (
     to_line,
 )
 from doppia.proof.records import AnyRecord, EntryRecord, canonical_bytes
+from tests.proof.test_records import ACTOR, BY_TYPE, PINNED, RECORDED_AT, TRANSACTION
 
 HEADER = header_of(UUID("0191e0f0-7c00-7abc-8def-000000000001"), 2**63 - 1, bytes(range(32)))
 

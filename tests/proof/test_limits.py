@@ -6,11 +6,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from test_records import ACTOR, PINNED, RECORDED_AT
 
 from doppia.accounting.errors import LedgerError
-from doppia.accounting.events import Event
 from doppia.accounting.ids import format_id
+from doppia.accounting.platform.events import Event
 from doppia.accounting.texts import METADATA_PAIRS_MAX, NAME_LENGTH_MAX
 from doppia.proof.limits import check_limits
 from doppia.proof.records import (
@@ -22,7 +21,8 @@ from doppia.proof.records import (
     TransactionWritten,
     microseconds,
 )
-from doppia.proof.replay import Fault, Replay
+from doppia.proof.replay.fold import Fault, Replay
+from tests.proof.test_records import ACTOR, PINNED, RECORDED_AT
 
 COMMON: dict[str, Any] = {"sequence": 2, "recorded_at": RECORDED_AT, "actor": ACTOR, "event": Event.CREATED}
 UNIT: dict[str, Any] = {"currency": "USD", "currency_exponent": 2, "normal_balance": "credit"}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from doppia.accounting.events import Event
+from doppia.accounting.platform.events import Event
 from doppia.proof.records import (
     AccountCategories,
     AccountWritten,
@@ -23,8 +23,8 @@ from doppia.proof.records import (
     TransactionWritten,
     object_of,
 )
-from doppia.proof.replay import Effects, Ended, Fault, Replay
-from doppia.proof.replay_state import from_plain, to_plain
+from doppia.proof.replay.fold import Effects, Ended, Fault, Replay
+from doppia.proof.replay.state import from_plain, to_plain
 
 LEDGER = 7
 SECOND = 1_000_000

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx2
 
-from doppia.store.embedded_user import until
+from doppia.store.embedded.user import until
 
 DOPPIA = Path(sys.prefix, "bin", "doppia")
 # A user whom every machine has, so that these tests create none.

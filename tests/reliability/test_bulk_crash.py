@@ -8,10 +8,10 @@ from typing import Any
 
 import httpx2
 import pytest
-from invariants import assert_invariants
-from running import PATIENCE_SECONDS, served
 
-from doppia.store.embedded import running_url
+from doppia.store.embedded.server import running_url
+from tests.reliability.running import PATIENCE_SECONDS, served
+from tests.store.invariants import assert_invariants
 
 pytestmark = pytest.mark.anyio
 

@@ -11,12 +11,12 @@ from shutil import chown
 from tempfile import TemporaryDirectory
 
 import pytest
-from invariants import assert_invariants
-from running import PATIENCE_SECONDS, SERVER_USER, Load, Service, served
 
-from doppia.store.embedded import running_url
-from doppia.store.embedded_cluster import find_binaries
-from doppia.store.embedded_user import choose_user, until
+from doppia.store.embedded.cluster import find_binaries
+from doppia.store.embedded.server import running_url
+from doppia.store.embedded.user import choose_user, until
+from tests.reliability.running import PATIENCE_SECONDS, SERVER_USER, Load, Service, served
+from tests.store.invariants import assert_invariants
 
 pytestmark = pytest.mark.anyio
 

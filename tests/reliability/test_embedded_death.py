@@ -14,9 +14,9 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from doppia.store import embedded
-from doppia.store.embedded import EmbeddedServer, running_url
-from doppia.store.embedded_user import until
+from doppia.store.embedded import server as embedded
+from doppia.store.embedded.server import EmbeddedServer, running_url
+from doppia.store.embedded.user import until
 
 # A user whom every machine has, so that these tests create none.
 SERVER_USER = "nobody" if os.geteuid() == 0 else None
@@ -25,7 +25,7 @@ PATIENCE_SECONDS = 60
 SERVE = """
 import asyncio, sys
 from pathlib import Path
-from doppia.store.embedded import EmbeddedServer
+from doppia.store.embedded.server import EmbeddedServer
 
 async def serve():
     server = EmbeddedServer(Path(sys.argv[1]), user=sys.argv[2] or None)

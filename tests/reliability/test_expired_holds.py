@@ -8,11 +8,11 @@ from typing import Any
 
 import httpx2
 import pytest
-from invariants import assert_invariants
-from running import PATIENCE_SECONDS, Service, served
 
-from doppia.store.embedded import running_url
-from doppia.store.embedded_user import until
+from doppia.store.embedded.server import running_url
+from doppia.store.embedded.user import until
+from tests.reliability.running import PATIENCE_SECONDS, Service, served
+from tests.store.invariants import assert_invariants
 
 pytestmark = pytest.mark.anyio
 

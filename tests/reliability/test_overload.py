@@ -7,11 +7,11 @@ from typing import Protocol
 import asyncpg
 import httpx2
 import pytest
-from invariants import assert_invariants
 
-from doppia.api.request import Service
-from doppia.engine import posting_group
-from doppia.store.database import CONNECTIONS_MAX, WRITERS_MAX
+from doppia.api.http.request import Service
+from doppia.engine.posting import lanes as posting_group
+from doppia.store.database.connections import CONNECTIONS_MAX, WRITERS_MAX
+from tests.store.invariants import assert_invariants
 
 pytestmark = pytest.mark.anyio
 
@@ -185,7 +185,7 @@ async def test_who_finds_no_connection_to_write_with_is_told_to_come_back_and_le
     books: Books, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await books.begin(LEDGERS)
-    monkeypatch.setattr("doppia.store.database.CONNECT_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("doppia.store.database.connections.CONNECT_TIMEOUT_SECONDS", 0.2)
     holder = await asyncpg.connect(database_url)
     async with holder.transaction():
         await holder.execute("select from doppia.ledger_heads for update")

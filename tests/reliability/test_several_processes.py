@@ -11,10 +11,10 @@ from typing import Any
 
 import httpx2
 import pytest
-from invariants import assert_invariants
-from running import Service, served
 
-from doppia.store.embedded import service_url
+from doppia.store.embedded.server import service_url
+from tests.reliability.running import Service, served
+from tests.store.invariants import assert_invariants
 
 pytestmark = pytest.mark.anyio
 

@@ -8,7 +8,8 @@ import stat
 from pathlib import Path
 
 import pytest
-from running import PATIENCE_SECONDS, run, served
+
+from tests.reliability.running import PATIENCE_SECONDS, run, served
 
 pytestmark = pytest.mark.anyio
 

@@ -8,18 +8,18 @@ from typing import Any
 
 import asyncpg
 import pytest
-from bookkeeping import PHP, Books, id_of, leg, move, now, read, results
 
 from doppia.accounting.ids import Id, format_id
-from doppia.engine import entries
-from doppia.engine.transactions import post
-from doppia.engine.verification import Finding, verify
-from doppia.engine.verification_kept import Resumed
-from doppia.engine.writing import Answer
+from doppia.engine.ledger import entries
+from doppia.engine.posting.group import post
+from doppia.engine.posting.writing import Answer
+from doppia.engine.verification.resume import Resumed
+from doppia.engine.verification.verify import Finding, verify
 from doppia.proof.checkpoints import Checkpoint
 from doppia.proof.records import canonical_bytes, read_record
 from doppia.proof.tree import Frontier, leaf_hash
-from doppia.store.database import Database
+from doppia.store.database.connections import Database
+from tests.engine.bookkeeping import PHP, Books, id_of, leg, move, now, read, results
 
 pytestmark = pytest.mark.anyio
 

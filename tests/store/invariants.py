@@ -10,8 +10,8 @@ from typing import Any
 
 import asyncpg
 
-from doppia.engine.verification import Finding, verify
-from doppia.engine.verification_kept import Resumed
+from doppia.engine.verification.resume import Resumed
+from doppia.engine.verification.verify import Finding, verify
 from doppia.proof.records import (
     STATUSES,
     AccountCategories,
@@ -31,7 +31,7 @@ from doppia.proof.records import (
     read_record,
 )
 from doppia.proof.tree import Frontier, Node, leaf_hash
-from doppia.store.database import Connection, Database
+from doppia.store.database.connections import Connection, Database
 
 _SQL = Path(__file__).with_suffix(".sql").read_text()
 _RULES = re.findall(r"^-- rule: ([^\n]+)\n(.*?;)$", _SQL, flags=re.MULTILINE | re.DOTALL)

@@ -22,12 +22,11 @@ from doppia.accounting.errors import (
     ParameterInvalid,
     RouteNotFound,
 )
-from doppia.api import openapi, operations
-from doppia.api.auth import check_role
-from doppia.api.errors import ErrorBody, error_detail, error_headers, internal_error
-from doppia.api.pagination import parse_list
-from doppia.api.protocol import write_answer
-from doppia.api.request import (
+from doppia.api.http.auth import check_role
+from doppia.api.http.errors import ErrorBody, error_detail, error_headers, internal_error
+from doppia.api.http.lists import parse_list
+from doppia.api.http.protocol import write_answer
+from doppia.api.http.request import (
     BODIES_BYTES_MAX,
     BODY_BYTES_MAX,
     WAITING_SECONDS_MAX,
@@ -36,6 +35,8 @@ from doppia.api.request import (
     Service,
     encode,
 )
+from doppia.api.platform import operations
+from doppia.api.reference import document as openapi
 from doppia.api.routes import PREFIXES, ROUTES, ApiRoute
 
 _log = structlog.get_logger()

@@ -3,27 +3,24 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from doppia.api import (
+from doppia.api.closing import settlements
+from doppia.api.http.lists import Kind
+from doppia.api.http.request import Reply, Request
+from doppia.api.ledger import (
     accounts,
     allocations,
     batches,
-    bulk,
     categories,
     drafts,
     entries,
-    events,
     ledgers,
     monitors,
-    operations,
-    proofs,
-    settlements,
     statements,
     transactions,
     versions,
 )
-from doppia.api.pagination import Kind
-from doppia.api.request import Reply, Request
-from doppia.store.organizations import Role
+from doppia.api.platform import bulk, events, operations, proofs
+from doppia.store.platform.organizations import Role
 
 PREFIXES: Final = ("/api", "/v1")
 """One table under two prefixes: Modern Treasury's clients call the first, PayMongo's base path is the second."""

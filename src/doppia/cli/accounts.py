@@ -11,19 +11,19 @@ from uuid import UUID
 from cyclopts import App, Parameter
 
 from doppia import settings
-from doppia.accounting.balances import Direction
 from doppia.accounting.errors import LedgerError
 from doppia.accounting.ids import Id, is_uuid, parse_id
+from doppia.accounting.ledger.balances import Direction
 from doppia.accounting.money import Currency
 from doppia.accounting.texts import NAME_LENGTH_MAX
 from doppia.cli.chart_file import ChartError, ChartFile, Entry, Kind, read, unit_text
 from doppia.cli.connect import Data, Url, connected, now, only_organization
-from doppia.engine import accounts as account_engine
-from doppia.engine import categories as category_engine
-from doppia.engine import ledgers as ledger_engine
-from doppia.store import accounts, categories, ledgers
-from doppia.store.database import Connection, Database
-from doppia.store.ledgers import Ledger
+from doppia.engine.ledger import accounts as account_engine
+from doppia.engine.ledger import categories as category_engine
+from doppia.engine.ledger import ledgers as ledger_engine
+from doppia.store.database.connections import Connection, Database
+from doppia.store.ledger import accounts, categories, ledgers
+from doppia.store.ledger.ledgers import Ledger
 
 app = App(name="accounts", help="Keep a chart of accounts in a file.")
 

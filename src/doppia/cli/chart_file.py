@@ -33,9 +33,9 @@ from typing import Any, Final, Literal, NamedTuple
 
 import yaml
 
-from doppia.accounting.balances import Direction
-from doppia.accounting.categories import check_categories_of_account, check_nesting
 from doppia.accounting.errors import LedgerError
+from doppia.accounting.ledger.balances import Direction
+from doppia.accounting.ledger.categories import check_categories_of_account, check_nesting
 from doppia.accounting.money import Currency, currency
 from doppia.accounting.texts import EXTERNAL_ID_LENGTH_MAX, NAME_LENGTH_MAX, check_metadata, check_text
 from doppia.cli import CommandError

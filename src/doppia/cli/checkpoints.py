@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 
 from doppia import settings
 from doppia.cli.connect import Data, Url, connected
-from doppia.engine.checkpoints import Publisher, add_key, keys_at
+from doppia.engine.background.checkpoints import Publisher, add_key, keys_at
 
 app = App(name="checkpoints", help="Show and rotate the keys that sign checkpoints, and write checkpoints.")
 

@@ -10,10 +10,10 @@ from uuid import UUID
 from cyclopts import Parameter
 
 from doppia.settings import Settings
-from doppia.store import organizations
-from doppia.store.database import Database
-from doppia.store.embedded import EmbeddedServer, owner_url, running_url, service_url
-from doppia.store.migrate import migrate
+from doppia.store.database.connections import Database
+from doppia.store.database.migrate import migrate
+from doppia.store.embedded.server import EmbeddedServer, owner_url, running_url, service_url
+from doppia.store.platform import organizations
 
 Data = Annotated[str | None, Parameter(help="Data folder; also DOPPIA_DATA.")]
 Url = Annotated[str | None, Parameter(help="URL of your own PostgreSQL; also DOPPIA_DATABASE_URL.")]

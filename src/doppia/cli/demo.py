@@ -16,10 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from doppia import settings
-from doppia.accounting.accounts import Account
+from doppia.accounting.ledger.accounts import Account
 from doppia.accounting.money import Currency, format_amount
-from doppia.cli.scenario_runners import Balances, ExpectationFailed, HttpRunner, Outcome, ServerError, play
-from doppia.cli.scenarios import BALANCES, AnyEvent, Open, Story, parse
+from doppia.stories.language import BALANCES, AnyEvent, Open, Story, parse
+from doppia.stories.runners import Balances, ExpectationFailed, HttpRunner, Outcome, ServerError, play
 
 
 class Credentials(msgspec.Struct):
@@ -46,7 +46,7 @@ def demo(
         credentials: JSON file with organization_id, api_key and base_url; by default credentials.json in the data
             folder, which is DOPPIA_DATA or ./data.
     """
-    text = files("doppia.cli").joinpath("stories", f"{name}.txt").read_text(encoding="utf-8")
+    text = files("doppia.stories").joinpath(f"{name}.txt").read_text(encoding="utf-8")
     who = _read(credentials or settings.load({}).data_folder / "credentials.json")
     url = base_url or who.base_url
     try:

@@ -21,9 +21,10 @@ from doppia.cli.connect import Data, Url, connected
 from doppia.proof.exchange import header_of, header_to_line, to_line
 from doppia.proof.records import read_record
 from doppia.proof.tree import Frontier, leaf_hash
-from doppia.store import ledgers, log
-from doppia.store.database import Database
-from doppia.store.log import Size
+from doppia.store.database.connections import Database
+from doppia.store.ledger import ledgers
+from doppia.store.log import log
+from doppia.store.log.log import Size
 
 _RECORDS_AT_ONCE: Final = 1_000
 _BYTES_AT_ONCE: Final = 4_000_000

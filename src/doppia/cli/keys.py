@@ -12,9 +12,9 @@ from rich.table import Table
 
 from doppia import settings
 from doppia.cli.connect import Data, Url, connected, now, only_organization
-from doppia.engine import keys as engine
-from doppia.store import organizations
-from doppia.store.organizations import KeyFields, Role
+from doppia.engine.platform import keys as engine
+from doppia.store.platform import organizations
+from doppia.store.platform.organizations import KeyFields, Role
 
 app = App(name="keys", help="Create, list and revoke API keys.")
 

@@ -9,7 +9,7 @@ from doppia.cli.imports import read_lines
 from doppia.proof.checkpoints import Checkpoint
 from doppia.proof.exchange import Header, MalformedLine, UnreadableFile, from_line, header_from_line
 from doppia.proof.records import AnyRecord, canonical_bytes
-from doppia.proof.replay import Fault, Replay
+from doppia.proof.replay.fold import Fault, Replay
 from doppia.proof.tree import Frontier, leaf_hash
 
 _RECORDS_BETWEEN_STEPS: Final = 1000

@@ -87,7 +87,7 @@ create table log (
     primary key (ledger_id, sequence)
 );
 comment on column log.kind is 'Of the record, as its payload begins: proof/records.py numbers them.';
-comment on column log.event is 'What it tells those who follow the ledger: accounting/events.py numbers them.';
+comment on column log.event is 'What it tells those who follow the ledger: accounting/platform/events.py numbers them.';
 comment on column log.object_sequence is 'Of the record that created the object this record is about; 1 is the ledger.';
 comment on column log.payload is 'Canonical bytes of the record: proof/records.py.';
 create index log_changes_idx on log (ledger_id, object_sequence, sequence) where object_sequence <> sequence;

@@ -24,7 +24,7 @@ create table bulk_requests (
     constraint bulk_requests_counted check ((status = 'completed') = (succeeded + failed >= resources)),
     constraint bulk_requests_told_once check (succeeded + failed <= resources)
 );
-comment on column bulk_requests.request_id is 'In the order of created_at: accounting/bulk.py.';
+comment on column bulk_requests.request_id is 'In the order of created_at: accounting/platform/bulk.py.';
 comment on column bulk_requests.key_id is 'The API key that sent it, in whose name and with whose role its items are done.';
 create index bulk_requests_unfinished_idx on bulk_requests (organization_id, request_id) where status <> 'completed';
 create index bulk_requests_metadata_idx on bulk_requests using gin (metadata jsonb_path_ops) where metadata <> '{}';

@@ -1,4 +1,4 @@
--- Two roles: the owner of the schema, and the service, which has the grants of store/grants.sql and no others. What the
+-- Two roles: the owner of the schema, and the service, which has the grants of store/database/grants.sql and no others. What the
 -- service may not do itself, and yet follows from what it does, is done here as the owner. ADR 16.
 
 set local lock_timeout = '10s';

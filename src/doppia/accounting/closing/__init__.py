@@ -1,0 +1,1 @@
+"""The rules of closing an account's period: settlements."""

@@ -1,0 +1,1 @@
+"""The rules of what posting needs: accounts, balances, transactions, categories, monitors."""

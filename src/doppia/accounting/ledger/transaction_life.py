@@ -1,0 +1,324 @@
+"""The life of a transaction: how one is made, changed, reversed, and how it ends.
+
+    pending ──> posted      both final; a posted one is corrected by a reversal
+       └──────> archived    counts in no balance
+
+A pending transaction is a hold. A partial post takes a part of it into a posted transaction and leaves the rest held
+(partial_posts.py). One that has passed its `expires_at` can only be archived.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from doppia.accounting.errors import (
+    AlreadyReversed,
+    BalanceLockFailed,
+    CategoryLockFailed,
+    NotReversible,
+    ParameterInvalid,
+    TransactionExpired,
+    TransactionFinal,
+    TransactionOfSettlement,
+)
+from doppia.accounting.ledger.accounts import Account
+from doppia.accounting.ledger.balances import OPPOSITE
+from doppia.accounting.ledger.categories import NO_CHART, Chart, check_category_locks
+from doppia.accounting.ledger.transactions import (
+    CategoryLock,
+    Change,
+    Draft,
+    Entry,
+    Leg,
+    Posting,
+    Status,
+    Transaction,
+    decide,
+    end,
+)
+from doppia.accounting.texts import merge_metadata
+
+LOCK_FAILURE: Final = "balance_lock_failure"
+EXPIRED: Final = "expired"
+"""Reasons for which a transaction was archived by a rule rather than by its owner."""
+
+
+def create(
+    draft: Draft,
+    accounts: Mapping[int, Account],
+    *,
+    id_: str,
+    sequence: int,
+    recorded_at: datetime,
+    chart: Chart = NO_CHART,
+    reverses: Transaction | None = None,
+    partially_posts: Transaction | None = None,
+    settlement: tuple[int, str] | None = None,
+) -> Change:
+    """Make a transaction of `draft`, as record `sequence` of the log.
+
+    Args:
+        draft: what was asked for.
+        accounts: those of its legs, by sequence.
+        id_: of the transaction.
+        sequence: of the record.
+        recorded_at: its time.
+        chart: the categories of its category locks.
+        reverses: the transaction that it reverses.
+        partially_posts: the hold that it takes a part of.
+        settlement: that whose amount it moves.
+
+    Raises, the first that holds, in this order:
+        ParameterInvalid: `expires_at` of one that is not pending, or not after `recorded_at`.
+        What `decide` raises.
+        What `check_category_locks` raises.
+    """
+    _check_expiry(draft.expires_at, draft.status, recorded_at)
+    status, archived_reason = draft.status, None
+    try:
+        posting = _decide(status, draft.legs, accounts, chart, draft.category_locks)
+    except (BalanceLockFailed, CategoryLockFailed):
+        if not draft.archives_on_lock_failure:
+            raise
+        status, archived_reason = "archived", LOCK_FAILURE
+        posting = decide(status, draft.legs, accounts)
+    effective_at = draft.effective_at or recorded_at
+    transaction = Transaction(
+        id=id_,
+        sequence=sequence,
+        version=0,
+        status=status,
+        entries=entries_of(draft.legs, posting.steps, status, effective_at, sequence, recorded_at),
+        description=draft.description,
+        external_id=draft.external_id,
+        effective_at=effective_at,
+        posted_at=recorded_at if status == "posted" else None,
+        created_at=recorded_at,
+        updated_at=recorded_at,
+        metadata=draft.metadata,
+        ledgerable_type=draft.ledgerable_type,
+        ledgerable_id=draft.ledgerable_id,
+        archived_reason=archived_reason,
+        reverses=(reverses.sequence, reverses.id) if reverses else None,
+        expires_at=draft.expires_at,
+        partially_posts=(partially_posts.sequence, partially_posts.id) if partially_posts else None,
+        settlement=settlement,
+    )
+    return Change(transaction, posting.accounts, posting.discards, wrote_entries=True)
+
+
+def _decide(
+    status: Status,
+    legs: Sequence[Leg],
+    accounts: Mapping[int, Account],
+    chart: Chart,
+    category_locks: Sequence[CategoryLock],
+    discarded: Sequence[Entry] = (),
+) -> Posting:
+    posting = decide(status, legs, accounts, discarded)
+    if category_locks and status != "archived":
+        check_category_locks(category_locks, chart, [accounts[leg.account] for leg in legs], accounts, posting.accounts)
+    return posting
+
+
+def _check_expiry(expires_at: datetime | None, status: Status, recorded_at: datetime) -> None:
+    if expires_at is None:
+        return
+    if status != "pending":
+        raise ParameterInvalid(parameter="expires_at", reason="is for pending transactions; this one would be final")
+    if expires_at <= recorded_at:
+        raise ParameterInvalid(parameter="expires_at", reason="must be in the future")
+
+
+def entries_of(
+    legs: Sequence[Leg],
+    steps: Sequence[Account],
+    status: Status,
+    effective_at: datetime,
+    sequence: int,
+    recorded_at: datetime,
+) -> tuple[Entry, ...]:
+    """Make the entries that record `sequence` writes: a leg and the account as it leaves it for each."""
+    return tuple(
+        Entry(
+            sequence,
+            ordinal,
+            step,
+            leg.direction,
+            leg.amount,
+            status,
+            leg.effective_at or effective_at,
+            leg.metadata or {},
+            recorded_at,
+            recorded_at,
+        )
+        for ordinal, (leg, step) in enumerate(zip(legs, steps, strict=True), 1)
+    )
+
+
+def revise(
+    transaction: Transaction,
+    changes: Mapping[str, Any],
+    accounts: Mapping[int, Account],
+    *,
+    sequence: int,
+    recorded_at: datetime,
+    chart: Chart = NO_CHART,
+    by_settlement: bool = False,
+) -> Change:
+    """Change a transaction, as record `sequence` of the log.
+
+    Args:
+        transaction: as it stands, with its entries in force.
+        changes: new values by field name: `description`, `external_id`, `effective_at`, `status`, `legs`,
+            `ledgerable_type`, `ledgerable_id`, `expires_at`, `category_locks`, `metadata` (merged in; a key of value
+            None or "" is removed). A field that is absent keeps its value.
+        accounts: those of the entries in force and of the new legs, by sequence.
+        sequence: of the record.
+        recorded_at: its time.
+        chart: the categories of the category locks.
+        by_settlement: whether the settlement that it belongs to asks.
+
+    Raises, the first that holds, in this order:
+        TransactionFinal: it is posted, and more than metadata and external_id is to change, or archived, and more than
+            metadata is.
+        TransactionExpired: it is pending and has passed its `expires_at`.
+        TransactionOfSettlement: what it does to accounts is to change, and not by the settlement it belongs to.
+        MetadataTooLarge: with the changes its metadata would hold too many pairs.
+        ParameterInvalid: `expires_at` of one that would not be pending, or not after `recorded_at`; it is a reversal
+            and given other entries, or it is archived and given new ones at once.
+        What `decide` raises.
+        What `check_category_locks` raises.
+    """
+    _check_changeable(transaction, changes, recorded_at, by_settlement=by_settlement)
+    status: Status = changes.get("status") or transaction.status
+    plain = {name: changes[name] for name in _PLAIN_FIELDS if name in changes}
+    changed = transaction._replace(
+        version=transaction.version + 1,
+        updated_at=recorded_at,
+        metadata=merge_metadata(transaction.metadata, changes.get("metadata") or {}),
+        **plain,
+    )
+    _check_expiry(changes.get("expires_at"), status, recorded_at)
+    if changes.keys().isdisjoint(_BALANCE_FIELDS):
+        return Change(changed, {}, (), wrote_entries=False)
+    legs = changes.get("legs")
+    if legs is not None and transaction.reverses is not None:
+        raise ParameterInvalid(
+            parameter="ledger_entries", reason="of a reversal are those of the transaction it reverses, exchanged"
+        )
+    effective_at = changes.get("effective_at") or transaction.effective_at
+    if status == "archived":
+        if legs is not None:
+            raise ParameterInvalid(
+                parameter="ledger_entries", reason="can't be replaced in the change that archives the transaction"
+            )
+        return _archive(changed._replace(effective_at=effective_at), accounts)
+    if legs is None:
+        legs = [again(entry, transaction, effective_at) for entry in transaction.entries]
+    locks = changes.get("category_locks") or ()
+    posting = _decide(status, legs, accounts, chart, locks, transaction.entries)
+    rewritten = changed._replace(
+        status=status,
+        effective_at=effective_at,
+        posted_at=recorded_at if status == "posted" else None,
+        entries=entries_of(legs, posting.steps, status, effective_at, sequence, recorded_at),
+    )
+    return Change(rewritten, posting.accounts, posting.discards, wrote_entries=True)
+
+
+_PLAIN_FIELDS: Final = ("description", "external_id", "ledgerable_type", "ledgerable_id", "expires_at")
+_BALANCE_FIELDS: Final = frozenset({"status", "legs", "effective_at", "category_locks"})
+_CHANGEABLE: Final[Mapping[Status, Sequence[str]]] = {
+    "posted": ("metadata", "external_id"),
+    "archived": ("metadata",),
+}
+
+
+def _check_changeable(
+    transaction: Transaction, changes: Mapping[str, Any], recorded_at: datetime, *, by_settlement: bool
+) -> None:
+    changeable = _CHANGEABLE.get(transaction.status)
+    if changeable is not None and not changes.keys() <= set(changeable):
+        raise TransactionFinal(status=transaction.status, changeable=list(changeable))
+    check_unexpired(transaction, recorded_at)
+    if transaction.settlement is not None and not by_settlement:
+        own = {"expires_at", *_BALANCE_FIELDS}
+        if not changes.keys().isdisjoint(own):
+            raise TransactionOfSettlement(ledger_account_settlement_id=transaction.settlement[1])
+
+
+def check_unexpired(transaction: Transaction, recorded_at: datetime) -> None:
+    """Ask that a transaction is no hold that has passed its `expires_at`.
+
+    Raises:
+        TransactionExpired.
+    """
+    if is_due(transaction, recorded_at):
+        assert transaction.expires_at is not None, "it is due"
+        raise TransactionExpired(expires_at=transaction.expires_at.isoformat())
+
+
+def _archive(changed: Transaction, accounts: Mapping[int, Account]) -> Change:
+    """End a pending transaction without anything in its place; `changed` is all of it that is new but the status."""
+    ended = end(changed.entries, accounts)
+    entries = tuple(
+        entry._replace(updated_at=changed.updated_at, discarded_at=changed.updated_at) for entry in changed.entries
+    )
+    return Change(
+        changed._replace(status="archived", entries=entries), ended.accounts, ended.discards, wrote_entries=False
+    )
+
+
+def is_due(transaction: Transaction, recorded_at: datetime) -> bool:
+    """Say whether a hold has passed its `expires_at` and is still pending."""
+    expires_at = transaction.expires_at
+    return transaction.status == "pending" and expires_at is not None and expires_at <= recorded_at
+
+
+def expire(transaction: Transaction, accounts: Mapping[int, Account], *, recorded_at: datetime) -> Change:
+    """Archive a hold that is due."""
+    assert is_due(transaction, recorded_at), "nothing expires before its time"
+    expired = transaction._replace(version=transaction.version + 1, updated_at=recorded_at, archived_reason=EXPIRED)
+    return _archive(expired, accounts)
+
+
+def again(entry: Entry, transaction: Transaction, effective_at: datetime) -> Leg:
+    """Ask for an entry in force anew; one that had the transaction's effective_at follows it."""
+    follows = entry.effective_at == transaction.effective_at
+    return Leg(
+        entry.account.sequence,
+        entry.account.id,
+        entry.direction,
+        entry.amount,
+        effective_at=effective_at if follows else entry.effective_at,
+        metadata=entry.metadata,
+    )
+
+
+def reversal(transaction: Transaction, draft: Draft) -> Draft:
+    """Return the draft that undoes `transaction`: its entries with the sides exchanged, the rest from `draft`.
+
+    Args:
+        transaction: the one to reverse, with its entries in force.
+        draft: without legs; its effective_at None takes that of `transaction`.
+
+    Raises, the first that holds, in this order:
+        NotReversible: it is not posted.
+        AlreadyReversed: it has a reversal that is not archived.
+    """
+    if transaction.status != "posted":
+        raise NotReversible(status=transaction.status)
+    if transaction.reversed_by is not None:
+        raise AlreadyReversed(reversed_by=transaction.reversed_by[1])
+    legs = [
+        Leg(
+            entry.account.sequence,
+            entry.account.id,
+            OPPOSITE[entry.direction],
+            entry.amount,
+            effective_at=entry.effective_at if draft.effective_at is None else None,
+        )
+        for entry in transaction.entries
+    ]
+    return draft._replace(legs=legs, effective_at=draft.effective_at or transaction.effective_at)

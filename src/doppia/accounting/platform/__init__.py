@@ -1,0 +1,1 @@
+"""The rules of what serves all subjects: events and bulk requests."""

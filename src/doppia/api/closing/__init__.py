@@ -1,0 +1,1 @@
+"""Settlements over HTTP."""

@@ -1,0 +1,254 @@
+"""Ledger account settlements over HTTP."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Final, Literal, get_args
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from doppia.accounting.closing.settlements import Settlement, SettlementStatus
+from doppia.accounting.errors import EntryNotSettleable, MixedLedgers, ObjectNotFound
+from doppia.accounting.ids import Id
+from doppia.accounting.texts import check_metadata
+from doppia.api.http.lists import (
+    DIRECTION,
+    METADATA,
+    TIME,
+    id_filters,
+    id_kind,
+    named_ledgers,
+    page_headers,
+    parse_list,
+    words,
+)
+from doppia.api.http.request import BodyDecoder, Reply, Request, encode, reply
+from doppia.api.http.wire import (
+    CurrencyExponent,
+    Description,
+    Metadata,
+    Object,
+    Sum,
+    Time,
+    TimeText,
+    UuidText,
+    given,
+    in_order,
+    new_metadata,
+    parse_time,
+)
+from doppia.engine.closing import settlements as engine
+from doppia.engine.posting.writing import Answer
+from doppia.store.closing import settlements as store
+from doppia.store.database.listing import Filter, Place
+
+_KIND: Final = "ledger_account_settlement"
+
+ENTRIES_PICKED_MAX: Final = 10_000
+
+
+class SettlementCreate(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A settlement to create: a sweep of all posted entries of an account that are not settled yet, or a draft."""
+
+    settled_ledger_account_id: UuidText
+    contra_ledger_account_id: UuidText
+    status: Literal["pending", "posted", "drafting"] | None = None
+    effective_at_upper_bound: TimeText | None = None
+    allow_either_direction: bool | None = None
+    skip_settlement_ledger_transaction: bool | None = None
+    description: Description | None = None
+    metadata: Metadata | None = None
+
+
+class SettlementUpdate(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """What to change of a settlement; metadata is merged in, and a key set to null or "" is removed."""
+
+    status: Literal["pending", "posted", "archived"] | UnsetType = UNSET
+    description: Description | UnsetType | None = UNSET
+    metadata: Metadata | UnsetType | None = UNSET
+    skip_settlement_ledger_transaction: bool | UnsetType | None = UNSET
+
+
+class SettlementEntries(Struct, forbid_unknown_fields=True):
+    """Entries to add to a draft, or to remove from it."""
+
+    ledger_entry_ids: Annotated[list[UuidText], Meta(max_length=ENTRIES_PICKED_MAX)] | None
+
+
+class SettlementObject(Object, kw_only=True):
+    """A settlement: entries of an account, each in one settlement at most, and the transaction that moves their sum.
+
+    `amount` is null while entries are gathered or picked; `settlement_entry_direction` is that of the entry that moves
+    it, on the settled account.
+    """
+
+    object: Literal["ledger_account_settlement"] = "ledger_account_settlement"
+    ledger_id: UuidText
+    description: str | None
+    status: SettlementStatus
+    settled_ledger_account_id: UuidText
+    contra_ledger_account_id: UuidText
+    effective_at_upper_bound: Time | None
+    allow_either_direction: bool
+    skip_settlement_ledger_transaction: bool
+    ledger_transaction_id: UuidText | None
+    amount: Sum | None
+    amount_string: str | None
+    settlement_entry_direction: Literal["credit", "debit"] | None
+    currency: str
+    currency_exponent: CurrencyExponent
+    metadata: dict[str, str]
+
+
+_CREATE: Final = BodyDecoder(SettlementCreate)
+_UPDATE: Final = BodyDecoder(SettlementUpdate)
+_ENTRIES: Final = BodyDecoder(SettlementEntries)
+
+FILTERS: Final = {
+    "id": id_kind(_KIND, many=True),
+    "ledger_id": id_kind("ledger"),
+    "ledger_transaction_id": id_kind("ledger_transaction"),
+    "settled_ledger_account_id": id_kind("ledger_account"),
+    "settlement_entry_direction": DIRECTION,
+    "status": words(*get_args(SettlementStatus), many=True),
+    "created_at": TIME,
+    "updated_at": TIME,
+    "metadata": METADATA,
+}
+
+
+def to_object(settlement: Settlement, ledger_id: str) -> SettlementObject:
+    """Return a settlement as the wire shows it."""
+    return SettlementObject(
+        id=settlement.id,
+        ledger_id=ledger_id,
+        description=settlement.description,
+        status=settlement.status,
+        settled_ledger_account_id=settlement.settled_account[1],
+        contra_ledger_account_id=settlement.contra_account[1],
+        effective_at_upper_bound=settlement.effective_at_upper_bound,
+        allow_either_direction=settlement.allows_either_direction,
+        skip_settlement_ledger_transaction=settlement.skips_transaction,
+        ledger_transaction_id=settlement.transaction and settlement.transaction[1],
+        amount=settlement.amount,
+        amount_string=None if settlement.amount is None else str(settlement.amount),
+        settlement_entry_direction=settlement.direction,
+        currency=settlement.currency.code,
+        currency_exponent=settlement.currency.exponent,
+        metadata=in_order(settlement.metadata),
+        created_at=settlement.created_at,
+        updated_at=settlement.updated_at,
+    )
+
+
+async def create(request: Request) -> Reply:
+    """Create a settlement of an account. A large sweep is answered while it is processing."""
+    body = request.decode(_CREATE)
+    service, principal = request.service, request.principal
+    bound = body.effective_at_upper_bound
+    bound_time = None if bound is None else parse_time(bound, "effective_at_upper_bound")
+    metadata = new_metadata(body.metadata)
+    settled = await service.find(
+        principal, body.settled_ledger_account_id, "ledger_account", "settled_ledger_account_id"
+    )
+    contra = await service.find(principal, body.contra_ledger_account_id, "ledger_account", "contra_ledger_account_id")
+    ledger_id = service.ledger_id(settled.ledger)
+    if contra.ledger != settled.ledger:
+        raise MixedLedgers(
+            ledger_ids=[ledger_id, service.ledger_id(contra.ledger)], parameter="contra_ledger_account_id"
+        )
+    answer = await engine.create(
+        service.database,
+        service.clock,
+        settled,
+        contra,
+        principal.key_id,
+        request.key(body),
+        lambda settlement: encode(to_object(settlement, ledger_id)),
+        status=body.status or "pending",
+        effective_at_upper_bound=bound_time,
+        allows_either_direction=bool(body.allow_either_direction),
+        skips_transaction=bool(body.skip_settlement_ledger_transaction),
+        description=body.description,
+        metadata=metadata,
+    )
+    service.background.wake()
+    return reply(answer)
+
+
+async def get(request: Request) -> Reply:
+    """Get a settlement."""
+    service = request.service
+    id_ = await service.find(request.principal, request.path["id"], _KIND)
+    async with service.database.connection() as connection:
+        found = await store.get(connection, id_.ledger, id_.sequence)
+    if found is None or found.id != str(id_):
+        raise ObjectNotFound(object=_KIND, id=request.path["id"])
+    return Reply(200, encode(to_object(found, service.ledger_id(id_.ledger))))
+
+
+async def list_(request: Request) -> Reply:
+    """List settlements, the newest first."""
+    service = request.service
+    query = parse_list(request.query, "ledger_account_settlements", FILTERS)
+    values = query.values
+    filters = [*query.filters, *id_filters(query)]
+    for name in ("status", "metadata"):
+        if name in values:
+            filters.append(Filter(name, values[name]))
+    if "settlement_entry_direction" in values:
+        filters.append(Filter("direction", values["settlement_entry_direction"]))
+    if "ledger_transaction_id" in values:
+        filters.append(Filter("transaction", values["ledger_transaction_id"].sequence))
+    if "settled_ledger_account_id" in values:
+        filters.append(Filter("settled_account", values["settled_ledger_account_id"].sequence))
+    ledgers = await service.scope(request.principal, named_ledgers(query))
+    async with service.database.connection() as connection:
+        rows = await store.list_page(connection, ledgers, filters, query.after, query.per_page + 1)
+    page, headers = page_headers(query, rows, lambda row: Place(row.created_at, row.ledger, row.sequence))
+    return Reply(200, encode([to_object(row, service.ledger_id(row.ledger)) for row in page]), headers)
+
+
+async def update(request: Request) -> Reply:
+    """Update a settlement; its transaction follows its status."""
+    body = request.decode(_UPDATE)
+    service, principal = request.service, request.principal
+    id_ = await service.find(principal, request.path["id"], _KIND)
+    changes = given(body, "status", "description", "metadata")
+    if body.skip_settlement_ledger_transaction is not UNSET:
+        changes["skips_transaction"] = bool(body.skip_settlement_ledger_transaction)
+    check_metadata(changes.get("metadata") or {})
+    answer = await engine.update(
+        service.database,
+        service.clock,
+        id_,
+        principal.key_id,
+        request.key(body),
+        lambda settlement: encode(to_object(settlement, service.ledger_id(id_.ledger))),
+        changes,
+    )
+    service.background.wake()
+    return reply(answer)
+
+
+async def add_entries(request: Request) -> Reply:
+    """Add entries to a draft, all of them or none."""
+    return await _pick(request, engine.add_entries, adds=True)
+
+
+async def remove_entries(request: Request) -> Reply:
+    """Remove entries from a draft."""
+    return await _pick(request, engine.remove_entries, adds=False)
+
+
+async def _pick(request: Request, pick: Callable[..., Awaitable[Answer]], *, adds: bool) -> Reply:
+    body = request.decode(_ENTRIES)
+    service, principal = request.service, request.principal
+    target = await service.find(principal, request.path["id"], _KIND)
+    entries: list[Id] = []
+    for position, text in enumerate(body.ledger_entry_ids or ()):
+        where = f"ledger_entry_ids[{position}]"
+        entry = await service.find(principal, text, "ledger_entry", where)
+        if entry.ledger == target.ledger:
+            entries.append(entry)
+        elif adds:
+            raise EntryNotSettleable(ledger_entry_id=text, reason="it is of another ledger", parameter=where)
+    return reply(await pick(service.database, service.clock, target, principal.key_id, request.key(body), entries))

@@ -1,0 +1,1 @@
+"""HTTP's machinery: requests, errors, lists, the forms of values on the wire."""

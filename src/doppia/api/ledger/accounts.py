@@ -1,0 +1,252 @@
+"""Ledger accounts over HTTP."""
+
+from typing import Final, Literal
+
+from msgspec import UNSET, Struct, UnsetType
+
+from doppia.accounting.errors import ObjectNotFound, ParameterInvalid
+from doppia.accounting.ids import Id
+from doppia.accounting.money import currency
+from doppia.accounting.texts import check_metadata
+from doppia.api.http.lists import (
+    BALANCE_AMOUNT,
+    BOOLEAN,
+    DIRECTION,
+    METADATA,
+    TEXT,
+    TEXTS,
+    TIME,
+    id_filters,
+    id_kind,
+    named_ledgers,
+    page_headers,
+    parse_list,
+)
+from doppia.api.http.request import BodyDecoder, Reply, Request, encode, reply
+from doppia.api.http.wire import (
+    BalancesObject,
+    CategoryIds,
+    CurrencyCode,
+    CurrencyExponent,
+    Description,
+    ExternalId,
+    LedgerableText,
+    LockVersion,
+    Metadata,
+    Name,
+    Object,
+    Time,
+    UuidText,
+    balances,
+    given,
+    in_order,
+    new_metadata,
+)
+from doppia.api.ledger.balances import OF_ACCOUNT, OF_ACCOUNTS, BalancesAsked, VerifiedObject, read_balances
+from doppia.api.ledger.categories import read_parents
+from doppia.engine.ledger import accounts as engine
+from doppia.store.database.listing import Filter, Place
+from doppia.store.ledger import accounts as store
+from doppia.store.ledger.accounts import AccountFields
+from doppia.store.ledger.balances import recompute
+
+
+class AccountCreate(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """An account to open. A currency that is not of ISO 4217 is a custom unit and needs its exponent."""
+
+    name: Name
+    ledger_id: UuidText
+    currency: CurrencyCode
+    normal_balance: Literal["credit", "debit"]
+    currency_exponent: CurrencyExponent | None = None
+    description: Description | None = None
+    external_id: ExternalId | None = None
+    ledgerable_type: LedgerableText | None = None
+    ledgerable_id: LedgerableText | None = None
+    ledger_account_category_ids: CategoryIds | None = None
+    metadata: Metadata | None = None
+
+
+class AccountUpdate(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """What to change of an account; metadata is merged in, and a key set to null or "" is removed."""
+
+    name: Name | UnsetType = UNSET
+    description: Description | UnsetType | None = UNSET
+    external_id: ExternalId | UnsetType | None = UNSET
+    metadata: Metadata | UnsetType | None = UNSET
+
+
+class AccountObject(Object, kw_only=True):
+    """An account: where value stands. `lock_version` grows with each change of its balances."""
+
+    object: Literal["ledger_account"] = "ledger_account"
+    ledger_id: UuidText
+    name: str
+    description: str | None
+    normal_balance: Literal["credit", "debit"]
+    lock_version: LockVersion
+    external_id: str | None
+    ledgerable_type: str | None
+    ledgerable_id: str | None
+    balances: BalancesObject
+    metadata: dict[str, str]
+    discarded_at: Time | None
+    verified: VerifiedObject | UnsetType = UNSET
+
+
+_CREATE: Final = BodyDecoder(AccountCreate)
+_UPDATE: Final = BodyDecoder(AccountUpdate)
+
+GET_PARAMETERS: Final = {"balances": OF_ACCOUNT, "verify": BOOLEAN}
+FILTERS: Final = {
+    "id": id_kind("ledger_account", many=True),
+    "name": TEXTS,
+    "ledger_id": id_kind("ledger"),
+    "external_id": TEXT,
+    "currency": TEXT,
+    "normal_balance": DIRECTION,
+    "ledger_account_category_id": id_kind("ledger_account_category"),
+    "discarded": BOOLEAN,
+    "created_at": TIME,
+    "updated_at": TIME,
+    "metadata": METADATA,
+    "balances": OF_ACCOUNTS,
+    "pending_balance_amount": BALANCE_AMOUNT,
+    "posted_balance_amount": BALANCE_AMOUNT,
+    "available_balance_amount": BALANCE_AMOUNT,
+}
+
+
+def to_object(fields: AccountFields, ledger_id: str, asked: BalancesAsked | None = None) -> AccountObject:
+    """Return an account as the wire shows it, with the balances that were asked for."""
+    account = fields.as_of or fields.account
+    return AccountObject(
+        id=account.id,
+        ledger_id=ledger_id,
+        name=fields.name,
+        description=fields.description,
+        normal_balance=account.normal_balance,
+        lock_version=account.lock_version,
+        external_id=fields.external_id,
+        ledgerable_type=fields.ledgerable_type,
+        ledgerable_id=fields.ledgerable_id,
+        balances=asked.show(account.sums, account.normal_balance, account.currency) if asked else balances(account),
+        metadata=in_order(fields.metadata),
+        created_at=fields.created_at,
+        updated_at=fields.updated_at,
+        discarded_at=fields.discarded_at,
+    )
+
+
+async def create(request: Request) -> Reply:
+    """Open an account."""
+    body = request.decode(_CREATE)
+    service, principal = request.service, request.principal
+    unit = currency(body.currency, body.currency_exponent)
+    metadata = new_metadata(body.metadata)
+    ledger = await service.find(principal, body.ledger_id, "ledger", "ledger_id")
+    return reply(
+        await engine.open_(
+            service.database,
+            service.clock,
+            ledger,
+            principal.key_id,
+            request.key(body),
+            lambda fields: encode(to_object(fields, str(ledger))),
+            name=body.name,
+            currency=unit,
+            normal_balance=body.normal_balance,
+            description=body.description,
+            external_id=body.external_id,
+            ledgerable_type=body.ledgerable_type,
+            ledgerable_id=body.ledgerable_id,
+            metadata=metadata,
+            parents=read_parents(body.ledger_account_category_ids, ledger),
+        )
+    )
+
+
+def _found(fields: AccountFields | None, id_: Id, request: Request) -> AccountFields:
+    if fields is None or fields.account.id != str(id_):
+        raise ObjectNotFound(object="ledger_account", id=request.path["id"])
+    return fields
+
+
+async def get(request: Request) -> Reply:
+    """Get an account with its balances, now or at another time; recomputed from its entries with verify=true."""
+    service = request.service
+    if not request.query:
+        id_ = await service.find(request.principal, request.path["id"], "ledger_account")
+        current = await service.accounts.get(id_.ledger, id_.sequence)
+        return Reply(200, encode(to_object(_found(current, id_, request), service.ledger_id(id_.ledger))))
+    query = parse_list(request.query, "ledger_account", GET_PARAMETERS, paged=False)
+    asked, query = read_balances(query, service.clock())
+    id_ = await service.find(request.principal, request.path["id"], "ledger_account")
+    async with service.database.connection() as connection:
+        stored = await store.get(connection, id_.ledger, id_.sequence, asked and asked.as_of)
+        fields = _found(stored, id_, request)
+        account = fields.account
+        if asked and (asked.as_of.lock_version or 0) > account.lock_version:
+            reason = f"is beyond the account's lock_version, which is {account.lock_version}"
+            raise ParameterInvalid(parameter="balances[as_of_lock_version]", reason=reason)
+        found = to_object(fields, service.ledger_id(id_.ledger), asked)
+        if query.values.get("verify"):
+            recomputed = await recompute(connection, id_.ledger, id_.sequence)
+            found.verified = VerifiedObject(recomputed.holds, balances(account._replace(sums=recomputed.sums)))
+    return Reply(200, encode(found))
+
+
+async def list_(request: Request) -> Reply:
+    """List accounts, the newest first, with their balances now or at another time."""
+    service = request.service
+    query = parse_list(request.query, "ledger_accounts", FILTERS)
+    asked, query = read_balances(query, service.clock())
+    filters = [*query.filters, *id_filters(query)]
+    for name in ("name", "external_id", "currency", "normal_balance", "discarded", "metadata"):
+        if name in query.values:
+            filters.append(Filter(name, query.values[name]))
+    if (category := query.values.get("ledger_account_category_id")) is not None:
+        filters.append(Filter("ledger_account_category_id", category.sequence))
+    ledgers = await service.scope(request.principal, named_ledgers(query))
+    async with service.database.connection() as connection:
+        rows = await store.list_page(
+            connection, ledgers, filters, query.after, query.per_page + 1, asked and asked.as_of
+        )
+    page, headers = page_headers(query, rows, lambda row: Place(row.created_at, row.ledger, row.account.sequence))
+    return Reply(200, encode([to_object(row, service.ledger_id(row.ledger), asked) for row in page]), headers)
+
+
+async def update(request: Request) -> Reply:
+    """Update an account."""
+    body = request.decode(_UPDATE)
+    service, principal = request.service, request.principal
+    id_ = await service.find(principal, request.path["id"], "ledger_account")
+    changes = given(body, "name", "description", "external_id", "metadata")
+    check_metadata(changes.get("metadata") or {})
+    return reply(
+        await engine.update(
+            service.database,
+            service.clock,
+            id_,
+            principal.key_id,
+            request.key(body),
+            lambda fields: encode(to_object(fields, service.ledger_id(id_.ledger))),
+            changes,
+        )
+    )
+
+
+async def delete(request: Request) -> Reply:
+    """Discard an account that is at zero with nothing pending."""
+    service, principal = request.service, request.principal
+    id_ = await service.find(principal, request.path["id"], "ledger_account")
+    return reply(
+        await engine.discard(
+            service.database,
+            service.clock,
+            id_,
+            principal.key_id,
+            request.key(),
+            lambda fields: encode(to_object(fields, service.ledger_id(id_.ledger))),
+        )
+    )

@@ -1,0 +1,165 @@
+"""Ledgers over HTTP."""
+
+from typing import Final, Literal
+
+from msgspec import UNSET, Struct, UnsetType
+
+from doppia.accounting.errors import ObjectNotFound
+from doppia.accounting.texts import check_metadata
+from doppia.api.http.auth import check_role
+from doppia.api.http.lists import (
+    BOOLEAN,
+    METADATA,
+    TEXT,
+    TIME,
+    id_filters,
+    id_kind,
+    named_ledgers,
+    page_headers,
+    parse_list,
+)
+from doppia.api.http.request import BodyDecoder, Reply, Request, encode, reply
+from doppia.api.http.wire import (
+    Description,
+    Metadata,
+    Name,
+    Object,
+    Time,
+    given,
+    in_order,
+    new_metadata,
+    parse_object_id,
+)
+from doppia.engine.ledger import ledgers as engine
+from doppia.store.database.listing import Filter, Place
+from doppia.store.ledger import ledgers as store
+from doppia.store.ledger.ledgers import Ledger
+
+
+class LedgerCreate(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A ledger to create."""
+
+    name: Name
+    description: Description | None = None
+    metadata: Metadata | None = None
+
+
+class LedgerUpdate(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """What to change of a ledger; metadata is merged in, and a key set to null or "" is removed."""
+
+    name: Name | UnsetType = UNSET
+    description: Description | UnsetType | None = UNSET
+    metadata: Metadata | UnsetType | None = UNSET
+
+
+class LedgerObject(Object, kw_only=True):
+    """A ledger: one set of books."""
+
+    object: Literal["ledger"] = "ledger"
+    name: str
+    description: str | None
+    metadata: dict[str, str]
+    discarded_at: Time | None
+
+
+_CREATE: Final = BodyDecoder(LedgerCreate)
+_UPDATE: Final = BodyDecoder(LedgerUpdate)
+
+FILTERS: Final = {"id": id_kind("ledger", many=True), "updated_at": TIME, "metadata": METADATA, "discarded": BOOLEAN}
+DELETE_PARAMETERS: Final = {"purge": BOOLEAN, "confirm": TEXT}
+
+
+def to_object(ledger: Ledger) -> LedgerObject:
+    """Return a ledger as the wire shows it."""
+    return LedgerObject(
+        id=ledger.id,
+        name=ledger.name,
+        description=ledger.description,
+        metadata=in_order(ledger.metadata),
+        created_at=ledger.created_at,
+        updated_at=ledger.updated_at,
+        discarded_at=ledger.discarded_at,
+    )
+
+
+def _render(ledger: Ledger) -> bytes:
+    return encode(to_object(ledger))
+
+
+async def create(request: Request) -> Reply:
+    """Create a ledger."""
+    body = request.decode(_CREATE)
+    service, principal = request.service, request.principal
+    return reply(
+        await engine.create(
+            service.database,
+            service.clock,
+            principal.organization,
+            principal.key_id,
+            request.key(body),
+            _render,
+            name=body.name,
+            description=body.description,
+            metadata=new_metadata(body.metadata),
+        )
+    )
+
+
+async def get(request: Request) -> Reply:
+    """Get a ledger."""
+    id_ = await request.service.find(request.principal, request.path["id"], "ledger")
+    async with request.service.database.connection() as connection:
+        ledger = await store.get(connection, id_.ledger)
+    if ledger is None or ledger.id != str(id_):
+        raise ObjectNotFound(object="ledger", id=request.path["id"])
+    return Reply(200, _render(ledger))
+
+
+async def list_(request: Request) -> Reply:
+    """List ledgers, the newest first."""
+    query = parse_list(request.query, "ledgers", FILTERS)
+    filters = [*query.filters, *id_filters(query)[1:]]
+    for name in ("metadata", "discarded"):
+        if name in query.values:
+            filters.append(Filter(name, query.values[name]))
+    ledgers = await request.service.scope(request.principal, named_ledgers(query))
+    async with request.service.database.connection() as connection:
+        rows = await store.list_page(connection, ledgers, filters, query.after, query.per_page + 1)
+    page, headers = page_headers(query, rows, lambda row: Place(row.created_at, row.number, row.number))
+    return Reply(200, encode([to_object(row) for row in page]), headers)
+
+
+async def update(request: Request) -> Reply:
+    """Update a ledger."""
+    body = request.decode(_UPDATE)
+    service, principal = request.service, request.principal
+    id_ = await service.find(principal, request.path["id"], "ledger")
+    changes = given(body, "name", "description", "metadata")
+    check_metadata(changes.get("metadata") or {})
+    return reply(
+        await engine.update(service.database, service.clock, id_, principal.key_id, request.key(body), _render, changes)
+    )
+
+
+async def delete(request: Request) -> Reply:
+    """Discard a ledger with its accounts; with purge=true and confirm={id}, remove it and all its data for good."""
+    parameters = parse_list(request.query, "ledger", DELETE_PARAMETERS, paged=False).values
+    service, principal = request.service, request.principal
+    key = request.key(parameters)
+    if not parameters.get("purge", False):
+        id_ = await service.find(principal, request.path["id"], "ledger")
+        return reply(await engine.discard(service.database, service.clock, id_, principal.key_id, key, _render))
+    check_role(principal, "admin")
+    id_ = parse_object_id(request.path["id"], "ledger")
+    return reply(
+        await engine.purge(
+            service.database,
+            service.clock,
+            id_,
+            principal.organization,
+            principal.key_id,
+            key,
+            _render,
+            parameters.get("confirm"),
+        )
+    )

@@ -1,0 +1,192 @@
+"""Balance monitors over HTTP."""
+
+from typing import Annotated, Final, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from doppia.accounting.errors import ObjectNotFound, ParameterInvalid
+from doppia.accounting.ledger.monitors import AlertOperator, MonitoredField, condition_holds
+from doppia.accounting.money import BOUND_MAX
+from doppia.accounting.texts import check_metadata
+from doppia.api.http.lists import BOOLEAN, METADATA, id_filters, id_kind, named_ledgers, page_headers, parse_list
+from doppia.api.http.request import BodyDecoder, Reply, Request, encode, reply
+from doppia.api.http.wire import (
+    BalancesObject,
+    Description,
+    LockVersion,
+    Metadata,
+    Object,
+    Time,
+    UuidText,
+    balances,
+    given,
+    in_order,
+    new_metadata,
+)
+from doppia.engine.ledger import monitors as engine
+from doppia.store.database.listing import Filter, Place
+from doppia.store.ledger import monitors as store
+from doppia.store.ledger.monitors import MonitorState
+
+_KIND: Final = "ledger_account_balance_monitor"
+
+
+class AlertCondition(Struct, forbid_unknown_fields=True):
+    """A condition on an account: its balance, on its normal side, or its lock_version, compared with `value`."""
+
+    field: MonitoredField
+    operator: AlertOperator
+    value: Annotated[
+        int,
+        Meta(
+            description="Of a balance in minor units.",
+            extra_json_schema={"minimum": -BOUND_MAX, "maximum": BOUND_MAX},
+        ),
+    ]
+
+
+class MonitorCreate(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A monitor to create."""
+
+    ledger_account_id: UuidText
+    alert_condition: AlertCondition
+    description: Description | None = None
+    metadata: Metadata | None = None
+
+
+class MonitorUpdate(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """What to change of a monitor; metadata is merged in, and a key set to null or "" is removed."""
+
+    description: Description | UnsetType | None = UNSET
+    metadata: Metadata | UnsetType | None = UNSET
+
+
+class BalanceState(Struct):
+    """The account as it stands now, and whether the condition holds for it."""
+
+    balances: BalancesObject
+    ledger_account_lock_version: LockVersion
+    triggered: bool
+
+
+class MonitorObject(Object, kw_only=True):
+    """A monitor: triggered when its condition comes to hold, resolved when it ceases to, each an event of its own."""
+
+    object: Literal["ledger_account_balance_monitor"] = "ledger_account_balance_monitor"
+    ledger_account_id: UuidText
+    description: str | None
+    alert_condition: AlertCondition
+    current_ledger_account_balance_state: BalanceState
+    metadata: dict[str, str]
+    discarded_at: Time | None
+
+
+_CREATE: Final = BodyDecoder(MonitorCreate)
+_UPDATE: Final = BodyDecoder(MonitorUpdate)
+
+FILTERS: Final = {
+    "id": id_kind(_KIND, many=True),
+    "ledger_account_id": id_kind("ledger_account"),
+    "discarded": BOOLEAN,
+    "metadata": METADATA,
+}
+
+
+def to_object(state: MonitorState) -> MonitorObject:
+    """Return a monitor as the wire shows it. A discarded one shows the account as it stands, too."""
+    fields, account = state
+    monitor = fields.monitor
+    return MonitorObject(
+        id=fields.id,
+        ledger_account_id=account.id,
+        description=fields.description,
+        alert_condition=AlertCondition(monitor.field, monitor.operator, monitor.value),
+        current_ledger_account_balance_state=BalanceState(
+            balances(account),
+            account.lock_version,
+            condition_holds(monitor.field, monitor.operator, monitor.value, account),
+        ),
+        metadata=in_order(fields.metadata),
+        created_at=fields.created_at,
+        updated_at=fields.updated_at,
+        discarded_at=fields.discarded_at,
+    )
+
+
+def _render(state: MonitorState) -> bytes:
+    return encode(to_object(state))
+
+
+async def create(request: Request) -> Reply:
+    """Create a monitor of an account."""
+    body = request.decode(_CREATE)
+    service, principal = request.service, request.principal
+    condition = body.alert_condition
+    if abs(condition.value) > BOUND_MAX:
+        raise ParameterInvalid(parameter="alert_condition.value", reason="is beyond 10^45")
+    metadata = new_metadata(body.metadata)
+    account = await service.find(principal, body.ledger_account_id, "ledger_account", "ledger_account_id")
+    return reply(
+        await engine.create(
+            service.database,
+            service.clock,
+            account,
+            principal.key_id,
+            request.key(body),
+            _render,
+            field=condition.field,
+            operator=condition.operator,
+            value=condition.value,
+            description=body.description,
+            metadata=metadata,
+        )
+    )
+
+
+async def get(request: Request) -> Reply:
+    """Get a monitor with its account's balances."""
+    service = request.service
+    id_ = await service.find(request.principal, request.path["id"], _KIND)
+    async with service.database.connection() as connection:
+        found = await store.get(connection, id_.ledger, id_.sequence)
+    if found is None or found.fields.id != str(id_):
+        raise ObjectNotFound(object=_KIND, id=request.path["id"])
+    return Reply(200, _render(found))
+
+
+async def list_(request: Request) -> Reply:
+    """List monitors, the newest first."""
+    service = request.service
+    query = parse_list(request.query, "ledger_account_balance_monitors", FILTERS)
+    filters = id_filters(query)
+    for name in ("discarded", "metadata"):
+        if name in query.values:
+            filters.append(Filter(name, query.values[name]))
+    if "ledger_account_id" in query.values:
+        filters.append(Filter("ledger_account_id", query.values["ledger_account_id"].sequence))
+    ledgers = await service.scope(request.principal, named_ledgers(query))
+    async with service.database.connection() as connection:
+        rows = await store.list_page(connection, ledgers, filters, query.after, query.per_page + 1)
+    page, headers = page_headers(
+        query, rows, lambda row: Place(row.fields.created_at, row.fields.ledger, row.fields.monitor.sequence)
+    )
+    return Reply(200, encode([to_object(row) for row in page]), headers)
+
+
+async def update(request: Request) -> Reply:
+    """Update a monitor's description or metadata; its condition is fixed."""
+    body = request.decode(_UPDATE)
+    service, principal = request.service, request.principal
+    id_ = await service.find(principal, request.path["id"], _KIND)
+    changes = given(body, "description", "metadata")
+    check_metadata(changes.get("metadata") or {})
+    return reply(
+        await engine.update(service.database, service.clock, id_, principal.key_id, request.key(body), _render, changes)
+    )
+
+
+async def delete(request: Request) -> Reply:
+    """Discard a monitor."""
+    service, principal = request.service, request.principal
+    id_ = await service.find(principal, request.path["id"], _KIND)
+    return reply(await engine.discard(service.database, service.clock, id_, principal.key_id, request.key(), _render))

@@ -1,0 +1,142 @@
+"""Account statements over HTTP: made, and read."""
+
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from doppia.accounting.errors import ObjectNotFound, ParameterInvalid
+from doppia.api.http.lists import METADATA, TIME, id_filters, id_kind, named_ledgers, page_headers, parse_list
+from doppia.api.http.request import BodyDecoder, Reply, Request, encode, reply
+from doppia.api.http.wire import (
+    BalancesObject,
+    Description,
+    LockVersion,
+    Metadata,
+    Object,
+    Time,
+    TimeText,
+    UuidText,
+    balances,
+    in_order,
+    new_metadata,
+    parse_time,
+)
+from doppia.engine.ledger import statements as engine
+from doppia.store.database.listing import Filter, Place
+from doppia.store.ledger import statements as store
+from doppia.store.ledger.statements import Statement
+
+_KIND: Final = "ledger_account_statement"
+
+
+class StatementCreate(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A statement to make: of what is effective from the lower bound on, before the upper bound."""
+
+    ledger_account_id: UuidText
+    effective_at_lower_bound: TimeText
+    effective_at_upper_bound: TimeText
+    description: Description | None = None
+    metadata: Metadata | None = None
+
+
+class StatementObject(Object, kw_only=True):
+    """A statement: what an account did between two times, as it was known at one lock_version; it never changes."""
+
+    object: Literal["ledger_account_statement"] = "ledger_account_statement"
+    ledger_id: UuidText
+    ledger_account_id: UuidText
+    description: str | None
+    effective_at_lower_bound: Time
+    effective_at_upper_bound: Time
+    ledger_account_lock_version: LockVersion
+    ledger_account_normal_balance: Literal["credit", "debit"]
+    starting_balance: BalancesObject
+    ending_balance: BalancesObject
+    metadata: dict[str, str]
+
+
+_CREATE: Final = BodyDecoder(StatementCreate)
+
+FILTERS: Final = {
+    "id": id_kind(_KIND, many=True),
+    "ledger_id": id_kind("ledger"),
+    "ledger_account_id": id_kind("ledger_account"),
+    "created_at": TIME,
+    "metadata": METADATA,
+}
+
+
+def to_object(statement: Statement, ledger_id: str) -> StatementObject:
+    """Return a statement as the wire shows it."""
+    account = statement.account
+    return StatementObject(
+        id=statement.id,
+        ledger_id=ledger_id,
+        ledger_account_id=account.id,
+        description=statement.description,
+        effective_at_lower_bound=statement.effective_at_lower_bound,
+        effective_at_upper_bound=statement.effective_at_upper_bound,
+        ledger_account_lock_version=account.lock_version,
+        ledger_account_normal_balance=account.normal_balance,
+        starting_balance=balances(account._replace(sums=statement.starting)),
+        ending_balance=balances(account),
+        metadata=in_order(statement.metadata),
+        created_at=statement.created_at,
+        updated_at=statement.created_at,
+    )
+
+
+async def create(request: Request) -> Reply:
+    """Make a statement of an account."""
+    body = request.decode(_CREATE)
+    service, principal = request.service, request.principal
+    lower = parse_time(body.effective_at_lower_bound, "effective_at_lower_bound")
+    upper = parse_time(body.effective_at_upper_bound, "effective_at_upper_bound")
+    if upper < lower:
+        raise ParameterInvalid(
+            parameter="effective_at_upper_bound", reason="is before effective_at_lower_bound; it may not be"
+        )
+    metadata = new_metadata(body.metadata)
+    account = await service.find(principal, body.ledger_account_id, "ledger_account", "ledger_account_id")
+    ledger_id = service.ledger_id(account.ledger)
+    return reply(
+        await engine.create(
+            service.database,
+            service.clock,
+            account,
+            principal.key_id,
+            request.key(body),
+            lambda statement: encode(to_object(statement, ledger_id)),
+            effective_at_lower_bound=lower,
+            effective_at_upper_bound=upper,
+            description=body.description,
+            metadata=metadata,
+        )
+    )
+
+
+async def get(request: Request) -> Reply:
+    """Get a statement."""
+    service = request.service
+    id_ = await service.find(request.principal, request.path["id"], _KIND)
+    async with service.database.connection() as connection:
+        statement = await store.get(connection, id_.ledger, id_.sequence)
+    if statement is None or statement.id != str(id_):
+        raise ObjectNotFound(object=_KIND, id=request.path["id"])
+    return Reply(200, encode(to_object(statement, service.ledger_id(id_.ledger))))
+
+
+async def list_(request: Request) -> Reply:
+    """List statements, the newest first."""
+    service = request.service
+    query = parse_list(request.query, "ledger_account_statements", FILTERS)
+    filters = [*query.filters, *id_filters(query)]
+    if "metadata" in query.values:
+        filters.append(Filter("metadata", query.values["metadata"]))
+    if "ledger_account_id" in query.values:
+        filters.append(Filter("ledger_account_id", query.values["ledger_account_id"].sequence))
+    ledgers = await service.scope(request.principal, named_ledgers(query))
+    async with service.database.connection() as connection:
+        rows = await store.list_page(connection, ledgers, filters, query.after, query.per_page + 1)
+    page, headers = page_headers(query, rows, lambda row: Place(row.created_at, row.ledger, row.sequence))
+    return Reply(200, encode([to_object(row, service.ledger_id(row.ledger)) for row in page]), headers)

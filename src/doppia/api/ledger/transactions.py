@@ -1,0 +1,376 @@
+"""Ledger transactions over HTTP."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any, Final, Literal
+
+from doppia.accounting.errors import AmbiguousExternalId, LedgerError, ObjectNotFound
+from doppia.accounting.ids import Id, format_id, parse_id
+from doppia.accounting.ledger.transactions import Draft, Entry, Transaction
+from doppia.api.http.lists import (
+    AMOUNT,
+    DATE,
+    METADATA,
+    ORDER_BY,
+    STATUS,
+    TEXT,
+    TIME,
+    id_filters,
+    id_kind,
+    named_ledgers,
+    order_of,
+    page_headers,
+    parse_list,
+)
+from doppia.api.http.request import BodyDecoder, Reply, Request, encode, reply
+from doppia.api.http.wire import (
+    Amount,
+    AmountText,
+    BalancesObject,
+    CurrencyExponent,
+    LockVersion,
+    Object,
+    Time,
+    UuidText,
+    balances,
+    in_order,
+    new_metadata,
+)
+from doppia.api.ledger.drafts import (
+    EntryPart,
+    PartialPostCreate,
+    ReversalCreate,
+    StatusText,
+    TransactionCreate,
+    TransactionUpdate,
+    read_create,
+    read_effective_at,
+    read_legs,
+    read_update,
+)
+from doppia.engine.posting.commands import Create, PartialPost, Reverse, Revise, Single
+from doppia.engine.posting.writing import Key, replayed
+from doppia.store.database.listing import Filter, Place
+from doppia.store.ledger import transactions as store
+
+
+class EntryObject(Object, kw_only=True):
+    """An entry: one leg of a transaction. `status` is the transaction's when the entry was written."""
+
+    object: Literal["ledger_entry"] = "ledger_entry"
+    ledger_account_id: UuidText
+    ledger_account_currency: str
+    ledger_account_currency_exponent: CurrencyExponent
+    ledger_account_lock_version: LockVersion | None
+    ledger_transaction_id: UuidText
+    direction: Literal["credit", "debit"]
+    amount: Amount
+    amount_string: AmountText
+    status: StatusText
+    effective_at: Time
+    resulting_ledger_account_balances: BalancesObject | None
+    metadata: dict[str, str]
+    discarded_at: Time | None
+
+
+class TransactionObject(Object, kw_only=True):
+    """A transaction: a balanced set of entries, accepted or refused as a whole."""
+
+    object: Literal["ledger_transaction"] = "ledger_transaction"
+    ledger_id: UuidText
+    status: StatusText
+    description: str | None
+    external_id: str | None
+    effective_at: Time
+    effective_date: date
+    posted_at: Time | None
+    archived_reason: str | None
+    ledgerable_type: str | None
+    ledgerable_id: str | None
+    reverses_ledger_transaction_id: UuidText | None
+    reversed_by_ledger_transaction_id: UuidText | None
+    partially_posts_ledger_transaction_id: UuidText | None
+    expires_at: Time | None
+    metadata: dict[str, str]
+    ledger_entries: list[EntryObject]
+
+
+_CREATE: Final = BodyDecoder(TransactionCreate)
+_UPDATE: Final = BodyDecoder(TransactionUpdate)
+_REVERSAL: Final = BodyDecoder(ReversalCreate)
+_PARTIAL_POST: Final = BodyDecoder(PartialPostCreate)
+
+GET_PARAMETERS: Final = {"ledger_id": id_kind("ledger")}
+FILTERS: Final = {
+    "id": id_kind("ledger_transaction", many=True),
+    "ledger_id": id_kind("ledger"),
+    "ledger_account_id": id_kind("ledger_account"),
+    "ledger_account_category_id": id_kind("ledger_account_category"),
+    "ledger_account_settlement_id": id_kind("ledger_account_settlement"),
+    "external_id": TEXT,
+    "ledgerable_type": TEXT,
+    "ledgerable_id": TEXT,
+    "reverses_ledger_transaction_id": id_kind("ledger_transaction"),
+    "partially_posts_ledger_transaction_id": id_kind("ledger_transaction"),
+    "status": STATUS,
+    "amount": AMOUNT,
+    "effective_at": TIME,
+    "effective_date": DATE,
+    "posted_at": TIME,
+    "created_at": TIME,
+    "updated_at": TIME,
+    "metadata": METADATA,
+    "order_by": ORDER_BY,
+}
+
+
+def entry_object(entry: Entry, ledger: int, transaction_id: str, *, shows_balances: bool) -> EntryObject:
+    """Return an entry as the wire shows it."""
+    account = entry.account
+    counts = entry.status != "archived"
+    return EntryObject(
+        id=format_id(int(entry.created_at.timestamp()), ledger, entry.sequence, entry.ordinal),
+        created_at=entry.created_at,
+        updated_at=entry.updated_at,
+        ledger_account_id=account.id,
+        ledger_account_currency=account.currency.code,
+        ledger_account_currency_exponent=account.currency.exponent,
+        ledger_account_lock_version=account.lock_version if counts else None,
+        ledger_transaction_id=transaction_id,
+        direction=entry.direction,
+        amount=entry.amount,
+        amount_string=str(entry.amount),
+        status=entry.status,
+        effective_at=entry.effective_at,
+        resulting_ledger_account_balances=balances(account) if shows_balances and counts else None,
+        metadata=in_order(entry.metadata),
+        discarded_at=entry.discarded_at,
+    )
+
+
+def to_object(transaction: Transaction, ledger: int, ledger_id: str, shows: Sequence[bool] = ()) -> TransactionObject:
+    """Return a transaction as the wire shows it.
+
+    Args:
+        transaction: with its entries in force.
+        ledger: its number.
+        ledger_id: its id.
+        shows: for each entry whether its resulting balances are shown; none are when empty.
+    """
+    shown = shows or [False] * len(transaction.entries)
+    return TransactionObject(
+        id=transaction.id,
+        ledger_id=ledger_id,
+        status=transaction.status,
+        description=transaction.description,
+        external_id=transaction.external_id,
+        effective_at=transaction.effective_at,
+        effective_date=transaction.effective_at.date(),
+        posted_at=transaction.posted_at,
+        archived_reason=transaction.archived_reason,
+        ledgerable_type=transaction.ledgerable_type,
+        ledgerable_id=transaction.ledgerable_id,
+        reverses_ledger_transaction_id=transaction.reverses and transaction.reverses[1],
+        reversed_by_ledger_transaction_id=transaction.reversed_by and transaction.reversed_by[1],
+        partially_posts_ledger_transaction_id=transaction.partially_posts and transaction.partially_posts[1],
+        expires_at=transaction.expires_at,
+        metadata=in_order(transaction.metadata),
+        created_at=transaction.created_at,
+        updated_at=transaction.updated_at,
+        ledger_entries=[
+            entry_object(entry, ledger, transaction.id, shows_balances=show)
+            for entry, show in zip(transaction.entries, shown, strict=True)
+        ],
+    )
+
+
+async def _submit(
+    request: Request,
+    kind: type[Single],
+    key: Key | None,
+    ledger: Id,
+    entries: Sequence[EntryPart] = (),
+    *,
+    keep_answer: bool = False,
+    **fields: Any,
+) -> Reply:
+    """Post a command made of these fields, and answer with the transaction.
+
+    Args:
+        request: the caller's.
+        kind: of the command.
+        key: the caller's idempotency key.
+        ledger: an id of the ledger.
+        entries: those of the body, which say whose balances are shown.
+        keep_answer: whether the key keeps the answer though the log yields it; it does where balances are shown.
+        fields: of the command.
+    """
+    ledger_id = request.service.ledger_id(ledger.ledger)
+    shows = [bool(entry.show_resulting_ledger_account_balances) for entry in entries]
+    if not any(shows):
+        shows = []
+    command = kind(
+        ledger=ledger,
+        actor=request.principal.key_id.bytes,
+        key=key,
+        size_bytes=len(request.body),
+        status=200 if kind is Revise else 201,
+        render=lambda transaction: encode(to_object(transaction, ledger.ledger, ledger_id, shows)),
+        keep_answer=keep_answer or bool(shows),
+        **fields,
+    )
+    return reply(await request.service.groups.submit(command))
+
+
+async def create(request: Request) -> Reply:
+    """Create a transaction."""
+    body = request.decode(_CREATE)
+    draft, account = await read_create(request, body)
+    return await _submit(request, Create, request.key(body), account, body.ledger_entries, draft=draft)
+
+
+async def _target(request: Request, ledger: Id | None = None) -> Id:
+    """Return the id of the transaction that a path names, by its id or by its external_id.
+
+    An external_id means the pending or posted transaction that has it, else the newest archived one.
+
+    Raises:
+        ObjectNotFound.
+        AmbiguousExternalId: transactions of several ledgers have it, and `ledger` says not which.
+    """
+    service, text = request.service, request.path["id"]
+    if parse_id(text) is not None:
+        return await service.find(request.principal, text, "ledger_transaction")
+    holders: list[Id] = []
+    if "\x00" not in text:  # which no external_id holds, and no database takes
+        ledgers = await service.scope(request.principal, None if ledger is None else {ledger.ledger})
+        async with service.database.connection() as connection:
+            holders = await store.by_external_id(connection, ledgers, text)
+    if not holders:
+        raise ObjectNotFound(object="ledger_transaction", id=text[:200])
+    if len(holders) > 1:
+        ids = [service.ledger_id(holder.ledger) for holder in holders]
+        raise AmbiguousExternalId(external_id=text[:200], ledger_ids=ids)
+    return holders[0]
+
+
+async def get(request: Request) -> Reply:
+    """Get a transaction with its entries, by its id or its external_id."""
+    service = request.service
+    query = parse_list(request.query, "ledger_transaction", GET_PARAMETERS, paged=False)
+    id_ = await _target(request, query.values.get("ledger_id"))
+    async with service.database.connection() as connection:
+        found = (await store.get(connection, id_.ledger, [id_.sequence])).get(id_.sequence)
+    if found is None or found.id != str(id_):
+        raise ObjectNotFound(object="ledger_transaction", id=request.path["id"])
+    return Reply(200, encode(to_object(found, id_.ledger, service.ledger_id(id_.ledger))))
+
+
+def _filters(values: Mapping[str, Any]) -> list[Filter]:
+    """Return the conditions of the filters that take no comparison."""
+    filters = [
+        Filter(name, values[name])
+        for name in ("external_id", "ledgerable_type", "ledgerable_id", "status", "metadata")
+        if name in values
+    ]
+    for name in ("ledger_account_id", "ledger_account_category_id", "ledger_account_settlement_id"):
+        if name in values:
+            filters.append(Filter(name, values[name].sequence))
+    if (reversed_ := values.get("reverses_ledger_transaction_id")) is not None:
+        filters.append(Filter("reverses", reversed_.sequence))
+    if (hold := values.get("partially_posts_ledger_transaction_id")) is not None:
+        filters.append(Filter("partially_posts", hold.sequence))
+    return filters
+
+
+async def list_(request: Request) -> Reply:
+    """List transactions, the newest first unless order_by says otherwise."""
+    service = request.service
+    query = parse_list(request.query, "ledger_transactions", FILTERS)
+    order = order_of(query, "transaction_sequence", 0)
+    compared = [found for found in query.filters if found.name != "order_by"]
+    filters = [*compared, *id_filters(query), *_filters(query.values)]
+    ledgers = await service.scope(request.principal, named_ledgers(query))
+    async with service.database.connection() as connection:
+        rows = await store.list_page(connection, ledgers, filters, order, query.after, query.per_page + 1)
+
+    def place(row: tuple[int, Transaction]) -> Place:
+        ledger, transaction = row
+        time = transaction.created_at if order.time == "created_at" else transaction.effective_at
+        return Place(time, ledger, transaction.sequence)
+
+    page, headers = page_headers(query, rows, place)
+    objects = [to_object(transaction, ledger, service.ledger_id(ledger)) for ledger, transaction in page]
+    return Reply(200, encode(objects), headers)
+
+
+async def update(request: Request) -> Reply:
+    """Update a transaction, named by its id or its external_id."""
+    body = request.decode(_UPDATE)
+    query = parse_list(request.query, "ledger_transaction", GET_PARAMETERS, paged=False)
+    ledger = query.values.get("ledger_id")
+    key = request.key(body if ledger is None else [str(ledger), body])
+    try:
+        target = await _target(request, ledger)
+    except (ObjectNotFound, AmbiguousExternalId):
+        # The change that is repeated may have taken the external_id away by which it names its transaction.
+        async with request.service.database.connection() as connection:
+            answer = await replayed(connection, key)
+        if answer is None:
+            raise
+        return reply(answer)
+    changes = await read_update(request, body, target)
+    by_external_id = parse_id(request.path["id"]) is None
+    return await _submit(
+        request,
+        Revise,
+        key,
+        target,
+        body.ledger_entries or (),
+        keep_answer=by_external_id,
+        target=target,
+        changes=changes,
+    )
+
+
+async def reverse(request: Request) -> Reply:
+    """Reverse a posted transaction."""
+    body = request.decode(_REVERSAL)
+    target = await request.service.find(request.principal, request.path["id"], "ledger_transaction")
+    draft = Draft(
+        (),
+        body.status or "posted",
+        body.description,
+        body.external_id,
+        read_effective_at(body.effective_at),
+        body.ledgerable_type,
+        body.ledgerable_id,
+        new_metadata(body.metadata),
+    )
+    return await _submit(request, Reverse, request.key(body), target, target=target, draft=draft)
+
+
+async def partial_post(request: Request) -> Reply:
+    """Post a part of a pending transaction; the rest stays pending."""
+    body = request.decode(_PARTIAL_POST)
+    target = await request.service.find(request.principal, request.path["id"], "ledger_transaction")
+    field = "posted_ledger_entries"
+    legs = (
+        (await read_legs(request, body.posted_ledger_entries, target, field))[0] if body.posted_ledger_entries else []
+    )
+    draft = Draft(
+        legs,
+        "posted",
+        body.description,
+        effective_at=read_effective_at(body.effective_at),
+        metadata=new_metadata(body.metadata),
+    )
+    key = request.key(body)
+    try:
+        return await _submit(request, PartialPost, key, target, body.posted_ledger_entries, target=target, draft=draft)
+    except LedgerError as refusal:
+        if refusal.parameter is not None:
+            # The rules call the entries of any transaction by one name.
+            refusal.parameter = re.sub("^ledger_entries", field, refusal.parameter)
+        raise

@@ -1,0 +1,1 @@
+"""Events, proofs, bulk requests and operations over HTTP."""

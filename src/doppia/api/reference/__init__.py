@@ -1,0 +1,1 @@
+"""The description of the API: the OpenAPI document and the reference page."""

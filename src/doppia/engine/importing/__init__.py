@@ -1,0 +1,1 @@
+"""A ledger from its exported log."""

@@ -1,0 +1,1 @@
+"""Writes to ledgers and what stands in them."""

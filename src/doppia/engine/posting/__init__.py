@@ -1,0 +1,1 @@
+"""The machinery of writing: commands, groups, and the books they are decided upon."""

@@ -1,0 +1,1 @@
+"""Whether the tables of a ledger follow from its log."""

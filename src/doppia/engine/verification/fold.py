@@ -1,0 +1,148 @@
+"""The records of a ledger one after the other: each folded by the rules, hashed, and told as the rows it wrote."""
+
+from typing import NamedTuple
+
+import msgspec
+
+from doppia.accounting.ids import ORDINAL_BITS
+from doppia.engine.verification.resume import Kept, digest
+from doppia.engine.verification.subjects import NAMES
+from doppia.proof.checkpoints import Checkpoint
+from doppia.proof.records import (
+    AnyRecord,
+    EntryAnnotated,
+    SettledEntries,
+    SettlementWritten,
+    TransactionWritten,
+    canonical_bytes,
+    kind_of,
+    object_of,
+    read_record,
+)
+from doppia.proof.replay.fold import Effects, Fault, Replay
+from doppia.proof.tree import Frontier, Node, leaf_hash
+from doppia.store.log import verification as store
+from doppia.store.log.verification import Chunk
+
+
+class Expected(NamedTuple):
+    """What the records of a chunk must have written.
+
+    Attributes:
+        records, entries, discards, final, newest: lines of rows; of the last two one for each of `transactions`.
+        with_texts: of the transactions those that have texts or metadata, by sequence.
+        metadata: of entries by number, and when it was written.
+        others: records whose rows are read one by one, by the query that does.
+    """
+
+    records: list[str]
+    entries: list[str]
+    discards: list[str]
+    final: list[str | None]
+    newest: list[str]
+    transactions: list[TransactionWritten]
+    with_texts: dict[int, TransactionWritten]
+    metadata: dict[int, tuple[dict[str, str], int]]
+    others: dict[str, list[AnyRecord]]
+    nodes: list[Node]
+
+
+class Fold:
+    """A ledger as the records make it that were taken so far."""
+
+    def __init__(self, replay: Replay, kept: Kept, checkpoint: Checkpoint | None) -> None:
+        """Begin before the first record, or where another ended that left `kept` and the replay's state."""
+        self.replay = replay
+        self.state = replay.state
+        self.kept = kept
+        self.tree = Frontier(kept.size, list(kept.frontier))
+        self.checkpoint = checkpoint
+
+    def take(self, chunk: Chunk) -> tuple[Expected, Fault | None]:
+        """Fold the records of a chunk; return what they must have written, up to the first that is wrong, and that."""
+        expected = Expected([], [], [], [], [], [], {}, {}, {}, [])
+        try:
+            for payload, row in zip(chunk.payloads or (), chunk.records or (), strict=True):
+                self._take(payload, row, expected)
+        except Fault as fault:
+            return expected, fault
+        return expected, None
+
+    def _take(self, payload: bytes, row: str, expected: Expected) -> None:
+        tree = self.tree
+        try:
+            record: AnyRecord = read_record(payload)
+            if canonical_bytes(record) != payload:
+                raise Fault(tree.size + 1, "its payload is not in canonical bytes")
+            recorded_at = store.time(record.recorded_at)
+            line = store.record_line(record, object_of(record), kind_of(record), recorded_at)
+            effects = self.replay.apply(record)
+        except msgspec.DecodeError as error:
+            raise Fault(tree.size + 1, f"its payload is no record: {error}") from None
+        except (OverflowError, ValueError, AssertionError) as error:
+            # Whatever no rule has foreseen: the other ledgers are to be verified all the same.
+            raise Fault(tree.size + 1, f"it holds what no record can: {error}") from None
+        if line != row:
+            raise Fault(tree.size + 1, store.differing(store.RECORD_COLUMNS, line, row))
+        expected.nodes.extend(tree.append(leaf_hash(payload)))
+        if self.checkpoint is not None:
+            check_beginning(tree, self.checkpoint)
+        expected.records.append(line)
+        if type(record) is TransactionWritten:
+            self._expect_transaction(record, effects, recorded_at, expected)
+        else:
+            self._expect_other(record, expected)
+
+    def _expect_transaction(
+        self, record: TransactionWritten, effects: Effects, recorded_at: str, expected: Expected
+    ) -> None:
+        sequence, number, entries = record.sequence, record.transaction, effects.entries
+        if number == sequence:
+            self.kept.count("transactions")
+        entries_sequence: int | None = None
+        if entries:
+            entries_sequence = sequence
+            expected.entries.extend(store.entry_lines(entries, record.recorded_at, recorded_at))
+            for entry in entries:
+                if entry.metadata:
+                    expected.metadata[entry.number] = entry.metadata, record.recorded_at
+            self.kept.entries += len(entries)
+        elif effects.ended:
+            entries_sequence = effects.ended[0].number >> ORDINAL_BITS
+        elif number in self.state.pending:
+            entries_sequence = self.state.pending[number].entries[0].number >> ORDINAL_BITS
+        if effects.ended:
+            expected.discards.extend([store.discard_line(ended, sequence, recorded_at) for ended in effects.ended])
+        if record.metadata or store.texts_of(record) != store.NO_TEXTS:
+            expected.with_texts[sequence] = record
+        expected.transactions.append(record)
+        expected.newest.append(store.newest_line(record, recorded_at))
+        expected.final.append(
+            None if entries_sequence is None else store.final_line(record, entries_sequence, recorded_at)
+        )
+
+    def _expect_other(self, record: AnyRecord, expected: Expected) -> None:
+        if type(record) is EntryAnnotated:
+            number = record.entry_sequence << ORDINAL_BITS | record.entry_ordinal
+            self.kept.annotated[number] = digest(record.metadata), record.recorded_at
+            return
+        if type(record) is SettlementWritten or (
+            type(record) is SettledEntries and self.state.settlements[record.settlement].status == "drafting"
+        ):
+            self.kept.settlements[record.settlement] = record.recorded_at
+        name = NAMES.get(type(record))
+        if name is not None:
+            if record.sequence == object_of(record):
+                self.kept.count(name)
+            expected.others.setdefault(name, []).append(record)
+
+
+def check_beginning(tree: Frontier, checkpoint: Checkpoint) -> None:
+    """Ask that the records up to here are those of a checkpoint, if it goes so far.
+
+    Raises:
+        Fault.
+    """
+    size = checkpoint.size
+    if tree.size == size and tree.root() != checkpoint.root:
+        raise Fault(0, f"its first {size} records are not those of the checkpoint: history was rewritten since")

@@ -1,0 +1,251 @@
+"""Settlements in the database, their entries, and what a sweep asks for."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from doppia.accounting.closing.settlements import Settlement
+from doppia.accounting.ids import Id, format_id
+from doppia.accounting.ledger.transactions import Status
+from doppia.accounting.money import Currency
+from doppia.store.database.connections import Connection, load_filters, load_queries
+from doppia.store.database.listing import Filter, Order, Place, compose
+
+_SQL: Final = load_queries("closing/settlements")
+_FILTERS: Final = load_filters("closing/settlements")
+
+
+def _settlement(row: Any) -> Settlement:
+    ledger = row["ledger_id"]
+
+    def linked(name: str, created_at: datetime) -> tuple[int, str]:
+        sequence = row[name]
+        return sequence, format_id(int(created_at.timestamp()), ledger, sequence)
+
+    return Settlement(
+        id=linked("settlement_sequence", row["created_at"])[1],
+        ledger=ledger,
+        sequence=row["settlement_sequence"],
+        status=row["status"],
+        becomes=row["becomes"],
+        settled_account=linked("settled_account_sequence", row["settled_created_at"]),
+        contra_account=linked("contra_account_sequence", row["contra_created_at"]),
+        currency=Currency(row["currency"], row["currency_exponent"]),
+        normal_balance=row["normal_balance"],
+        lock_version=row["lock_version"],
+        searched_lock_version=row["searched_lock_version"],
+        effective_at_upper_bound=row["effective_at_upper_bound"],
+        allows_either_direction=row["allow_either_direction"],
+        skips_transaction=row["skip_transaction"],
+        transaction=(
+            None
+            if row["transaction_sequence"] is None
+            else linked("transaction_sequence", row["transaction_created_at"])
+        ),
+        net=row["net"],
+        amount=row["amount"],
+        direction=row["direction"],
+        description=row["description"],
+        metadata=row["metadata"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )
+
+
+async def get(connection: Connection, ledger: int, sequence: int) -> Settlement | None:
+    """Return a settlement."""
+    found = await list_page(connection, [ledger], [Filter("id", [sequence])], None, 1)
+    return found[0] if found else None
+
+
+async def list_page(
+    connection: Connection,
+    ledgers: Sequence[int],
+    filters: Sequence[Filter],
+    after: Place | None,
+    limit: int,
+) -> list[Settlement]:
+    """Return a page of settlements, the newest first."""
+    order = Order("created_at", "settlement_sequence", 0, "desc")
+    query, arguments = compose(_SQL["list"], _FILTERS, filters, ledgers=ledgers, order=order, after=after, limit=limit)
+    return [_settlement(row) for row in await connection.fetch(query, *arguments)]
+
+
+async def create(connection: Connection, settlement: Settlement) -> None:
+    """Create a settlement that takes entries from now on; the ledger's head is locked."""
+    await connection.execute(
+        _SQL["create"],
+        settlement.ledger,
+        settlement.sequence,
+        settlement.settled_account[0],
+        settlement.contra_account[0],
+        settlement.status,
+        settlement.becomes,
+        settlement.lock_version,
+        settlement.searched_lock_version,
+        settlement.effective_at_upper_bound,
+        settlement.allows_either_direction,
+        settlement.skips_transaction,
+        settlement.description,
+        dict(settlement.metadata),
+        settlement.created_at,
+    )
+
+
+async def update(connection: Connection, settlement: Settlement) -> None:
+    """Write a settlement's changed fields; the ledger's head is locked."""
+    await connection.execute(
+        _SQL["update"],
+        settlement.ledger,
+        settlement.sequence,
+        settlement.status,
+        settlement.becomes,
+        settlement.skips_transaction,
+        settlement.transaction and settlement.transaction[0],
+        settlement.amount,
+        settlement.direction,
+        settlement.description,
+        dict(settlement.metadata),
+        settlement.updated_at,
+    )
+
+
+async def lock_account(connection: Connection, ledger: int, account: int) -> None:
+    """Lock what is settled of an account until the database transaction ends, before the ledger's head is locked."""
+    await connection.execute(_SQL["lock_account"], ledger, account)
+
+
+async def lock_account_of(connection: Connection, ledger: int, sequence: int) -> None:
+    """Lock what is settled of a settlement's account, in the same way; there may be no such settlement."""
+    await connection.execute(_SQL["lock_account_of"], ledger, sequence)
+
+
+async def lock_accounts(connection: Connection, ledger: int) -> None:
+    """Lock what is settled of all accounts of a ledger, in the same way."""
+    await connection.execute(_SQL["lock_accounts"], ledger)
+
+
+class Mark(NamedTuple):
+    """Where a sweep of an account begins, and where it ends.
+
+    Attributes:
+        swept: lock version up to which no posted entry is left that could be settled.
+        lock_version: of the account.
+        is_freeing: whether an archived settlement's entries are still to be freed.
+    """
+
+    swept: int
+    lock_version: int
+    is_freeing: bool
+
+    @property
+    def begin(self) -> int:
+        """The lock version after which a sweep begins; what is still to be freed may lie before the mark."""
+        return 0 if self.is_freeing else self.swept
+
+
+async def mark(connection: Connection, ledger: int, account: int) -> Mark:
+    """Return where a sweep of an account begins and ends; of an account that is not there, at nothing."""
+    row = await connection.fetchrow(_SQL["mark"], ledger, account)
+    return Mark(*row) if row else Mark(0, 0, is_freeing=False)
+
+
+class Unsettled(NamedTuple):
+    """A posted entry, by its number, that is in no settlement and was not written by one."""
+
+    entry: int
+    lock_version: int
+    effective_at: datetime
+
+
+async def unsettled(
+    connection: Connection, ledger: int, account: int, *, after: int, to: int, limit: int
+) -> list[Unsettled]:
+    """Return the first of an account's unsettled entries after one lock version, up to another."""
+    rows = await connection.fetch(_SQL["unsettled"], ledger, account, after, to, limit)
+    return [Unsettled(*row) for row in rows]
+
+
+async def unsettled_net(
+    connection: Connection, ledger: int, account: int, *, after: int, to: int, before_time: datetime
+) -> int:
+    """Return credits less debits of those among them that are effective before a time."""
+    net: int = await connection.fetchval(_SQL["unsettled_net"], ledger, account, after, to, before_time)
+    return net
+
+
+async def note_search(connection: Connection, settlement: Settlement, *, reached: int, clear_to: int) -> None:
+    """Note that a sweep has looked on, and move its account's mark; the account is locked since before it looked.
+
+    Args:
+        connection: of the same database transaction in which the entries found were added.
+        settlement: as it was before.
+        reached: lock version up to which it has looked.
+        clear_to: up to which it left nothing unsettled.
+    """
+    await connection.execute(
+        _SQL["note_search"],
+        settlement.ledger,
+        settlement.sequence,
+        settlement.settled_account[0],
+        settlement.searched_lock_version,
+        reached,
+        clear_to,
+    )
+
+
+async def add_entries(connection: Connection, settlement: Settlement, entries: Sequence[int]) -> list[int]:
+    """Put those of the entries that are in no settlement into this one, and return them; the account is locked."""
+    rows = await connection.fetch(_SQL["add_entries"], settlement.ledger, settlement.sequence, entries)
+    return sorted(row[0] for row in rows)
+
+
+async def remove_entries(connection: Connection, ledger: int, sequence: int, entries: Sequence[int]) -> list[int]:
+    """Take those of the entries that are in a settlement out of it, and return them; the account is locked."""
+    rows = await connection.fetch(_SQL["remove_entries"], ledger, sequence, entries)
+    return sorted(row[0] for row in rows)
+
+
+async def free_entries(connection: Connection, ledger: int, sequence: int, limit: int) -> bool:
+    """Free some entries of a settlement that is archiving, and say whether it has none left; the account is locked."""
+    await connection.execute(_SQL["free_entries"], ledger, sequence, limit)
+    return not await connection.fetchval(_SQL["has_entries"], ledger, sequence)
+
+
+class Holder(NamedTuple):
+    """The settlement that holds an entry: its sequence and id, and whether it is archiving and so has let go of it."""
+
+    sequence: int
+    id: str
+    is_archiving: bool
+
+
+async def holders(connection: Connection, ledger: int, entries: Sequence[int]) -> dict[int, Holder]:
+    """Return which of the entries are in which settlement; with the account locked this can't change."""
+    rows = await connection.fetch(_SQL["holders"], ledger, entries)
+    return {
+        row[0]: Holder(row[1], format_id(int(row[2].timestamp()), ledger, row[1]), row[3] == "archiving")
+        for row in rows
+    }
+
+
+class EntryFacts(NamedTuple):
+    """What never changes of an entry: seconds of its creation, account, status, and whether a settlement wrote it."""
+
+    seconds: int
+    account: int
+    status: Status
+    is_own: bool
+
+
+async def entry_facts(connection: Connection, ledger: int, entries: Sequence[int]) -> dict[int, EntryFacts]:
+    """Return what is to be known of entries before they are picked, of those that exist."""
+    rows = await connection.fetch(_SQL["entries"], ledger, entries)
+    return {row[0]: EntryFacts(int(row[1].timestamp()), *row[2:]) for row in rows}
+
+
+async def unfinished(connection: Connection, after: Id | None, limit: int) -> list[Id]:
+    """Return settlements, of whichever ledger, whose entries are to be gathered or freed now, after one of them."""
+    begin = (0, 0) if after is None else (after.ledger, after.sequence)
+    rows: Iterable[Any] = await connection.fetch(_SQL["unfinished"], limit, *begin)
+    return [Id(int(row[2].timestamp()), row[0], row[1], 0) for row in rows]

@@ -1,0 +1,298 @@
+"""The database: its connections, the named queries, and its faults in our words."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from importlib.resources import files
+from typing import Final, TypeAlias
+
+import asyncpg
+import msgspec
+import structlog
+
+from doppia.accounting.errors import LedgerError, OutcomeUnknown, Overloaded, Unavailable
+
+CONNECTIONS_MAX: Final = 12
+WRITERS_MAX: Final = 8
+"""Of the connections, those that may write at once. They may all wait for locks; reads find the others free."""
+CONNECT_TIMEOUT_SECONDS: Final = 5
+STATEMENT_TIMEOUT_SECONDS: Final = 60
+
+_log = structlog.get_logger()
+
+Connection: TypeAlias = asyncpg.pool.PoolConnectionProxy | asyncpg.Connection
+
+_AWAY: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what the driver makes of a session that the server ended with an error
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.QueryCanceledError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.LockNotAvailableError,
+)
+
+
+class DatabaseUrlError(Exception):
+    """The database's URL can't be used as it is; the text says why."""
+
+
+class ConstraintViolatedError(Exception):
+    """A constraint of the schema refused a write: a race that another process won, or a bug of ours.
+
+    Attributes:
+        constraint: its name, without the shard suffix that Citus adds.
+    """
+
+    def __init__(self, constraint: str, message: str) -> None:
+        super().__init__(f"{constraint}: {message}")
+        self.constraint = constraint
+
+
+def load_queries(module: str) -> dict[str, str]:
+    """Return the named queries of `store/<module>.sql`, such as `ledger/accounts`.
+
+    Each begins with a line `-- name: NAME`; comments up to the query belong to it and travel with it, so that the
+    server's own statistics show the name.
+    """
+    return {name: f"-- {module.rpartition('/')[2]}.{name}\n{text}" for name, text in _parts(module, "name")}
+
+
+def load_filters(module: str) -> dict[str, str]:
+    """Return the conditions of `store/<module>.sql` that begin with a line `-- filter: NAME`; see listing.py."""
+    return dict(_parts(module, "filter"))
+
+
+def _parts(module: str, wanted: str) -> list[tuple[str, str]]:
+    text = files("doppia.store").joinpath(f"{module}.sql").read_text(encoding="utf-8")
+    parts = re.split(r"^-- (name|filter): (\w+)$", text, flags=re.MULTILINE)[1:]
+    return [
+        (name, body.strip().rstrip(";"))
+        for kind, name, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True)
+        if kind == wanted
+    ]
+
+
+class Database:
+    """The connections of one process. Open it before use."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._pool: asyncpg.Pool | None = None
+        self._writers = asyncio.Semaphore(WRITERS_MAX)
+
+    async def open(self) -> None:
+        """Connect.
+
+        Raises:
+            Unavailable: the database can't be reached.
+            DatabaseUrlError: it refuses us, or the URL is malformed.
+        """
+        with faults(), url_faults():
+            self._pool = await asyncpg.create_pool(
+                self._url,
+                min_size=2,
+                max_size=CONNECTIONS_MAX,
+                timeout=CONNECT_TIMEOUT_SECONDS,
+                init=_prepare_connection,
+                # Our sessions keep nothing that would have to be reset; and a round trip after a commit would be one
+                # more chance to lose the connection with the good news.
+                reset=_keep,
+                max_queries=2**31 - 1,
+                server_settings=session_settings(),
+            )
+
+    async def close(self) -> None:
+        """Let the connections finish and go; those that take longer than ten seconds are cut."""
+        if self._pool is None:
+            return
+        try:
+            await asyncio.wait_for(self._pool.close(), 10)
+        except TimeoutError:
+            self._pool.terminate()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Lend a connection for reads.
+
+        Raises:
+            Unavailable: the database can't be reached.
+        """
+        assert self._pool is not None, "the database is opened before it is used"
+        with faults():
+            # The pool's own limit of time would make a task of it, which others would come before.
+            async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+                connection = await self._pool.acquire()
+            try:
+                yield connection
+            finally:
+                # One that breaks on its way back is replaced by the pool. What was done on it stands: a commit is not
+                # undone by it, nor is an unknown outcome made certain.
+                with suppress(*_AWAY):
+                    await self._pool.release(connection)
+
+    @asynccontextmanager
+    async def connection_to_write(self) -> AsyncIterator[Connection]:
+        """Lend a connection for a statement that may have to wait for another writer.
+
+        Raises:
+            Overloaded: none has come free for some seconds.
+            Unavailable: the database can't be reached.
+        """
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+                await self._writers.acquire()
+        except TimeoutError:
+            raise Overloaded from None
+        try:
+            async with self.connection() as connection:
+                yield connection
+        finally:
+            self._writers.release()
+
+    @asynccontextmanager
+    async def tx(self) -> AsyncIterator[Connection]:
+        """Lend a connection for one database transaction, committed at the end unless an exception passes through.
+
+        Raises:
+            Overloaded: too many others write, for some seconds already.
+            Unavailable: the database can't be reached, or was lost before the commit: nothing happened.
+            OutcomeUnknown: it was lost while committing.
+            ConstraintViolatedError: nothing happened.
+        """
+        async with self.connection_to_write() as connection, transaction(connection):
+            yield connection
+
+
+@asynccontextmanager
+async def transaction(connection: Connection) -> AsyncIterator[None]:
+    """Surround a database transaction on a connection; raises what `Database.tx` raises, once it has begun."""
+    under_way = connection.transaction()
+    await under_way.start()
+    try:
+        yield
+    except BaseException:
+        if not connection.is_closed():
+            await under_way.rollback()
+        raise
+    with committing():
+        await under_way.commit()
+
+
+@contextmanager
+def committing() -> Iterator[None]:
+    """Surround a commit, or one statement that is a database transaction of its own.
+
+    Raises:
+        OutcomeUnknown: the connection was lost meanwhile.
+    """
+    try:
+        yield
+    except (
+        OSError,
+        asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
+        asyncpg.PostgresConnectionError,
+        asyncpg.OperatorInterventionError,
+    ) as error:
+        raise OutcomeUnknown from error
+
+
+def session_settings() -> dict[str, str]:
+    """Return the settings that every session of ours runs under."""
+    return {
+        "application_name": "doppia",
+        "search_path": "doppia, pg_temp",  # the same as of triggers, lest plans be made anew for either
+        "timezone": "UTC",
+        # Whoever has waited for a ledger's head must see what the one before him wrote, whatever the server's default.
+        "default_transaction_isolation": "read committed",
+        "jit": "off",
+        "statement_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s",
+        "idle_in_transaction_session_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s",
+        # Every query of ours is meant for nested loops over indexes. A plan made while a table was empty must not hold
+        # on to reading all of it, a minute and a hundred thousand rows later.
+        "enable_seqscan": "off",
+        "enable_hashjoin": "off",
+        "enable_mergejoin": "off",
+        "enable_material": "off",
+        # Unknown to plain PostgreSQL, which ignores it; on Citus it makes the driver's type look-ups fast.
+        "citus.override_table_visibility": "off",
+    }
+
+
+async def _prepare_connection(connection: asyncpg.Connection) -> None:
+    # As text a numeric is an exact int both ways; the driver's Decimal rounds in arithmetic and prints exponents.
+    await connection.set_type_codec("numeric", schema="pg_catalog", encoder=str, decoder=int, format="text")
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        encoder=lambda value: msgspec.json.encode(value).decode(),
+        decoder=msgspec.json.decode,
+        format="text",
+    )
+
+
+async def _keep(_connection: Connection) -> None:
+    """Leave a connection as it is when it is given back."""
+
+
+@contextmanager
+def url_faults() -> Iterator[None]:
+    """Turn what is wrong with a URL, rather than with the database it names, into a sentence.
+
+    Raises:
+        DatabaseUrlError.
+    """
+    try:
+        yield
+    except (
+        ValueError,
+        asyncpg.ClientConfigurationError,
+        asyncpg.InvalidAuthorizationSpecificationError,
+        asyncpg.InvalidCatalogNameError,
+        asyncpg.InsufficientPrivilegeError,
+    ) as error:
+        raise DatabaseUrlError(f"The database URL can't be used: {error}") from error
+
+
+@contextmanager
+def faults() -> Iterator[None]:
+    """Turn the driver's errors into ours, by class and constraint name, never by text.
+
+    Raises:
+        Unavailable: the database is away, shutting down, out of space, read-only, or gave up waiting for a lock.
+        ConstraintViolatedError: a constraint refused the statement.
+    """
+    try:
+        yield
+    except (LedgerError, ConstraintViolatedError, DatabaseUrlError):
+        raise
+    except asyncpg.IntegrityConstraintViolationError as error:
+        # A worker of Citus leaves the name out of its field; there it stands quoted in the message.
+        name = error.constraint_name or (re.findall(r'"(\w+)"', str(error)) or ["unknown"])[-1]
+        raise ConstraintViolatedError(re.sub(r"_\d{6,}$", "", name), str(error)) from error
+    except _AWAY as error:
+        raise Unavailable from error
+
+
+async def durability(connection: Connection) -> tuple[bool, str, str]:
+    """Return the server's fsync, synchronous_commit and synchronous_standby_names."""
+    row = await connection.fetchrow(_SQL["durability"])
+    return row[0] == "on", row[1], row[2]
+
+
+async def may_rewrite_history(connection: Connection) -> bool:
+    """Say whether this role could change recorded history, if it were not for the triggers."""
+    return bool(await connection.fetchval(_SQL["may_rewrite_history"]))
+
+
+_SQL: Final = load_queries("database/connections")

@@ -1,0 +1,1 @@
+"""Ledgers and what stands in them, in the database."""

@@ -1,0 +1,238 @@
+"""Categories in the database: the chart of accounts, who is in it, and what it sums to."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from doppia.accounting.ids import format_id
+from doppia.accounting.ledger.balances import Sums
+from doppia.accounting.ledger.categories import Category, Chart, draw_chart
+from doppia.accounting.money import Currency
+from doppia.store.database.connections import Connection, load_filters, load_queries
+from doppia.store.database.listing import Filter, Order, Place, compose
+from doppia.store.ledger.balances import AsOf
+
+_SQL: Final = load_queries("ledger/categories")
+_FILTERS: Final = load_filters("ledger/categories")
+
+FEW_ACCOUNTS_MAX: Final = 1_000
+FEW_ENTRIES_MAX: Final = 20_000
+
+
+class CategoryFields(NamedTuple):
+    """A category with all its fields; `category` is what the rules see of it, `sums` are those of its accounts."""
+
+    category: Category
+    ledger: int
+    name: str
+    description: str | None
+    external_id: str | None
+    metadata: Mapping[str, str]
+    sums: Sums
+    created_at: datetime
+    updated_at: datetime
+    discarded_at: datetime | None
+
+
+class Member(NamedTuple):
+    """An account as what may be in categories; `categories` are those it is directly in, in ascending order."""
+
+    id: str
+    currency: Currency
+    is_open: bool
+    categories: list[int]
+
+
+def _fields(row: Any) -> CategoryFields:
+    category = Category(
+        format_id(int(row["created_at"].timestamp()), row["ledger_id"], row["category_sequence"]),
+        row["category_sequence"],
+        Currency(row["currency"], row["currency_exponent"]),
+        row["normal_balance"],
+        row["discarded_at"] is None,
+    )
+    return CategoryFields(
+        category,
+        row["ledger_id"],
+        row["name"],
+        row["description"],
+        row["external_id"],
+        row["metadata"],
+        Sums(row["posted_credits"], row["posted_debits"], row["pending_credits"], row["pending_debits"]),
+        row["created_at"],
+        row["updated_at"],
+        row["discarded_at"],
+    )
+
+
+def _category(row: Any, ledger: int) -> Category:
+    return Category(
+        format_id(int(row[1].timestamp()), ledger, row[0]), row[0], Currency(row[2], row[3]), row[4], row[5]
+    )
+
+
+async def get(connection: Connection, ledger: int, sequence: int) -> CategoryFields | None:
+    """Return a category."""
+    row = await connection.fetchrow(_SQL["get"], ledger, sequence)
+    return _fields(row) if row else None
+
+
+async def list_page(
+    connection: Connection,
+    ledgers: Sequence[int],
+    filters: Sequence[Filter],
+    after: Place | None,
+    limit: int,
+) -> list[CategoryFields]:
+    """Return a page of categories, the newest first."""
+    order = Order("created_at", "category_sequence", 0, "desc")
+    query, arguments = compose(_SQL["list"], _FILTERS, filters, ledgers=ledgers, order=order, after=after, limit=limit)
+    return [_fields(row) for row in await connection.fetch(query, *arguments)]
+
+
+async def sums_in_time(
+    connection: Connection, categories: Sequence[tuple[int, int]], as_of: AsOf
+) -> dict[tuple[int, int], Sums]:
+    """Return what the accounts that are in categories today summed to, by ledger and sequence of the category.
+
+    It takes as long as there are accounts. Of `as_of`, the lock version says nothing here.
+    """
+    ledgers, sequences = [ledger for ledger, _ in categories], [sequence for _, sequence in categories]
+    times = (as_of.recorded_at, as_of.from_time, as_of.before_time)
+    rows = await connection.fetch(_SQL["sums_in_time"], ledgers, sequences, *times)
+    return {(row[0], row[1]): Sums(*(row[name] for name in Sums._fields)) for row in rows}
+
+
+async def recompute(connection: Connection, ledger: int, sequence: int) -> tuple[Sums, Sums]:
+    """Return what a category's accounts sum to, as it is kept and as a fold of all their entries."""
+    row = await connection.fetchrow(_SQL["recompute"], ledger, sequence)
+    kept, folded = (Sums(*(row[f"{prefix}{name}"] for name in Sums._fields)) for prefix in ("", "folded_"))
+    return kept, folded
+
+
+async def find(connection: Connection, ledger: int, sequences: Iterable[int]) -> dict[int, Category]:
+    """Return those of the categories that exist, by sequence, without their sets."""
+    rows = await connection.fetch(_SQL["categories"], ledger, list(sequences))
+    return {row[0]: _category(row, ledger) for row in rows}
+
+
+async def chart(connection: Connection, ledger: int, sequences: Iterable[int], sets: Iterable[int]) -> Chart:
+    """Return those of the categories that exist, with what their accounts sum to and which of these sets they hold."""
+    found = []
+    totals: dict[int, Sums] = {}
+    for row in await connection.fetch(_SQL["chart"], ledger, list(sequences), list(sets)):
+        found.append(_category(row, ledger)._replace(sets=frozenset(row[6])))
+        totals[row[0]] = Sums(row[7], row[8], row[9], row[10])
+    return draw_chart(found, totals)
+
+
+async def resolve(connection: Connection, ledgers: Sequence[int], filters: Sequence[Filter]) -> list[Filter]:
+    """Return the filters of a list of entries or transactions, the one by category said by what is in it.
+
+    The newest rows of a large category are found along the ledger; those of a small one, which may lie far apart, by
+    its accounts.
+    """
+    return [
+        await _members(connection, ledgers, found.value) if found.name == "ledger_account_category_id" else found
+        for found in filters
+    ]
+
+
+async def _members(connection: Connection, ledgers: Sequence[int], category: int) -> Filter:
+    if not ledgers:
+        return Filter("few_accounts", [])
+    # A category's id names its ledger, so there is no other to list from.
+    rows = await connection.fetch(_SQL["accounts"], ledgers[0], category, FEW_ACCOUNTS_MAX + 1)
+    if len(rows) <= FEW_ACCOUNTS_MAX and sum(row[1] for row in rows) <= FEW_ENTRIES_MAX:
+        return Filter("few_accounts", [row[0] for row in rows])
+    return Filter("category_sets", [row[0] for row in await connection.fetch(_SQL["sets_of"], ledgers[0], category)])
+
+
+async def create(connection: Connection, fields: CategoryFields) -> None:
+    """Create a category; the ledger's head is locked."""
+    category = fields.category
+    await connection.execute(
+        _SQL["create"],
+        fields.ledger,
+        category.sequence,
+        fields.created_at,
+        fields.name,
+        fields.description,
+        category.currency.code,
+        category.currency.exponent,
+        category.normal_balance,
+        fields.external_id,
+        dict(fields.metadata),
+    )
+
+
+async def update(connection: Connection, fields: CategoryFields) -> None:
+    """Write a category's changed fields; the ledger's head is locked."""
+    await connection.execute(
+        _SQL["update"],
+        fields.ledger,
+        fields.category.sequence,
+        fields.name,
+        fields.description,
+        fields.external_id,
+        dict(fields.metadata),
+        fields.updated_at,
+    )
+
+
+async def discard(connection: Connection, ledger: int, sequence: int, discarded_at: datetime) -> None:
+    """Discard a category and end its edges; the ledger's head is locked."""
+    await connection.execute(_SQL["end_edges"], ledger, sequence)
+    await connection.execute(_SQL["discard"], ledger, sequence, discarded_at)
+
+
+async def external_id_holder(connection: Connection, ledger: int, external_id: str) -> tuple[int, str] | None:
+    """Return sequence and id of the category, not discarded, that has an external id."""
+    row = await connection.fetchrow(_SQL["external_id_holder"], ledger, external_id)
+    return (row[0], format_id(int(row[1].timestamp()), ledger, row[0])) if row else None
+
+
+async def parents(connection: Connection, ledger: int, sequence: int) -> list[int]:
+    """Return the categories that a category is directly in, in ascending order."""
+    return [row[0] for row in await connection.fetch(_SQL["parents"], ledger, sequence)]
+
+
+async def children_around(
+    connection: Connection, ledger: int, uppers: Sequence[int], lower: int
+) -> dict[int, list[int]]:
+    """Return what stands directly below what, of all above and including `uppers` and below and including `lower`."""
+    children: dict[int, list[int]] = {}
+    for parent, child in await connection.fetch(_SQL["edges"], ledger, uppers, lower):
+        children.setdefault(parent, []).append(child)
+    return children
+
+
+async def join(connection: Connection, ledger: int, uppers: Sequence[int], lower: int) -> None:
+    """Put a category directly below others; the ledger's head is locked."""
+    await connection.execute(_SQL["join"], ledger, uppers, lower)
+
+
+async def part(connection: Connection, ledger: int, upper: int, lower: int) -> None:
+    """Take a category from directly below another; the ledger's head is locked."""
+    await connection.execute(_SQL["part"], ledger, upper, lower)
+
+
+async def member(connection: Connection, ledger: int, account: int) -> Member | None:
+    """Return an account as what may be in categories."""
+    row = await connection.fetchrow(_SQL["member"], ledger, account)
+    if row is None:
+        return None
+    id_ = format_id(int(row[0].timestamp()), ledger, account)
+    return Member(id_, Currency(row[1], row[2]), row[3], row[4])
+
+
+async def place(connection: Connection, ledger: int, account: int, categories: Sequence[int], sequence: int) -> None:
+    """Make these, in ascending order, the categories that an account is directly in; the ledger's head is locked.
+
+    `sequence` is that of the record that says so, and names their set if no account was in exactly these before.
+    """
+    if not categories:
+        await connection.execute(_SQL["take_out"], ledger, account)
+    elif await connection.fetchval(_SQL["place"], ledger, account, categories) is None:
+        await connection.execute(_SQL["create_set"], ledger, sequence, categories)
+        await connection.execute(_SQL["place"], ledger, account, categories)

@@ -1,0 +1,229 @@
+"""Ledgers in the database: their fields, their heads, their logs' ends, and the idempotency keys they keep."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from doppia.accounting.ids import format_id
+from doppia.proof.records import AnyRecord, canonical_bytes, kind_of, object_of
+from doppia.proof.tree import EMPTY_ROOT, Frontier, frontier_of, leaf_hash
+from doppia.store.database.connections import Connection, load_filters, load_queries
+from doppia.store.database.listing import Filter, Order, Place, compose
+
+_SQL: Final = load_queries("ledger/ledgers")
+_FILTERS: Final = load_filters("ledger/ledgers")
+
+NO_LEDGER: Final = 0
+"""Stands in for the ledger where an idempotency key was consumed by a request about none, such as creating one."""
+
+
+class Ledger(NamedTuple):
+    """A ledger's own fields. `id` as the wire shows it, `number` as the tables do."""
+
+    id: str
+    number: int
+    name: str
+    description: str | None
+    metadata: Mapping[str, str]
+    created_at: datetime
+    updated_at: datetime
+    discarded_at: datetime | None
+
+
+class Head(NamedTuple):
+    """Where a ledger's log ends.
+
+    Attributes:
+        frontier: of the tree over it, as `tree` reads it.
+    """
+
+    sequence: int
+    recorded_at: datetime
+    discarded_at: datetime | None
+    frontier: bytes
+
+    def tree(self) -> Frontier:
+        """Return the tree over the log, to be let grow."""
+        return frontier_of(self.sequence, self.frontier)
+
+
+class ConsumedKey(NamedTuple):
+    """What an idempotency key was consumed by.
+
+    Attributes:
+        sequence: of the log record that the request wrote; None where it wrote none that yields the answer.
+        answer: body of the first answer; None where the records up to `sequence` yield the same bytes.
+    """
+
+    digest: bytes
+    request_digest: bytes
+    sequence: int | None
+    status: int
+    answer: bytes | None
+
+
+def _ledger(row: Any) -> Ledger:
+    number, name, description, metadata, created_at, updated_at, discarded_at = row
+    id_ = format_id(int(created_at.timestamp()), number, 1)
+    return Ledger(id_, number, name, description, metadata, created_at, updated_at, discarded_at)
+
+
+class Owner(NamedTuple):
+    """Whose a ledger is, and its id; neither ever changes."""
+
+    organization: UUID
+    ledger_id: str
+
+
+async def owner(connection: Connection, ledger: int) -> Owner | None:
+    """Return whose a ledger is, or None when there is no such ledger."""
+    row = await connection.fetchrow(_SQL["owner"], ledger)
+    return Owner(row[0], format_id(int(row[1].timestamp()), ledger, 1)) if row else None
+
+
+async def owned_by(connection: Connection, organization: UUID) -> dict[int, Owner]:
+    """Return all ledgers of an organization by number."""
+    rows = await connection.fetch(_SQL["of_organization"], organization)
+    return {row[0]: Owner(organization, format_id(int(row[1].timestamp()), row[0], 1)) for row in rows}
+
+
+async def get(connection: Connection, ledger: int) -> Ledger | None:
+    """Return a ledger."""
+    row = await connection.fetchrow(_SQL["get"], ledger)
+    return _ledger(row) if row else None
+
+
+async def named(connection: Connection, organization: UUID, name: str) -> list[Ledger]:
+    """Return an organization's ledgers with this name that are not discarded, the oldest first."""
+    return [_ledger(row) for row in await connection.fetch(_SQL["named"], organization, name)]
+
+
+async def list_page(
+    connection: Connection,
+    ledgers: Sequence[int],
+    filters: Sequence[Filter],
+    after: Place | None,
+    limit: int,
+) -> list[Ledger]:
+    """Return a page of ledgers, the newest first."""
+    order = Order("created_at", "ledger_id", None, "desc")
+    query, arguments = compose(_SQL["list"], _FILTERS, filters, ledgers=ledgers, order=order, after=after, limit=limit)
+    return [_ledger(row) for row in await connection.fetch(query, *arguments)]
+
+
+async def recorded_at(connection: Connection, ledger: int) -> datetime:
+    """Return the time of the last record of a ledger's log."""
+    last: datetime = await connection.fetchval(_SQL["recorded_at"], ledger)
+    return last
+
+
+async def lock_head(connection: Connection, ledger: int) -> Head | None:
+    """Lock a ledger for writing until the database transaction ends, and return where its log ends."""
+    row = await connection.fetchrow(_LOCK_HEAD, ledger)
+    return Head(*row) if row else None
+
+
+_LOCK_HEAD: Final = load_queries("posting/posting")["lock_head"]
+
+
+async def append(
+    connection: Connection,
+    ledger: int,
+    tree: Frontier,
+    recorded_at: datetime,
+    record: AnyRecord,
+) -> None:
+    """Append one record to the log of a ledger whose head is locked, and to the tree over it."""
+    payload = canonical_bytes(record)
+    kept = tree.append(leaf_hash(payload))
+    await connection.execute(
+        _SQL["append"],
+        ledger,
+        record.sequence,
+        object_of(record),
+        recorded_at,
+        kind_of(record),
+        record.event,
+        payload,
+        tree.root(),
+        tree.to_bytes(),
+        [node.level for node in kept],
+        [node.place for node in kept],
+        [node.hash for node in kept],
+    )
+
+
+async def create(
+    connection: Connection,
+    number: int,
+    organization: UUID,
+    name: str,
+    description: str | None,
+    metadata: Mapping[str, str],
+    created_at: datetime,
+) -> bool:
+    """Create a ledger with the head of a log that is still empty. False when the number is taken."""
+    created = await connection.fetchval(
+        _SQL["create"], number, organization, name, description, dict(metadata), created_at
+    )
+    if created is None:
+        return False
+    await connection.execute(_SQL["create_head"], number, created_at, EMPTY_ROOT)
+    return True
+
+
+async def update(connection: Connection, ledger: Ledger) -> None:
+    """Write a ledger's changed fields; its head is locked."""
+    await connection.execute(
+        _SQL["update"], ledger.number, ledger.name, ledger.description, dict(ledger.metadata), ledger.updated_at
+    )
+
+
+async def discard(connection: Connection, ledger: int, discarded_at: datetime) -> None:
+    """Discard a ledger with its accounts; its head is locked."""
+    await connection.execute(_SQL["discard"], ledger, discarded_at)
+    await connection.execute(_SQL["touch"], ledger, discarded_at)
+    await connection.execute(_SQL["discard_accounts"], ledger, discarded_at)
+
+
+async def purge(
+    connection: Connection, organization: UUID, ledger: Ledger, actor: UUID | None, purged_at: datetime
+) -> None:
+    """Remove an organization's ledger and all its data for good, its number spent; its head is locked.
+
+    The organization's log says so, and that the admin key `actor` did it.
+    """
+    await connection.execute(_SQL["allow_time"])
+    await connection.execute(_SQL["purge_bulk_items"], ledger.number, organization)
+    await connection.execute(_SQL["purge_bulk_results"], ledger.number, organization)
+    await connection.execute(_SQL["purge"], organization, ledger.number, ledger.id, actor, purged_at)
+
+
+async def consumed_keys(connection: Connection, digests: Iterable[bytes]) -> dict[bytes, ConsumedKey]:
+    """Return what those of the idempotency keys were consumed by that were, by digest."""
+    rows = await connection.fetch(_SQL["keys"], list(digests))
+    return {row["digest"]: ConsumedKey(*row) for row in rows}
+
+
+async def consume_key(connection: Connection, ledger: int, key: ConsumedKey) -> None:
+    """Consume an idempotency key; the ledger's head is locked."""
+    await connection.execute(_SQL["consume_key"], ledger, *key)
+
+
+async def lock_organization(connection: Connection, organization: UUID) -> None:
+    """Lock an organization until the database transaction ends, so that its log grows by one at a time."""
+    await connection.execute(_SQL["lock_organization"], organization)
+
+
+async def append_organization(
+    connection: Connection,
+    organization: UUID,
+    recorded_at: datetime,
+    actor: UUID | None,
+    kind: str,
+    payload: Mapping[str, Any],
+) -> None:
+    """Append to an organization's own log; its row is locked, or about to be."""
+    await lock_organization(connection, organization)
+    await connection.execute(_SQL["append_organization"], organization, recorded_at, actor, kind, dict(payload))

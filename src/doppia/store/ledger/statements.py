@@ -1,0 +1,128 @@
+"""Account statements in the database, and the entries that one holds."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from doppia.accounting.ids import format_id
+from doppia.accounting.ledger.accounts import Account
+from doppia.accounting.ledger.balances import Sums
+from doppia.accounting.money import Currency
+from doppia.store.database.connections import Connection, load_filters, load_queries
+from doppia.store.database.listing import Filter, Order, Place, compose
+from doppia.store.ledger import entries
+from doppia.store.ledger.entries import EntryInTransaction
+
+_SQL: Final = load_queries("ledger/statements")
+_FILTERS: Final = load_filters("ledger/statements")
+
+
+class Statement(NamedTuple):
+    """What an account did between two effective times; it never changes.
+
+    Attributes:
+        account: as it was known when the statement was made: `lock_version` is the one that the statement is pinned
+            to, and `sums` are those over the entries effective before `effective_at_upper_bound`.
+        starting: the sums over the entries effective before `effective_at_lower_bound`.
+    """
+
+    id: str
+    ledger: int
+    sequence: int
+    account: Account
+    effective_at_lower_bound: datetime
+    effective_at_upper_bound: datetime
+    starting: Sums
+    description: str | None
+    metadata: Mapping[str, str]
+    created_at: datetime
+
+
+def _statement(row: Any) -> Statement:
+    ledger, sequence, created_at = row["ledger_id"], row["statement_sequence"], row["created_at"]
+    starting, ending = (Sums(*(row[f"{when}_{name}"] for name in Sums._fields)) for when in ("starting", "ending"))
+    account = Account(
+        format_id(int(row["account_created_at"].timestamp()), ledger, row["account_sequence"]),
+        row["account_sequence"],
+        Currency(row["currency"], row["currency_exponent"]),
+        row["normal_balance"],
+        row["is_open"],
+        row["lock_version"],
+        ending,
+    )
+    return Statement(
+        format_id(int(created_at.timestamp()), ledger, sequence),
+        ledger,
+        sequence,
+        account,
+        row["effective_at_lower_bound"],
+        row["effective_at_upper_bound"],
+        starting,
+        row["description"],
+        row["metadata"],
+        created_at,
+    )
+
+
+async def sums_before(
+    connection: Connection, ledger: int, account: int, lock_version: int, times: Sequence[datetime]
+) -> list[Sums]:
+    """Return what an account's entries, as of a lock version, sum to that are effective before each of the times."""
+    return [Sums(*row) for row in await connection.fetch(_SQL["sums"], ledger, account, lock_version, list(times))]
+
+
+async def create(connection: Connection, statement: Statement) -> None:
+    """Create a statement; the ledger's head is locked."""
+    account = statement.account
+    await connection.execute(
+        _SQL["create"],
+        statement.ledger,
+        statement.sequence,
+        account.sequence,
+        account.lock_version,
+        statement.effective_at_lower_bound,
+        statement.effective_at_upper_bound,
+        *statement.starting,
+        *account.sums,
+        statement.description,
+        dict(statement.metadata),
+        statement.created_at,
+    )
+
+
+async def get(connection: Connection, ledger: int, sequence: int) -> Statement | None:
+    """Return a statement."""
+    found = await list_page(connection, [ledger], [Filter("id", [sequence])], None, 1)
+    return found[0] if found else None
+
+
+async def list_page(
+    connection: Connection,
+    ledgers: Sequence[int],
+    filters: Sequence[Filter],
+    after: Place | None,
+    limit: int,
+) -> list[Statement]:
+    """Return a page of statements, the newest first."""
+    order = Order("created_at", "statement_sequence", 0, "desc")
+    query, arguments = compose(_SQL["list"], _FILTERS, filters, ledgers=ledgers, order=order, after=after, limit=limit)
+    return [_statement(row) for row in await connection.fetch(query, *arguments)]
+
+
+async def list_entries(
+    connection: Connection,
+    statement: Statement,
+    filters: Sequence[Filter],
+    order: Order,
+    after: Place | None,
+    limit: int,
+) -> list[EntryInTransaction]:
+    """Return a page of the entries that a statement holds: those in force at its lock version, between its bounds."""
+    held = [
+        *filters,
+        Filter("ledger_account_id", statement.account.sequence),
+        Filter("as_of_lock_version", statement.account.lock_version),
+        Filter("effective_at", statement.effective_at_lower_bound, "gte"),
+        Filter("effective_at", statement.effective_at_upper_bound, "lt"),
+    ]
+    return await entries.list_page(connection, [statement.ledger], held, order, after, limit)

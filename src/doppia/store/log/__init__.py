@@ -1,0 +1,1 @@
+"""A ledger's log: read, imported, verified."""

@@ -1,0 +1,186 @@
+"""Ledgers' logs as they are read: a page of records at a time, and the trees over them."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Final, NamedTuple
+
+import msgspec
+
+from doppia.accounting.ids import Id, format_id
+from doppia.proof.tree import KEPT_LEVELS, root_of
+from doppia.store.database.connections import Connection, load_filters, load_queries
+from doppia.store.database.listing import Filter, Order, Place, compose
+from doppia.store.ledger.statements import Statement
+
+_SQL: Final = load_queries("log/log")
+_FILTERS: Final = load_filters("log/log")
+
+_NEWEST_FIRST: Final = Order("created_at", "sequence", 0, "desc")
+_ALONG_ACCOUNT: Final = Order("created_at", "lock_version", 0, "desc")
+
+
+class LogRow(NamedTuple):
+    """A record of a log.
+
+    Attributes:
+        object_sequence: of the record that created the object that this one is about.
+        object_created_at: the time of that record.
+        payload: the record's canonical bytes.
+        place: of the row in its list.
+    """
+
+    ledger: int
+    sequence: int
+    object_sequence: int
+    object_created_at: datetime
+    recorded_at: datetime
+    kind: int
+    event: int
+    payload: bytes
+    place: Place
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """The record's ledger and sequence."""
+        return self.ledger, self.sequence
+
+    @property
+    def object_id(self) -> str:
+        """The id of the object; of the transaction where the record is about one of its entries."""
+        return format_id(int(self.object_created_at.timestamp()), self.ledger, self.object_sequence)
+
+
+def happening(kind: int, event: int) -> int:
+    """Return the number that stands for a kind of record and an event in the filter `happening`."""
+    return kind << 4 | event
+
+
+def about(entity: Id) -> list[Filter]:
+    """Return the conditions that a record is about the object that has this id.
+
+    What is said of a transaction's entries stands among the records about it; their kind tells them apart.
+    """
+    filters = [Filter("object", entity.sequence)]
+    if entity.ordinal:
+        named = msgspec.msgpack.encode(entity.sequence) + msgspec.msgpack.encode(entity.ordinal)
+        filters.append(Filter("entry", named))
+    return filters
+
+
+async def list_page(
+    connection: Connection, ledgers: Sequence[int], filters: Sequence[Filter], after: Place | None, limit: int
+) -> list[LogRow]:
+    """Return a page of records, the newest first.
+
+    Each way to look for them enters another index, so no filter walks through a log for what is rare in it.
+    """
+    names = {found.name for found in filters}
+    query = "list_of_object" if "object" in names else "list_happenings" if "happening" in names else "list"
+    # Where the query names the value of this filter by its place, that is the first.
+    filters = sorted(filters, key=lambda found: found.name != "happening")
+    return await _page(connection, query, filters, ledgers, _NEWEST_FIRST, after, limit)
+
+
+async def list_of_statement(
+    connection: Connection, statement: Statement, filters: Sequence[Filter], after: Place | None, limit: int
+) -> list[LogRow]:
+    """Return a page of the records that wrote the versions of a statement.
+
+    Those are the newest ones, when the statement was made, of the transactions that have entries in it, in the order of
+    these entries, the newest first.
+    """
+    of_statement = [
+        Filter("account", statement.account.sequence),
+        Filter("pinned", statement.account.lock_version),
+        Filter("lower", statement.effective_at_lower_bound),
+        Filter("upper", statement.effective_at_upper_bound),
+        Filter("made", statement.sequence),
+    ]
+    filters = [*of_statement, *filters]
+    return await _page(connection, "list_of_statement", filters, [statement.ledger], _ALONG_ACCOUNT, after, limit)
+
+
+async def _page(
+    connection: Connection,
+    query: str,
+    filters: Sequence[Filter],
+    ledgers: Sequence[int],
+    order: Order,
+    after: Place | None,
+    limit: int,
+) -> list[LogRow]:
+    text, arguments = compose(_SQL[query], _FILTERS, filters, ledgers=ledgers, order=order, after=after, limit=limit)
+    return [
+        LogRow(
+            row["ledger_id"],
+            row["sequence"],
+            row["object_sequence"],
+            row["object_created_at"],
+            row["created_at"],
+            row["kind"],
+            row["event"],
+            row["payload"],
+            Place(row["created_at"], row["ledger_id"], row[order.key]),
+        )
+        for row in await connection.fetch(text, *arguments)
+    ]
+
+
+class Size(NamedTuple):
+    """How far a log goes: the number of its records, and the root of the tree over them."""
+
+    records: int
+    root: bytes
+
+
+class LedgerSize(NamedTuple):
+    """The same with the ledger it is of."""
+
+    ledger: int
+    ledger_id: str
+    size: Size
+
+
+async def size(connection: Connection, ledger: int) -> Size | None:
+    """Return how far a log goes; None where there is no such ledger."""
+    row = await connection.fetchrow(_SQL["head"], ledger)
+    return Size(*row) if row else None
+
+
+async def sizes(connection: Connection, after: int, limit: int) -> list[LedgerSize]:
+    """Return how far the logs go of the ledgers whose numbers follow `after`, in their order."""
+    return [
+        LedgerSize(number, format_id(int(created_at.timestamp()), number, 1), Size(records, root))
+        for number, created_at, records, root in await connection.fetch(_SQL["heads"], after, limit)
+    ]
+
+
+async def records(
+    connection: Connection, ledger: int, after: int, limit: int, bytes_max: int
+) -> list[tuple[int, bytes]]:
+    """Return sequence and payload of the records that follow one, in order; fewer where they pass `bytes_max`."""
+    return [(row[0], row[1]) for row in await connection.fetch(_SQL["records"], ledger, after, limit, bytes_max)]
+
+
+async def nodes(connection: Connection, ledger: int, wanted: Iterable[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
+    """Return the hashes of nodes of the tree over a log, complete subtrees, by level and place.
+
+    Those of a level that is not kept are made of those of the next kept level below, or of the records themselves.
+    """
+    spans = {}
+    for level, place in wanted:
+        below = level % KEPT_LEVELS
+        spans[level, place] = (level - below, place << below, (place + 1) << below)
+    columns = _columns([span for span in spans.values() if span[0] > 0])
+    found = {(row[0], row[1]): row[2] for row in await connection.fetch(_SQL["kept_nodes"], ledger, *columns)}
+    columns = _columns([span for span in spans.values() if span[0] == 0])
+    leaves = await connection.fetch(_SQL["leaf_hashes"], ledger, *columns[1:])
+    found |= {(0, row[0]): row[1] for row in leaves}
+    return {
+        named: root_of(found[level, place] for place in range(first, last))
+        for named, (level, first, last) in spans.items()
+    }
+
+
+def _columns(spans: Sequence[tuple[int, int, int]]) -> list[list[int]]:
+    return [[span[column] for span in spans] for column in range(3)]

@@ -1,0 +1,1 @@
+"""Organizations, events and bulk requests in the database."""

@@ -1,0 +1,168 @@
+"""Bulk requests and their results in the database."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, Literal, NamedTuple
+from uuid import UUID
+
+from doppia.accounting.platform.bulk import bulk_id, split_id
+from doppia.store.database.connections import Connection, load_filters, load_queries
+from doppia.store.database.listing import Filter, Place, condition
+from doppia.store.platform.organizations import Role
+
+_SQL: Final = load_queries("platform/bulk")
+_FILTERS: Final = load_filters("platform/bulk")
+
+Action = Literal["create", "update", "delete"]
+Resource = Literal["ledger_transaction", "ledger_account"]
+
+
+class BulkRequest(NamedTuple):
+    """A bulk request; `resources` counts its items, `succeeded` and `failed` those that are done."""
+
+    organization: UUID
+    id: UUID
+    key_id: UUID
+    action_type: Action
+    resource_type: Resource
+    status: Literal["pending", "processing", "completed"]
+    resources: int
+    succeeded: int
+    failed: int
+    metadata: Mapping[str, str]
+    created_at: datetime
+    updated_at: datetime
+
+
+class Item(NamedTuple):
+    """An item as it was sent: JSON.
+
+    Attributes:
+        ledgers: that it is about, as far as its ids say.
+        external_id: by which it names its transaction, where it does so by no id.
+    """
+
+    params: bytes
+    ledgers: Sequence[int]
+    external_id: str | None
+
+
+class BulkResult(NamedTuple):
+    """What became of an item: `entity` is JSON. `params` and `entity` are None once a ledger of its is purged."""
+
+    request_id: UUID
+    ordinal: int
+    status: Literal["pending", "successful", "failed"]
+    entity_type: str
+    params: bytes | None
+    entity_id: UUID | None
+    entity: bytes | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class Told(NamedTuple):
+    """What is to be told of an item. `ledger` of the entity, where there is one."""
+
+    ordinal: int
+    ledger: int | None
+    status: Literal["successful", "failed"]
+    entity_type: str
+    entity_id: UUID
+    entity: bytes
+
+
+async def create(connection: Connection, request: BulkRequest, items: Sequence[Item]) -> None:
+    """Create a request with all its items."""
+    await connection.execute(
+        _SQL["create"],
+        request.organization,
+        request.id,
+        request.key_id,
+        request.action_type,
+        request.resource_type,
+        dict(request.metadata),
+        request.created_at,
+        list(range(1, len(items) + 1)),
+        ["{" + ",".join(map(str, item.ledgers)) + "}" for item in items],
+        [item.external_id for item in items],
+        [item.params for item in items],
+    )
+
+
+async def get_request(connection: Connection, organization: UUID, id_: UUID) -> BulkRequest | None:
+    """Return a request."""
+    row = await connection.fetchrow(_SQL["get_request"], organization, id_)
+    return BulkRequest(*row) if row else None
+
+
+async def get_result(connection: Connection, organization: UUID, request_id: UUID, ordinal: int) -> BulkResult | None:
+    """Return the result of an item."""
+    row = await connection.fetchrow(_SQL["get_result"], organization, request_id, ordinal)
+    return BulkResult(*row) if row else None
+
+
+def compose_page(
+    name: Literal["requests", "results"],
+    organization: UUID,
+    filters: Sequence[Filter],
+    after: Place | None,
+    limit: int,
+) -> tuple[str, list[Any]]:
+    """Return the text of a page's query, the newest rows first, and its arguments."""
+    arguments: list[Any] = [organization, limit]
+    if after is not None:
+        id_ = bulk_id(after.time, after.key)
+        request_id, ordinal = split_id(id_)
+        before = (
+            Filter("request_before", id_)
+            if name == "requests"
+            else Filter("result_before", [str(request_id), str(ordinal)])
+        )
+        filters = [*filters, before]
+    where = "".join(f" and ({condition(_FILTERS, found, arguments)})" for found in filters)
+    return _SQL[f"list_{name}"].replace("/* where */", where), arguments
+
+
+async def list_requests(
+    connection: Connection, organization: UUID, filters: Sequence[Filter], after: Place | None, limit: int
+) -> list[BulkRequest]:
+    """Return a page of an organization's requests, the newest first."""
+    query, arguments = compose_page("requests", organization, filters, after, limit)
+    return [BulkRequest(*row) for row in await connection.fetch(query, *arguments)]
+
+
+async def list_results(
+    connection: Connection, organization: UUID, filters: Sequence[Filter], after: Place | None, limit: int
+) -> list[BulkResult]:
+    """Return a page of an organization's results, those of the newest request first, and of it the last item."""
+    query, arguments = compose_page("results", organization, filters, after, limit)
+    return [BulkResult(*row) for row in await connection.fetch(query, *arguments)]
+
+
+async def claim(connection: Connection) -> bool:
+    """Take the work on all bulk requests, until `release` on the same connection or its end. False when it is taken."""
+    claimed: bool = await connection.fetchval(_SQL["claim"])
+    return claimed
+
+
+async def release(connection: Connection) -> None:
+    """Give up what `claim` took."""
+    await connection.execute(_SQL["release"])
+
+
+async def unfinished(connection: Connection) -> list[tuple[BulkRequest, Role | None]]:
+    """Return the oldest unfinished request of each organization, and its key's role; None where it is revoked."""
+    return [(BulkRequest(*row[:-1]), row[-1]) for row in await connection.fetch(_SQL["unfinished"])]
+
+
+async def pending(connection: Connection, request: BulkRequest, limit: int) -> list[tuple[int, bytes | None]]:
+    """Return the next items of a request: ordinals, and the items as they were sent; None once the ledger is purged."""
+    rows = await connection.fetch(_SQL["pending"], request.organization, request.id, limit)
+    return [(row[0], row[1]) for row in rows]
+
+
+async def tell(connection: Connection, request: BulkRequest, told: Sequence[Told], told_at: datetime) -> None:
+    """Write what became of items, of one at least, and count them; those told already are left as they are."""
+    columns = [list(column) for column in zip(*told, strict=True)]
+    await connection.execute(_SQL["tell"], request.organization, request.id, told_at, *columns)

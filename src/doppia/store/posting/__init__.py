@@ -1,0 +1,1 @@
+"""What posting groups read and record."""

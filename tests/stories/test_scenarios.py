@@ -1,0 +1,204 @@
+"""Every story of this folder, three ways: on the rules alone, on the engine and its database, and over HTTP."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import doppia.stories
+from doppia.accounting.errors import LedgerError
+from doppia.accounting.ids import Id, parse_id
+from doppia.accounting.ledger.accounts import Account
+from doppia.accounting.ledger.balances import balance
+from doppia.accounting.ledger.transactions import Draft, Leg, Transaction
+from doppia.engine.background.expiry import expire_due
+from doppia.engine.background.jobs import Background
+from doppia.engine.ledger import accounts, ledgers
+from doppia.engine.platform import keys
+from doppia.engine.posting import commands
+from doppia.engine.posting.lanes import PostingGroups
+from doppia.engine.posting.writing import Key
+from doppia.store.database.connections import Database
+from doppia.store.ledger import accounts as stored_accounts
+from doppia.store.ledger import transactions as stored_transactions
+from doppia.stories.language import BALANCES, AnyAct, Create, Lapse, Reverse, Revise, Story, Take, parse
+from doppia.stories.runners import Balances, HttpRunner, Outcome, PureRunner, Runner, play
+
+STORIES = [
+    parse(file.stem, file.read_text(encoding="utf-8"))
+    for file in sorted(Path(doppia.stories.__path__[0]).glob("*.txt"))
+]
+
+every_story = pytest.mark.parametrize("story", STORIES, ids=[story.name for story in STORIES])
+
+
+async def goes_as_told(story: Story, runner: Runner) -> None:
+    played = [event async for event, _ in play(story, runner)]
+    assert played == list(story.events)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Clock:
+    """A clock that goes on by itself, and can be put forward."""
+
+    def __init__(self) -> None:
+        self._ahead = timedelta(0)
+
+    def __call__(self) -> datetime:
+        return now() + self._ahead
+
+    def forward(self, span: timedelta) -> None:
+        self._ahead += span
+
+
+def own(id_: str) -> Id:
+    parsed = parse_id(id_)
+    assert parsed is not None, f"{id_} is no id of ours"
+    return parsed
+
+
+class EngineRunner:
+    """A ledger in the database, reached by the engine's functions."""
+
+    def __init__(self, database: Database, groups: PostingGroups, clock: Clock, ledger: Id) -> None:
+        self._database = database
+        self._groups = groups
+        self._clock = clock
+        self._ledger = ledger
+        self._accounts: dict[str, Id] = {}
+        self._transactions: dict[str, Id] = {}
+        self._answers: dict[str, bytes] = {}
+
+    async def open(self, account: Account, description: str | None) -> None:
+        answer = await accounts.open_(
+            self._database,
+            self._clock,
+            self._ledger,
+            None,
+            None,
+            lambda fields: fields.account.id.encode(),
+            name=account.id,
+            currency=account.currency,
+            normal_balance=account.normal_balance,
+            description=description,
+        )
+        self._accounts[account.id] = own(answer.body.decode())
+
+    async def act(self, event: AnyAct) -> Outcome:
+        if isinstance(event, Lapse):
+            return await self._lapse(event)
+        try:
+            answer = await self._groups.submit(self._command(event))
+        except LedgerError as refusal:
+            return Outcome(f"refused {refusal.code}", str(refusal))
+        if self._answers.setdefault(event.key, answer.body) is not answer.body:
+            return Outcome("replayed" if self._answers[event.key] == answer.body else "replayed with another answer")
+        told = json.loads(answer.body)
+        self._transactions[event.handle] = own(told["id"])
+        return Outcome(told["status"])
+
+    async def _lapse(self, event: Lapse) -> Outcome:
+        self._clock.forward(event.lasts)
+        await expire_due(self._database, self._clock, self._groups)
+        async with self._database.connection() as connection:
+            id_ = self._transactions[event.handle]
+            found = await stored_transactions.get(connection, id_.ledger, [id_.sequence])
+        return Outcome(found[id_.sequence].status)
+
+    async def balances(self, account: Account) -> Balances:
+        async with self._database.connection() as connection:
+            id_ = self._accounts[account.id]
+            fields = await stored_accounts.get(connection, id_.ledger, id_.sequence)
+        assert fields is not None
+        now_ = fields.account
+        return {name: balance(name, now_.sums, now_.normal_balance) for name in BALANCES}
+
+    def _command(self, event: Create | Revise | Reverse | Take) -> commands.Command:
+        common: dict[str, Any] = {"ledger": self._ledger, "actor": None, "status": 200, "render": _told}
+        match event:
+            case Create(draft=draft, lasts=lasts):
+                expires_at = None if lasts is None else self._clock() + lasts
+                request = self._draft(draft)
+                draft = request._replace(expires_at=expires_at)
+                return commands.Create(**common, key=_key(event, request), draft=draft)
+            case Reverse(draft=draft):
+                target = self._transactions[event.original]
+                return commands.Reverse(**common, key=_key(event, draft), target=target, draft=draft)
+            case Take(draft=draft):
+                target = self._transactions[event.original]
+                request = self._draft(draft)
+                return commands.PartialPost(**common, key=_key(event, request), target=target, draft=request)
+            case Revise():
+                changes = self._changes(event.changes)
+                target = self._transactions[event.handle]
+                return commands.Revise(**common, key=_key(event, changes), target=target, changes=changes)
+
+    def _draft(self, draft: Draft) -> Draft:
+        return Draft(self._legs(draft.legs), draft.status, draft.description, metadata=draft.metadata)
+
+    def _changes(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: self._legs(value) if name == "legs" else value for name, value in changes.items()}
+
+    def _legs(self, legs: Any) -> list[Leg]:
+        ids = [self._accounts[leg.account_id] for leg in legs]
+        return [leg._replace(account=id_.sequence, account_id=str(id_)) for leg, id_ in zip(legs, ids, strict=True)]
+
+
+def _told(transaction: Transaction) -> bytes:
+    return json.dumps({"id": transaction.id, "status": transaction.status, "version": transaction.version}).encode()
+
+
+def _key(event: AnyAct, request: object) -> Key:
+    return Key(hashlib.sha256(event.key.encode()).digest(), hashlib.sha256(repr(request).encode()).digest())
+
+
+@every_story
+def test_a_story_goes_as_told_on_the_rules_alone(story: Story) -> None:
+    asyncio.run(goes_as_told(story, PureRunner()))
+
+
+@every_story
+@pytest.mark.anyio
+async def test_a_story_goes_as_told_on_the_engine(story: Story, database: Database) -> None:
+    clock = Clock()
+    begun = await keys.begin(database, clock)
+    assert begun is not None
+    answer = await ledgers.create(
+        database,
+        clock,
+        begun[0].organization,
+        None,
+        None,
+        lambda ledger: ledger.id.encode(),
+        name=story.name,
+        description=story.title,
+        metadata={},
+    )
+    groups = PostingGroups(database, clock)
+    try:
+        await goes_as_told(story, EngineRunner(database, groups, clock, own(answer.body.decode())))
+    finally:
+        await groups.close()
+
+
+@every_story
+@pytest.mark.anyio
+async def test_a_story_goes_as_told_over_http(story: Story, running: Any) -> None:
+    background = Background()
+    background.start(partial(expire_due, running.service.database, now, running.service.groups))
+    try:
+        async with running.client() as client:
+            runner = HttpRunner(client)
+            await runner.begin(story)
+            await goes_as_told(story, runner)
+    finally:
+        await background.stop()
