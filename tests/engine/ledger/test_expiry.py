@@ -11,9 +11,10 @@ import pytest
 from doppia.accounting.errors import Unavailable
 from doppia.accounting.ids import Id
 from doppia.accounting.ledger.transactions import Transaction
-from doppia.engine.background.expiry import expire_due
-from doppia.engine.background.jobs import Background, expiry
+from doppia.engine.background import expiry
 from doppia.engine.background import jobs as background
+from doppia.engine.background.expiry import expire_due
+from doppia.engine.background.jobs import Background
 from doppia.engine.ledger import ledgers
 from doppia.engine.posting import lanes as posting_group
 from doppia.engine.posting.commands import Command, Expire

@@ -14,8 +14,8 @@ from doppia.engine.posting.commands import Command
 from doppia.engine.posting.group import post_locked
 from doppia.engine.posting.lanes import PostingGroups
 from doppia.engine.posting.writing import Answer
-from doppia.store.database.connections import Database
 from doppia.store.database import connections as database_module
+from doppia.store.database.connections import Database
 from doppia.store.posting.groups import ENTRIES_AT_ONCE
 from tests.engine.bookkeeping import Books, code, id_of, key, move, now, outcome, read
 from tests.store.invariants import assert_invariants
