@@ -14,6 +14,7 @@ from doppia import settings
 from doppia.accounting.errors import LedgerError
 from doppia.accounting.ids import Id, is_uuid, parse_id
 from doppia.accounting.ledger.balances import Direction
+from doppia.accounting.ledger.ledgers import Ledger
 from doppia.accounting.money import Currency
 from doppia.accounting.texts import NAME_LENGTH_MAX
 from doppia.cli.chart_file import ChartError, ChartFile, Entry, Kind, read, unit_text
@@ -23,7 +24,6 @@ from doppia.engine.ledger import categories as category_engine
 from doppia.engine.ledger import ledgers as ledger_engine
 from doppia.store.database.connections import Connection, Database
 from doppia.store.ledger import accounts, categories, ledgers
-from doppia.store.ledger.ledgers import Ledger
 
 app = App(name="accounts", help="Keep a chart of accounts in a file.")
 

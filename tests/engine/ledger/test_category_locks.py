@@ -9,7 +9,7 @@ import pytest
 
 from doppia.accounting.errors import LedgerError
 from doppia.accounting.ids import Id
-from doppia.accounting.ledger.categories import add_up
+from doppia.accounting.ledger.categories import CategoryFields, add_up
 from doppia.accounting.ledger.transactions import CategoryLock, Draft, Guard
 from doppia.api.http.request import encode
 from doppia.engine.ledger import categories
@@ -18,7 +18,6 @@ from doppia.engine.posting.lanes import PostingGroups
 from doppia.engine.posting.writing import Answer
 from doppia.store.database.connections import Database
 from doppia.store.ledger import categories as store
-from doppia.store.ledger.categories import CategoryFields
 from tests.engine.bookkeeping import PHP, Books, code, id_of, move, now, outcome, read
 from tests.store.invariants import assert_invariants
 

@@ -11,7 +11,7 @@ import pytest
 from doppia.accounting.errors import LedgerError
 from doppia.accounting.ids import Id
 from doppia.accounting.ledger.balances import NOTHING, Sums
-from doppia.accounting.ledger.monitors import AlertOperator, MonitoredField
+from doppia.accounting.ledger.monitors import AlertOperator, MonitoredField, MonitorState
 from doppia.accounting.ledger.transactions import Draft, Leg
 from doppia.accounting.platform.events import Event
 from doppia.api.http.request import encode
@@ -23,7 +23,6 @@ from doppia.engine.posting.lanes import PostingGroups
 from doppia.engine.posting.writing import Answer
 from doppia.proof.records import MONITOR_KIND, read_record
 from doppia.store.database.connections import Database
-from doppia.store.ledger.monitors import MonitorState
 from tests.engine.bookkeeping import Books, code, id_of, key, leg, move, now, outcome, read
 from tests.store.invariants import assert_invariants
 

@@ -12,6 +12,7 @@ import pytest
 from doppia.accounting.errors import LedgerError
 from doppia.accounting.ids import ORDINAL_BITS, Id
 from doppia.accounting.ledger.balances import Sums
+from doppia.accounting.ledger.statements import Statement
 from doppia.accounting.ledger.transactions import Leg
 from doppia.accounting.money import AMOUNT_MAX
 from doppia.api.http.request import encode
@@ -26,7 +27,6 @@ from doppia.store.database.connections import Database
 from doppia.store.database.listing import Order, Place
 from doppia.store.ledger import statements as store
 from doppia.store.ledger.entries import EntryInTransaction
-from doppia.store.ledger.statements import Statement
 from tests.engine.bookkeeping import Books, code, id_of, key, leg, now, outcome, read
 from tests.store.invariants import assert_invariants
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
 
 from doppia.accounting.ids import Id
+from doppia.accounting.ledger.accounts import AccountFields
 from doppia.accounting.ledger.balances import Direction
 from doppia.accounting.money import Currency
 from doppia.accounting.platform.events import Event
@@ -19,7 +20,6 @@ from doppia.engine.posting.lanes import PostingGroups
 from doppia.proof.records import AnyRecord, read_record
 from doppia.store.database.connections import Database
 from doppia.store.ledger import accounts
-from doppia.store.ledger.accounts import AccountFields
 from tests.engine.bookkeeping import PHP, PTS, Books, code, now, outcome
 from tests.engine.machine.machine_requests import Requests
 from tests.engine.machine.model import Model, ModelAccount

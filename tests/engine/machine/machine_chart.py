@@ -4,11 +4,11 @@ from typing import Final
 
 from hypothesis.stateful import invariant
 
+from doppia.accounting.ledger.categories import CategoryFields
 from doppia.api.http.request import encode
 from doppia.engine.ledger import categories
 from doppia.engine.posting.writing import Answer
 from doppia.store.ledger import categories as store
-from doppia.store.ledger.categories import CategoryFields
 from tests.engine.bookkeeping import code, id_of, now, outcome, read
 from tests.engine.machine.machine import SIDES, UNITS, Machine
 

@@ -5,12 +5,12 @@ from typing import Any, Final
 from hypothesis.stateful import invariant
 
 from doppia.accounting.ids import Id
+from doppia.accounting.ledger.monitors import MonitorState
 from doppia.api.http.request import encode
 from doppia.engine.ledger import monitors
 from doppia.engine.posting.writing import Answer
 from doppia.proof.records import MONITOR_KIND, MonitorWritten
 from doppia.store.ledger import monitors as store
-from doppia.store.ledger.monitors import MonitorState
 from tests.engine.bookkeeping import code, id_of, now, outcome, read
 from tests.engine.machine.machine import Machine
 from tests.engine.machine.model_monitors import COMPARISONS, FIELDS, LOCK_VERSION, Told

@@ -11,11 +11,11 @@ import pytest
 from doppia.accounting.ids import ORDINAL_BITS
 from doppia.accounting.ledger.accounts import Account
 from doppia.accounting.ledger.balances import NOTHING
+from doppia.accounting.ledger.statements import Statement
 from doppia.accounting.money import Currency
 from doppia.store.database.connections import session_settings
 from doppia.store.database.listing import Order, Place
 from doppia.store.ledger import statements
-from doppia.store.ledger.statements import Statement
 
 pytestmark = pytest.mark.anyio
 

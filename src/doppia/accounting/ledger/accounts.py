@@ -1,5 +1,7 @@
 """Accounts: where value stands, and when one may be discarded."""
 
+from collections.abc import Mapping
+from datetime import datetime
 from typing import NamedTuple
 
 from doppia.accounting.errors import AccountNotEmpty
@@ -28,6 +30,28 @@ class Account(NamedTuple):
     sums: Sums
     category_set: int | None = None
     is_monitored: bool = False
+
+
+class AccountFields(NamedTuple):
+    """An account with all its fields.
+
+    Attributes:
+        account: what the rules see of it.
+        as_of: the same with the lock version and the balances of another time, where these were asked for.
+    """
+
+    account: Account
+    ledger: int
+    name: str
+    description: str | None
+    external_id: str | None
+    ledgerable_type: str | None
+    ledgerable_id: str | None
+    metadata: Mapping[str, str]
+    created_at: datetime
+    updated_at: datetime
+    discarded_at: datetime | None
+    as_of: Account | None = None
 
 
 def check_discard(account: Account, *, pending_entries: int) -> None:

@@ -6,6 +6,7 @@ all sets that hold it or a category below it, so that an account counts once, ho
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from operator import add, sub
 from typing import Final, NamedTuple
 
@@ -43,6 +44,21 @@ class Category(NamedTuple):
     normal_balance: Direction
     is_open: bool
     sets: frozenset[int] = frozenset()
+
+
+class CategoryFields(NamedTuple):
+    """A category with all its fields; `category` is what the rules see of it, `sums` are those of its accounts."""
+
+    category: Category
+    ledger: int
+    name: str
+    description: str | None
+    external_id: str | None
+    metadata: Mapping[str, str]
+    sums: Sums
+    created_at: datetime
+    updated_at: datetime
+    discarded_at: datetime | None
 
 
 class Chart(NamedTuple):

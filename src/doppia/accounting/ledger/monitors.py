@@ -1,6 +1,7 @@
 """Balance monitors: a condition on an account, triggered when it comes to hold and resolved when it ceases to."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Final, Literal, NamedTuple, assert_never
 
 from doppia.accounting.errors import TooManyMonitors
@@ -24,6 +25,26 @@ class Monitor(NamedTuple):
     operator: AlertOperator
     value: int
     is_triggered: bool
+
+
+class MonitorFields(NamedTuple):
+    """A monitor with all its fields; `monitor` is what the rules see of it."""
+
+    monitor: Monitor
+    id: str
+    ledger: int
+    description: str | None
+    metadata: Mapping[str, str]
+    created_at: datetime
+    updated_at: datetime
+    discarded_at: datetime | None
+
+
+class MonitorState(NamedTuple):
+    """A monitor, and its account as it stands at the same moment."""
+
+    fields: MonitorFields
+    account: Account
 
 
 def observed(field: MonitoredField, account: Account) -> int:

@@ -1,6 +1,6 @@
-"""Ids of bulk requests and of their results, which belong to no ledger.
+"""Bulk requests, and the ids of them and of their results, which belong to no ledger.
 
-UUIDs of version 7 (RFC 9562), most significant bits first:
+The ids are UUIDs of version 7 (RFC 9562), most significant bits first:
 
     48 bits   milliseconds since 1970 at which the request was accepted
     12 bits   the microseconds within (with the version before and the variant after them)
@@ -10,8 +10,9 @@ UUIDs of version 7 (RFC 9562), most significant bits first:
 So they sort by time, and the id of a result leads to its row.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
 ORDINAL_BITS: Final = 16
@@ -21,6 +22,27 @@ ERROR: Final = 1 << 15
 
 _LOW_BITS: Final = RANDOM_BITS + ORDINAL_BITS
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+Action = Literal["create", "update", "delete"]
+Resource = Literal["ledger_transaction", "ledger_account"]
+
+
+class BulkRequest(NamedTuple):
+    """A bulk request; `resources` counts its items, `succeeded` and `failed` those that are done."""
+
+    organization: UUID
+    id: UUID
+    key_id: UUID
+    action_type: Action
+    resource_type: Resource
+    status: Literal["pending", "processing", "completed"]
+    resources: int
+    succeeded: int
+    failed: int
+    metadata: Mapping[str, str]
+    created_at: datetime
+    updated_at: datetime
 
 
 def bulk_id(created_at: datetime, low_bits: int) -> UUID:

@@ -22,6 +22,7 @@ from doppia.accounting.errors import (
     WrongContentType,
 )
 from doppia.accounting.ids import Id
+from doppia.accounting.ledger.accounts import AccountFields
 from doppia.accounting.texts import check_text
 from doppia.api.http.auth import Authenticator
 from doppia.api.http.wire import parse_object_id
@@ -31,7 +32,6 @@ from doppia.engine.posting.writing import Answer, Clock, Key
 from doppia.proof.checkpoints import SigningKey
 from doppia.store.database.connections import Database
 from doppia.store.ledger import accounts, ledgers
-from doppia.store.ledger.accounts import AccountFields
 from doppia.store.ledger.ledgers import Owner
 from doppia.store.platform.organizations import Principal
 from doppia.store.posting.reading_group import ReadingGroups

@@ -6,6 +6,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from doppia.accounting.errors import ObjectNotFound, ParameterInvalid
 from doppia.accounting.ids import Id
+from doppia.accounting.ledger.accounts import AccountFields
 from doppia.accounting.money import currency
 from doppia.accounting.texts import check_metadata
 from doppia.api.http.lists import (
@@ -47,7 +48,6 @@ from doppia.api.ledger.categories import read_parents
 from doppia.engine.ledger import accounts as engine
 from doppia.store.database.listing import Filter, Place
 from doppia.store.ledger import accounts as store
-from doppia.store.ledger.accounts import AccountFields
 from doppia.store.ledger.balances import recompute
 
 

@@ -7,6 +7,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from doppia.accounting.errors import ObjectNotFound
 from doppia.accounting.ids import Id
+from doppia.accounting.ledger.categories import CategoryFields
 from doppia.accounting.money import currency
 from doppia.accounting.texts import check_metadata
 from doppia.api.http.lists import (
@@ -45,7 +46,6 @@ from doppia.engine.ledger.categories import KIND
 from doppia.store.database.connections import Connection
 from doppia.store.database.listing import Filter, Place
 from doppia.store.ledger import categories as store
-from doppia.store.ledger.categories import CategoryFields
 
 
 class CategoryCreate(Struct, forbid_unknown_fields=True, omit_defaults=True):

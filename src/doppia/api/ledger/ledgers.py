@@ -5,6 +5,7 @@ from typing import Final, Literal
 from msgspec import UNSET, Struct, UnsetType
 
 from doppia.accounting.errors import ObjectNotFound
+from doppia.accounting.ledger.ledgers import Ledger
 from doppia.accounting.texts import check_metadata
 from doppia.api.http.auth import check_role
 from doppia.api.http.lists import (
@@ -33,7 +34,6 @@ from doppia.api.http.wire import (
 from doppia.engine.ledger import ledgers as engine
 from doppia.store.database.listing import Filter, Place
 from doppia.store.ledger import ledgers as store
-from doppia.store.ledger.ledgers import Ledger
 
 
 class LedgerCreate(Struct, forbid_unknown_fields=True, omit_defaults=True):

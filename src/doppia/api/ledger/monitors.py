@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from doppia.accounting.errors import ObjectNotFound, ParameterInvalid
-from doppia.accounting.ledger.monitors import AlertOperator, MonitoredField, condition_holds
+from doppia.accounting.ledger.monitors import AlertOperator, MonitoredField, MonitorState, condition_holds
 from doppia.accounting.money import BOUND_MAX
 from doppia.accounting.texts import check_metadata
 from doppia.api.http.lists import BOOLEAN, METADATA, id_filters, id_kind, named_ledgers, page_headers, parse_list
@@ -26,7 +26,6 @@ from doppia.api.http.wire import (
 from doppia.engine.ledger import monitors as engine
 from doppia.store.database.listing import Filter, Place
 from doppia.store.ledger import monitors as store
-from doppia.store.ledger.monitors import MonitorState
 
 _KIND: Final = "ledger_account_balance_monitor"
 

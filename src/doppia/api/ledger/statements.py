@@ -5,6 +5,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from doppia.accounting.errors import ObjectNotFound, ParameterInvalid
+from doppia.accounting.ledger.statements import Statement
 from doppia.api.http.lists import METADATA, TIME, id_filters, id_kind, named_ledgers, page_headers, parse_list
 from doppia.api.http.request import BodyDecoder, Reply, Request, encode, reply
 from doppia.api.http.wire import (
@@ -24,7 +25,6 @@ from doppia.api.http.wire import (
 from doppia.engine.ledger import statements as engine
 from doppia.store.database.listing import Filter, Place
 from doppia.store.ledger import statements as store
-from doppia.store.ledger.statements import Statement
 
 _KIND: Final = "ledger_account_statement"
 

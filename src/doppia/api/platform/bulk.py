@@ -10,7 +10,7 @@ from msgspec import Meta, Raw, Struct
 
 from doppia.accounting.errors import InvalidJson, ObjectNotFound, ParameterInvalid, TooManyItems
 from doppia.accounting.ids import is_uuid, parse_id
-from doppia.accounting.platform.bulk import low_bits_of, result_id, split_id
+from doppia.accounting.platform.bulk import Action, BulkRequest, Resource, low_bits_of, result_id, split_id
 from doppia.api.http.errors import ErrorDetail
 from doppia.api.http.lists import METADATA, TIME, UUID_SCHEMA, Kind, page_headers, parse_list, words
 from doppia.api.http.request import BodyDecoder, Reply, Request, encode, reply
@@ -18,7 +18,7 @@ from doppia.api.http.wire import Metadata, Object, UuidText, in_order, new_metad
 from doppia.engine.platform import bulk as engine
 from doppia.store.database.listing import Filter, Place
 from doppia.store.platform import bulk as store
-from doppia.store.platform.bulk import Action, BulkRequest, BulkResult, Item, Resource
+from doppia.store.platform.bulk import BulkResult, Item
 
 RESOURCES_MAX: Final = 10_000
 

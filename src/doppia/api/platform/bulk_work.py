@@ -16,14 +16,14 @@ from msgspec import Raw, Struct
 
 from doppia.accounting.errors import KeyInvalid, LedgerError, ParameterInvalid, ParameterUnknown, TryAgain
 from doppia.accounting.ids import parse_id
-from doppia.accounting.platform.bulk import ERROR, result_id
+from doppia.accounting.platform.bulk import ERROR, Action, BulkRequest, Resource, result_id
 from doppia.api.http.errors import ErrorDetail, error_detail, internal_error
 from doppia.api.http.request import BodyDecoder, Reply, Request, Service, encode
 from doppia.api.ledger import accounts, transactions
 from doppia.api.platform.bulk import BulkErrorObject
 from doppia.engine.platform import bulk as engine
 from doppia.store.platform import bulk as store
-from doppia.store.platform.bulk import Action, BulkRequest, Resource, Told
+from doppia.store.platform.bulk import Told
 from doppia.store.platform.organizations import Principal
 
 AT_ONCE: Final = 64

@@ -8,6 +8,11 @@ from msgspec import to_builtins
 from doppia.accounting.closing.settlements import Settlement
 from doppia.accounting.errors import ObjectNotFound
 from doppia.accounting.ids import EVENT_ORDINAL, ORDINAL_BITS, Id, format_id
+from doppia.accounting.ledger.accounts import AccountFields
+from doppia.accounting.ledger.categories import CategoryFields
+from doppia.accounting.ledger.ledgers import Ledger
+from doppia.accounting.ledger.monitors import MonitorState
+from doppia.accounting.ledger.statements import Statement
 from doppia.accounting.ledger.transactions import Transaction
 from doppia.accounting.platform.events import Event
 from doppia.api.closing import settlements
@@ -27,12 +32,7 @@ from doppia.api.http.wire import Object, Time, UuidText, parse_time
 from doppia.api.ledger import accounts, categories, ledgers, monitors, statements, transactions
 from doppia.proof import records
 from doppia.store.database.listing import Filter
-from doppia.store.ledger.accounts import AccountFields
-from doppia.store.ledger.categories import CategoryFields
 from doppia.store.ledger.entries import EntryInTransaction
-from doppia.store.ledger.ledgers import Ledger
-from doppia.store.ledger.monitors import MonitorState
-from doppia.store.ledger.statements import Statement
 from doppia.store.log.log import about, happening
 from doppia.store.platform import events as store
 from doppia.store.platform.events import RecordedEvent

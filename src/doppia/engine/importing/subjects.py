@@ -6,10 +6,12 @@ from typing import Any, Final, cast
 
 from doppia.accounting.closing.settlements import SettledAs, Settlement, SettlementStatus
 from doppia.accounting.ids import ORDINAL_BITS
-from doppia.accounting.ledger.accounts import Account
+from doppia.accounting.ledger.accounts import Account, AccountFields
 from doppia.accounting.ledger.balances import NOTHING, Direction, Sums
-from doppia.accounting.ledger.categories import Category
-from doppia.accounting.ledger.monitors import AlertOperator, Monitor, MonitoredField
+from doppia.accounting.ledger.categories import Category, CategoryFields
+from doppia.accounting.ledger.ledgers import Ledger
+from doppia.accounting.ledger.monitors import AlertOperator, Monitor, MonitoredField, MonitorFields
+from doppia.accounting.ledger.statements import Statement
 from doppia.accounting.money import Currency
 from doppia.accounting.platform.events import Event
 from doppia.proof.records import (
@@ -29,11 +31,6 @@ from doppia.proof.records import (
 from doppia.store.closing import settlements
 from doppia.store.database.connections import Connection
 from doppia.store.ledger import accounts, categories, entries, ledgers, monitors, statements
-from doppia.store.ledger.accounts import AccountFields
-from doppia.store.ledger.categories import CategoryFields
-from doppia.store.ledger.ledgers import Ledger
-from doppia.store.ledger.monitors import MonitorFields
-from doppia.store.ledger.statements import Statement
 
 _ENTRIES_FREED_AT_ONCE: Final = 10_000
 _NO_UNIT: Final = Currency("", 0)

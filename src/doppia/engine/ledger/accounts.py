@@ -6,7 +6,7 @@ from uuid import UUID
 
 from doppia.accounting.errors import AccountDiscarded, ExternalIdTaken, ObjectNotFound
 from doppia.accounting.ids import Id, format_id
-from doppia.accounting.ledger.accounts import Account, check_discard
+from doppia.accounting.ledger.accounts import Account, AccountFields, check_discard
 from doppia.accounting.ledger.balances import NOTHING, Direction
 from doppia.accounting.money import Currency
 from doppia.accounting.platform.events import Event
@@ -16,7 +16,6 @@ from doppia.engine.posting.writing import Answer, Clock, Key, Writing, writing
 from doppia.proof.records import AccountWritten, microseconds
 from doppia.store.database.connections import Database
 from doppia.store.ledger import accounts
-from doppia.store.ledger.accounts import AccountFields
 
 Render = Callable[[AccountFields], bytes]
 

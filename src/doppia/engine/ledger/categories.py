@@ -8,7 +8,13 @@ from doppia.accounting.errors import AccountDiscarded, ExternalIdTaken, ObjectDi
 from doppia.accounting.ids import Id, format_id
 from doppia.accounting.ledger.accounts import Account
 from doppia.accounting.ledger.balances import NOTHING, Direction
-from doppia.accounting.ledger.categories import Category, check_categories_of_account, check_nesting, check_unit
+from doppia.accounting.ledger.categories import (
+    Category,
+    CategoryFields,
+    check_categories_of_account,
+    check_nesting,
+    check_unit,
+)
 from doppia.accounting.money import Currency
 from doppia.accounting.platform.events import Event
 from doppia.accounting.texts import merge_metadata
@@ -16,7 +22,6 @@ from doppia.engine.posting.writing import Answer, Clock, Key, Writing, writing
 from doppia.proof.records import AccountCategories, CategoryParents, CategoryWritten, microseconds
 from doppia.store.database.connections import Database
 from doppia.store.ledger import categories as store
-from doppia.store.ledger.categories import CategoryFields
 
 Render = Callable[[CategoryFields], bytes]
 

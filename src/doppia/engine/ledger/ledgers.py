@@ -7,6 +7,7 @@ from uuid import UUID
 
 from doppia.accounting.errors import ObjectNotFound, PurgeNotConfirmed
 from doppia.accounting.ids import LEDGER_NUMBER_MAX, Id
+from doppia.accounting.ledger.ledgers import Ledger
 from doppia.accounting.platform.events import Event
 from doppia.accounting.texts import merge_metadata
 from doppia.engine.posting.writing import Answer, Clock, Key, Writing, replayed, writing
@@ -15,7 +16,7 @@ from doppia.proof.tree import Frontier
 from doppia.store.closing import settlements
 from doppia.store.database.connections import Database
 from doppia.store.ledger import ledgers
-from doppia.store.ledger.ledgers import NO_LEDGER, ConsumedKey, Ledger
+from doppia.store.ledger.ledgers import NO_LEDGER, ConsumedKey
 
 Render = Callable[[Ledger], bytes]
 

@@ -6,7 +6,15 @@ from uuid import UUID
 
 from doppia.accounting.errors import AccountDiscarded, ObjectDiscarded, ObjectNotFound
 from doppia.accounting.ids import Id, format_id
-from doppia.accounting.ledger.monitors import AlertOperator, Monitor, MonitoredField, check_room, condition_holds
+from doppia.accounting.ledger.monitors import (
+    AlertOperator,
+    Monitor,
+    MonitoredField,
+    MonitorFields,
+    MonitorState,
+    check_room,
+    condition_holds,
+)
 from doppia.accounting.platform.events import Event
 from doppia.accounting.texts import merge_metadata
 from doppia.engine.posting.books import monitor_record
@@ -14,7 +22,6 @@ from doppia.engine.posting.writing import Answer, Clock, Key, Writing, writing
 from doppia.proof.records import microseconds
 from doppia.store.database.connections import Database
 from doppia.store.ledger import accounts, monitors
-from doppia.store.ledger.monitors import MonitorFields, MonitorState
 
 Render = Callable[[MonitorState], bytes]
 

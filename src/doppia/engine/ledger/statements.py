@@ -6,12 +6,12 @@ from uuid import UUID
 
 from doppia.accounting.errors import ObjectNotFound
 from doppia.accounting.ids import Id, format_id
+from doppia.accounting.ledger.statements import Statement
 from doppia.accounting.platform.events import Event
 from doppia.engine.posting.writing import Answer, Clock, Key, writing
 from doppia.proof.records import StatementWritten, microseconds
 from doppia.store.database.connections import Database
 from doppia.store.ledger import accounts, statements
-from doppia.store.ledger.statements import Statement
 
 
 async def create(

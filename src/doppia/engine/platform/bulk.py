@@ -4,13 +4,13 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID
 
-from doppia.accounting.platform.bulk import ORDINAL_BITS, RANDOM_BITS, bulk_id
+from doppia.accounting.platform.bulk import ORDINAL_BITS, RANDOM_BITS, Action, BulkRequest, Resource, bulk_id
 from doppia.engine.posting.writing import Answer, Clock, Key, replayed
 from doppia.store.database.connections import Database
 from doppia.store.ledger import ledgers
 from doppia.store.ledger.ledgers import NO_LEDGER, ConsumedKey
 from doppia.store.platform import bulk
-from doppia.store.platform.bulk import Action, BulkRequest, Item, Resource, Told
+from doppia.store.platform.bulk import Item, Told
 
 Render = Callable[[BulkRequest], bytes]
 

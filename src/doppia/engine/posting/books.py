@@ -7,14 +7,13 @@ from doppia.accounting.errors import ExternalIdTaken, ObjectNotFound
 from doppia.accounting.ids import Id
 from doppia.accounting.ledger.accounts import Account
 from doppia.accounting.ledger.categories import NO_CHART, Chart, gained_after
-from doppia.accounting.ledger.monitors import Monitor, crossed
+from doppia.accounting.ledger.monitors import Monitor, MonitorFields, crossed
 from doppia.accounting.ledger.transactions import Change, Transaction
 from doppia.accounting.platform.events import Event
 from doppia.proof.records import STATUSES, EntryRecord, MonitorWritten, TransactionWritten, microseconds
 from doppia.store.database.connections import Connection
 from doppia.store.ledger import categories, monitors, transactions
 from doppia.store.ledger.ledgers import ConsumedKey
-from doppia.store.ledger.monitors import MonitorFields
 from doppia.store.posting import posting
 from doppia.store.posting.groups import Group
 

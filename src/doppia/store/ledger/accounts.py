@@ -1,11 +1,11 @@
 """Accounts in the database, with their balances."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from doppia.accounting.ids import format_id
-from doppia.accounting.ledger.accounts import Account
+from doppia.accounting.ledger.accounts import Account, AccountFields
 from doppia.accounting.ledger.balances import Sums
 from doppia.accounting.money import Currency
 from doppia.store.database.connections import Connection, load_filters, load_queries
@@ -15,28 +15,6 @@ from doppia.store.ledger.balances import AsOf
 
 _SQL: Final = load_queries("ledger/accounts")
 _FILTERS: Final = load_filters("ledger/accounts")
-
-
-class AccountFields(NamedTuple):
-    """An account with all its fields.
-
-    Attributes:
-        account: what the rules see of it.
-        as_of: the same with the lock version and the balances of another time, where these were asked for.
-    """
-
-    account: Account
-    ledger: int
-    name: str
-    description: str | None
-    external_id: str | None
-    ledgerable_type: str | None
-    ledgerable_id: str | None
-    metadata: Mapping[str, str]
-    created_at: datetime
-    updated_at: datetime
-    discarded_at: datetime | None
-    as_of: Account | None = None
 
 
 def _fields(row: Any) -> AccountFields:

@@ -1,12 +1,12 @@
 """Categories in the database: the chart of accounts, who is in it, and what it sums to."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from doppia.accounting.ids import format_id
 from doppia.accounting.ledger.balances import Sums
-from doppia.accounting.ledger.categories import Category, Chart, draw_chart
+from doppia.accounting.ledger.categories import Category, CategoryFields, Chart, draw_chart
 from doppia.accounting.money import Currency
 from doppia.store.database.connections import Connection, load_filters, load_queries
 from doppia.store.database.listing import Filter, Order, Place, compose
@@ -17,21 +17,6 @@ _FILTERS: Final = load_filters("ledger/categories")
 
 FEW_ACCOUNTS_MAX: Final = 1_000
 FEW_ENTRIES_MAX: Final = 20_000
-
-
-class CategoryFields(NamedTuple):
-    """A category with all its fields; `category` is what the rules see of it, `sums` are those of its accounts."""
-
-    category: Category
-    ledger: int
-    name: str
-    description: str | None
-    external_id: str | None
-    metadata: Mapping[str, str]
-    sums: Sums
-    created_at: datetime
-    updated_at: datetime
-    discarded_at: datetime | None
 
 
 class Member(NamedTuple):

@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from doppia.accounting.ids import format_id
+from doppia.accounting.ledger.ledgers import Ledger
 from doppia.proof.records import AnyRecord, canonical_bytes, kind_of, object_of
 from doppia.proof.tree import EMPTY_ROOT, Frontier, frontier_of, leaf_hash
 from doppia.store.database.connections import Connection, load_filters, load_queries
@@ -16,19 +17,6 @@ _FILTERS: Final = load_filters("ledger/ledgers")
 
 NO_LEDGER: Final = 0
 """Stands in for the ledger where an idempotency key was consumed by a request about none, such as creating one."""
-
-
-class Ledger(NamedTuple):
-    """A ledger's own fields. `id` as the wire shows it, `number` as the tables do."""
-
-    id: str
-    number: int
-    name: str
-    description: str | None
-    metadata: Mapping[str, str]
-    created_at: datetime
-    updated_at: datetime
-    discarded_at: datetime | None
 
 
 class Head(NamedTuple):

@@ -1,39 +1,19 @@
 """Balance monitors in the database."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from doppia.accounting.ids import format_id
 from doppia.accounting.ledger.accounts import Account
 from doppia.accounting.ledger.balances import Sums
-from doppia.accounting.ledger.monitors import Monitor
+from doppia.accounting.ledger.monitors import Monitor, MonitorFields, MonitorState
 from doppia.accounting.money import Currency
 from doppia.store.database.connections import Connection, load_filters, load_queries
 from doppia.store.database.listing import Filter, Order, Place, compose
 
 _SQL: Final = load_queries("ledger/monitors")
 _FILTERS: Final = load_filters("ledger/monitors")
-
-
-class MonitorFields(NamedTuple):
-    """A monitor with all its fields; `monitor` is what the rules see of it."""
-
-    monitor: Monitor
-    id: str
-    ledger: int
-    description: str | None
-    metadata: Mapping[str, str]
-    created_at: datetime
-    updated_at: datetime
-    discarded_at: datetime | None
-
-
-class MonitorState(NamedTuple):
-    """A monitor, and its account as it stands at the same moment."""
-
-    fields: MonitorFields
-    account: Account
 
 
 def _fields(row: Any) -> MonitorFields:

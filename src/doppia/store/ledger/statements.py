@@ -1,12 +1,13 @@
 """Account statements in the database, and the entries that one holds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from doppia.accounting.ids import format_id
 from doppia.accounting.ledger.accounts import Account
 from doppia.accounting.ledger.balances import Sums
+from doppia.accounting.ledger.statements import Statement
 from doppia.accounting.money import Currency
 from doppia.store.database.connections import Connection, load_filters, load_queries
 from doppia.store.database.listing import Filter, Order, Place, compose
@@ -15,27 +16,6 @@ from doppia.store.ledger.entries import EntryInTransaction
 
 _SQL: Final = load_queries("ledger/statements")
 _FILTERS: Final = load_filters("ledger/statements")
-
-
-class Statement(NamedTuple):
-    """What an account did between two effective times; it never changes.
-
-    Attributes:
-        account: as it was known when the statement was made: `lock_version` is the one that the statement is pinned
-            to, and `sums` are those over the entries effective before `effective_at_upper_bound`.
-        starting: the sums over the entries effective before `effective_at_lower_bound`.
-    """
-
-    id: str
-    ledger: int
-    sequence: int
-    account: Account
-    effective_at_lower_bound: datetime
-    effective_at_upper_bound: datetime
-    starting: Sums
-    description: str | None
-    metadata: Mapping[str, str]
-    created_at: datetime
 
 
 def _statement(row: Any) -> Statement:

@@ -7,10 +7,10 @@ from typing import Final, NamedTuple
 import msgspec
 
 from doppia.accounting.ids import Id, format_id
+from doppia.accounting.ledger.statements import Statement
 from doppia.proof.tree import KEPT_LEVELS, root_of
 from doppia.store.database.connections import Connection, load_filters, load_queries
 from doppia.store.database.listing import Filter, Order, Place, compose
-from doppia.store.ledger.statements import Statement
 
 _SQL: Final = load_queries("log/log")
 _FILTERS: Final = load_filters("log/log")

@@ -1,37 +1,17 @@
 """Bulk requests and their results in the database."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
-from doppia.accounting.platform.bulk import bulk_id, split_id
+from doppia.accounting.platform.bulk import BulkRequest, bulk_id, split_id
 from doppia.store.database.connections import Connection, load_filters, load_queries
 from doppia.store.database.listing import Filter, Place, condition
 from doppia.store.platform.organizations import Role
 
 _SQL: Final = load_queries("platform/bulk")
 _FILTERS: Final = load_filters("platform/bulk")
-
-Action = Literal["create", "update", "delete"]
-Resource = Literal["ledger_transaction", "ledger_account"]
-
-
-class BulkRequest(NamedTuple):
-    """A bulk request; `resources` counts its items, `succeeded` and `failed` those that are done."""
-
-    organization: UUID
-    id: UUID
-    key_id: UUID
-    action_type: Action
-    resource_type: Resource
-    status: Literal["pending", "processing", "completed"]
-    resources: int
-    succeeded: int
-    failed: int
-    metadata: Mapping[str, str]
-    created_at: datetime
-    updated_at: datetime
 
 
 class Item(NamedTuple):

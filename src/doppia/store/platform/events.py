@@ -6,10 +6,12 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from doppia.accounting.closing.settlements import Settlement
 from doppia.accounting.ids import ORDINAL_BITS, format_id
-from doppia.accounting.ledger.accounts import Account
+from doppia.accounting.ledger.accounts import Account, AccountFields
 from doppia.accounting.ledger.balances import NOTHING, Sums
-from doppia.accounting.ledger.categories import Category
-from doppia.accounting.ledger.monitors import Monitor
+from doppia.accounting.ledger.categories import Category, CategoryFields
+from doppia.accounting.ledger.ledgers import Ledger
+from doppia.accounting.ledger.monitors import Monitor, MonitorFields, MonitorState
+from doppia.accounting.ledger.statements import Statement
 from doppia.accounting.ledger.transactions import Transaction
 from doppia.accounting.money import Currency
 from doppia.proof.records import (
@@ -30,12 +32,7 @@ from doppia.proof.records import (
 from doppia.store.database.connections import Connection, load_queries
 from doppia.store.database.listing import Filter, Place
 from doppia.store.ledger import entries, transactions
-from doppia.store.ledger.accounts import AccountFields
-from doppia.store.ledger.categories import CategoryFields
 from doppia.store.ledger.entries import BY_CREATION, EntryInTransaction
-from doppia.store.ledger.ledgers import Ledger
-from doppia.store.ledger.monitors import MonitorFields, MonitorState
-from doppia.store.ledger.statements import Statement
 from doppia.store.log import log
 from doppia.store.log.log import LogRow
 
