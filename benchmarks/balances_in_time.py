@@ -17,11 +17,12 @@ from uuid import uuid4
 
 from service import data_folder, percentiles, report
 
-from doppia.accounting.ids import Id, format_id, parse_id
+from doppia.accounting.ids import LedgerNumber, LedgerRef, format_id, ledger_id, parse_id
 from doppia.accounting.ledger.balances import Sums
 from doppia.accounting.ledger.transactions import Draft, Leg
-from doppia.engine.posting.commands import Batch
+from doppia.engine.posting.commands import Asked, CreateBatch
 from doppia.engine.posting.group import post
+from doppia.engine.posting.writing import NOBODY
 from doppia.store.database.connections import Connection, Database
 from doppia.store.database.migrate import migrate
 from doppia.store.embedded.server import EmbeddedServer
@@ -213,12 +214,18 @@ async def post_to_hot_account(database: Database, transactions: int = 64, groups
             await connection.execute(ACCOUNT, LEDGER, number, at)
             await connection.execute(BALANCE, LEDGER, number)
     first, second = (id_ for id_ in ids if id_ is not None)
+    ledger = LedgerRef(LedgerNumber(LEDGER), ledger_id(int(BEGIN.timestamp()), LEDGER))
     legs = [Leg(first.sequence, str(first), "debit", 1), Leg(second.sequence, str(second), "credit", 1)]
     taken: dict[bool, list[float]] = {True: [], False: []}
     for group in range(1, groups + 1):
-        command = batch(first, [Draft(legs, "posted")] * transactions)
+        items = [Draft(legs, "posted")] * transactions
+        asked = Asked(NOBODY, CreateBatch(ledger=ledger, items=items, is_atomic=True))
         began = time.perf_counter()
-        (answer,) = await post(database, lambda: datetime.now(UTC), [command])
+        (answer,) = await post(
+            database,
+            lambda: datetime.now(UTC),
+            [asked],
+        )
         assert not isinstance(answer, Exception), answer
         folds = group * transactions // STEPS_AT_ONCE > (group - 1) * transactions // STEPS_AT_ONCE
         if group > groups // 3:
@@ -229,15 +236,6 @@ async def post_to_hot_account(database: Database, transactions: int = 64, groups
         baseline=("neither folded", round(plain, 1)),
         share_of_posting=round((folding - plain) * transactions / STEPS_AT_ONCE / plain, 3),
     )  # fmt: skip
-
-
-def batch(ledger: Id, items: list[Draft]) -> Batch:
-    """Return a batch that answers with nothing."""
-
-    async def render(_: object) -> bytes:
-        return b""
-
-    return Batch(ledger=ledger, actor=None, key=None, status=200, items=items, is_atomic=True, render=render)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ TABLES = {
     "log": "sequence >= $2 and sequence < $3",
     "transactions": "transaction_sequence >= $2 and transaction_sequence < $3",
     "entries": "entry >= $2::bigint << 10 and entry < $3::bigint << 10",
-    "idempotency_keys": "sequence >= $2 and sequence < $3 and answer is null",
+    "idempotency_keys": "sequence >= $2 and sequence < $3 and kept is null",
 }
 """Tables that posting fills, and which rows of each belong to log records $2 and later ones before $3.
 

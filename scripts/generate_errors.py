@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from doppia.accounting.errors import LedgerError
+from doppia.accounting.ids import LedgerId
 from doppia.api.http.errors import status_and_code
 
 PAGE: Final = Path(__file__).parent.parent / "docs" / "errors.md"
@@ -57,6 +58,8 @@ _JSON_TYPES: Final[Mapping[object, str]] = {
     str | None: "string or null",
     int: "integer",
     list[str]: "array of strings",
+    LedgerId: "string",
+    list[LedgerId]: "array of strings",
 }
 
 

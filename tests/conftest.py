@@ -19,8 +19,8 @@ import pytest
 from doppia.api.app import create_app
 from doppia.api.http.auth import Authenticator
 from doppia.api.http.request import Service
+from doppia.engine.performing import Engine
 from doppia.engine.platform import keys
-from doppia.engine.posting.lanes import PostingGroups
 from doppia.store.database.connections import Database
 from doppia.store.database.migrate import migrate
 from doppia.store.embedded.server import service_url
@@ -104,10 +104,10 @@ async def running(database: Database) -> AsyncIterator[Running]:
     """The service over this test's database."""
     begun = await keys.begin(database, now)
     assert begun is not None
-    groups = PostingGroups(database, now)
-    service = Service(database, groups, now, Authenticator(database), CHECKPOINT_KEYS)
+    engine = Engine(database, now)
+    service = Service(engine, Authenticator(database), CHECKPOINT_KEYS)
     yield Running(service, str(begun[0].organization), begun[1])
-    await groups.close()
+    await engine.close()
 
 
 @pytest.fixture

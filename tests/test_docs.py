@@ -237,3 +237,10 @@ def test_the_python_lines_of_the_readme_work_with_the_official_client(folder: Pa
     (script,) = [text for language, text in blocks_of("README.md") if language == "python"]
 
     assert run([sys.executable, "-"], script, folder) == "50\n"
+
+
+def test_the_python_of_the_guide_to_in_process_prints_what_it_shows(tmp_path: Path) -> None:
+    blocks = blocks_of("docs/guides/in-process.md")
+    pairs = [(script, shown) for (language, script), (_, shown) in pairwise(blocks) if language == "python"]
+
+    assert [run([sys.executable, "-"], script, tmp_path) for script, _ in pairs] == [shown for _, shown in pairs]

@@ -7,8 +7,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
@@ -23,21 +22,21 @@ from doppia.api.app import create_app
 from doppia.api.http.auth import Authenticator
 from doppia.api.http.protocol import BoundedHttpProtocol
 from doppia.api.http.request import Service
-from doppia.api.platform import bulk_work
+from doppia.api.platform import bulk_items
 from doppia.cli import CommandError
-from doppia.cli.connect import now, opened
 from doppia.engine.background.checkpoints import Publisher, keys_at
 from doppia.engine.background.expiry import expire_due
 from doppia.engine.closing import settling
 from doppia.engine.importing.imports import ImportRefusedError
+from doppia.engine.performing import Engine
+from doppia.engine.platform import bulk_work
 from doppia.engine.platform import keys as key_engine
-from doppia.engine.posting.lanes import PostingGroups
+from doppia.opening import database_urls, now, opened
 from doppia.proof.checkpoints import CheckpointError
 from doppia.settings import Settings, SettingsError
 from doppia.store.database.connections import Database, DatabaseUrlError, may_rewrite_history
 from doppia.store.database.migrate import SchemaError
-from doppia.store.embedded import server as embedded
-from doppia.store.embedded.server import EmbeddedError, EmbeddedServer
+from doppia.store.embedded.server import EmbeddedError
 from doppia.store.files import write_whole
 from doppia.store.platform import organizations
 
@@ -134,17 +133,18 @@ async def _serve(chosen: Settings) -> None:
     chosen.data_folder.mkdir(parents=True, exist_ok=True)
     listener = _listen(chosen.host, chosen.port)
     base_url = f"http://{_shown_host(chosen.host)}:{listener.getsockname()[1]}"
-    async with _database_urls(chosen) as (url, owner_url), opened(url, owner_url) as database:
+    async with database_urls(chosen) as (url, owner_url), opened(url, owner_url) as database:
         async with database.connection() as connection:
             if await may_rewrite_history(connection):
                 _log.warning("recorded history is guarded by triggers alone: the service's role owns the schema")
         await _begin(database, chosen.data_folder, base_url)
         checkpoint_keys = keys_at(chosen.checkpoint_key_file)
-        service = Service(database, PostingGroups(database, now), now, Authenticator(database), checkpoint_keys)
+        engine = Engine(database, now)
+        service = Service(engine, Authenticator(database), checkpoint_keys)
         service.background.start(
-            partial(expire_due, database, now, service.groups),
+            partial(expire_due, engine),
             partial(settling.work_off, database, now),
-            partial(bulk_work.work_off, service),
+            partial(bulk_work.work_off, engine, bulk_items.reader(service)),
         )
         if chosen.checkpoint_to is not None:
             publisher = Publisher(database, checkpoint_keys, chosen.checkpoint_to)
@@ -176,7 +176,7 @@ async def _serve(chosen: Settings) -> None:
             with suppress(asyncio.CancelledError):
                 await listening
             await service.background.stop()
-            await service.groups.close()
+            await engine.close()
             _log.info("stopped")
 
 
@@ -195,27 +195,6 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _shown_host(host: str) -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
-
-
-@asynccontextmanager
-async def _database_urls(chosen: Settings) -> AsyncIterator[tuple[str, str | None]]:
-    """Lend the service's and the owner's URLs of the database: the user's, or those of the embedded server.
-
-    The embedded server runs meanwhile.
-    """
-    if chosen.database_url is not None:
-        yield chosen.database_url, chosen.owner_database_url
-        return
-    server = EmbeddedServer(chosen.data_folder, user=chosen.database_user)
-    await server.start()
-    watching = asyncio.create_task(server.watch())
-    try:
-        yield embedded.service_url(server.url), embedded.owner_url(server.url)
-    finally:
-        watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
-        await server.stop()
 
 
 async def _begin(database: Database, data: Path, base_url: str) -> None:

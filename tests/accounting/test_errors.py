@@ -18,12 +18,15 @@ from doppia.accounting.errors import (
     ParameterUnknown,
     TryAgain,
 )
+from doppia.accounting.ids import LedgerId
 
 SAMPLES: dict[Any, Any] = {
     dict[str, Any]: {"code": "unbalanced", "message": "It is not balanced."},
     str: "sample",
     int: 7,
     list[str]: ["GET", "POST"],
+    LedgerId: LedgerId("sample"),
+    list[LedgerId]: [LedgerId("sample"), LedgerId("other")],
     str | None: None,
 }
 

@@ -9,7 +9,7 @@ import pytest
 
 from doppia.api.http.auth import Authenticator
 from doppia.api.http.request import Service
-from doppia.engine.posting.lanes import PostingGroups
+from doppia.engine.performing import Engine
 from doppia.store.database.connections import Database
 from tests.api.over_http import Books, found_organization, now
 from tests.servers import CHECKPOINT_KEYS
@@ -33,9 +33,9 @@ async def service(postgres: Server) -> AsyncIterator[Service]:
     await connection.execute(f"create database {name} template template_doppia")
     database = Database(postgres.service_of(name))
     await database.open()
-    groups = PostingGroups(database, now)
-    yield Service(database, groups, now, Authenticator(database), CHECKPOINT_KEYS)
-    await groups.close()
+    engine = Engine(database, now)
+    yield Service(engine, Authenticator(database), CHECKPOINT_KEYS)
+    await engine.close()
     await database.close()
     await connection.execute(f"drop database {name} with (force)")
     await connection.close()
@@ -44,7 +44,7 @@ async def service(postgres: Server) -> AsyncIterator[Service]:
 @pytest.fixture
 async def superuser(postgres: Server, service: Service) -> AsyncIterator[asyncpg.Connection]:
     """A connection to the service's database as one who has it in his hands."""
-    async with service.database.connection() as connection:
+    async with service.engine.database.connection() as connection:
         name = await connection.fetchval("select current_database()")
     opened = await asyncpg.connect(postgres.of(name), server_settings={"search_path": "doppia"})
     yield opened

@@ -137,11 +137,11 @@ class Books:
         return found
 
     async def key(self, role: Role) -> str:
-        return (await keys.create(self.service.database, now, self.organization_id, name=role, role=role))[1]
+        return (await keys.create(self.service.engine.database, now, self.organization_id, name=role, role=role))[1]
 
     async def state(self) -> dict[str, str]:
         """Return a digest of each table's content: equal states mean that nothing was changed anywhere."""
-        async with self.service.database.connection() as connection:
+        async with self.service.engine.database.connection() as connection:
             names = [
                 row[0] for row in await connection.fetch("select tablename from pg_tables where schemaname = 'doppia'")
             ]
@@ -155,9 +155,9 @@ class Books:
 async def found_organization(service: Service) -> Books:
     """Make an organization with an admin key."""
     organization = uuid4()
-    async with service.database.tx() as connection:
+    async with service.engine.database.tx() as connection:
         await organizations.create(connection, organization, "an organization", now())
-    _, api_key = await keys.create(service.database, now, organization, name="admin", role="admin")
+    _, api_key = await keys.create(service.engine.database, now, organization, name="admin", role="admin")
     client = httpx2.AsyncClient(
         transport=httpx2.ASGITransport(app=create_app(service)),
         base_url="http://doppia.test",

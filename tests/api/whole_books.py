@@ -104,7 +104,7 @@ async def _transactions(books: Books, cash: Json, wallet: Json) -> None:
     soon = await books.transfer(cash, wallet, 3, "pending", expires_at=_soon())
     while (await books.read(f"/ledger_transactions/{soon['id']}"))["status"] == "pending":
         await asyncio.sleep(0.1)
-        await expire_due(books.service.database, books.service.clock, books.service.groups)
+        await expire_due(books.service.engine)
     for noted in (first["ledger_entries"][0], first["ledger_entries"][0], first["ledger_entries"][1]):
         assert (await books.patch(f"/ledger_entries/{noted['id']}", {"metadata": {"note": FAMILY}})).is_success
     for size in (1, 300, 700):

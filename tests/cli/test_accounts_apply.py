@@ -69,7 +69,7 @@ class Books:
         return sorted(row["external_id"] for row in (*accounts, *below))
 
     async def records(self) -> int:
-        async with self.running.service.database.connection() as connection:
+        async with self.running.service.engine.database.connection() as connection:
             count: int = await connection.fetchval("select count(*) from log")
         return count
 

@@ -26,9 +26,9 @@ VERIFIERS = [key.verifier for key in CHECKPOINT_KEYS]
 async def stated_of(books: Books) -> str:
     """Return the text that is signed of a ledger's log as it is now."""
     async with books.database.connection() as connection:
-        size = await log.size(connection, books.ledger.ledger)
+        size = await log.size(connection, books.ledger.number)
     assert size is not None
-    return f"doppia/{books.ledger} {size.records} {size.root.hex()}"
+    return f"doppia/{books.ledger.id} {size.records} {size.root.hex()}"
 
 
 def told(note: str) -> str:
@@ -41,16 +41,16 @@ async def test_each_ledger_becomes_a_file_that_says_how_far_it_was(database: Dat
     publisher = Publisher(database, CHECKPOINT_KEYS, str(tmp_path))
 
     assert await publisher.publish() == 2
-    first = {str(each.ledger): await stated_of(each) for each in (books, others)}
+    first = {each.ledger.id: await stated_of(each) for each in (books, others)}
     assert await publisher.publish() == 0
     await books.open()
     assert await publisher.publish() == 1
 
     files = {str(file.relative_to(tmp_path)): told(file.read_text()) for file in tmp_path.rglob("*.checkpoint")}
     assert files == {
-        f"{books.ledger}/1.checkpoint": first[str(books.ledger)],
-        f"{books.ledger}/2.checkpoint": await stated_of(books),
-        f"{others.ledger}/1.checkpoint": first[str(others.ledger)],
+        f"{books.ledger.id}/1.checkpoint": first[books.ledger.id],
+        f"{books.ledger.id}/2.checkpoint": await stated_of(books),
+        f"{others.ledger.id}/1.checkpoint": first[others.ledger.id],
     }
 
 
@@ -59,8 +59,8 @@ async def test_a_file_that_is_there_stays_and_is_told_of_where_it_says_something
 ) -> None:
     each = [await Books.begin(database) for _ in range(3)]
     await Publisher(database, CHECKPOINT_KEYS, str(tmp_path)).publish()
-    files = {books.ledger: tmp_path / str(books.ledger) / "1.checkpoint" for books in each}
-    first, second, third = sorted(files, key=lambda ledger: ledger.ledger)
+    files = {books.ledger.id: tmp_path / books.ledger.id / "1.checkpoint" for books in each}
+    first, second, third = [ref.id for ref in sorted(books.ledger for books in each)]
     files[first].write_text("what was known then")
     files[third].unlink()
 
@@ -187,4 +187,4 @@ async def test_the_commands_show_rotate_and_write(
 
     note = capsys.readouterr().out.removesuffix("\n")
     for line in shown:
-        assert open_note(note, [parse_verifier_key(line)]).origin == f"ledger.example.com/{books.ledger}"
+        assert open_note(note, [parse_verifier_key(line)]).origin == f"ledger.example.com/{books.ledger.id}"

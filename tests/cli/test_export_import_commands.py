@@ -56,7 +56,7 @@ def source(postgres: Server) -> Source:
         books = await Books.begin(database)
         await books.open()
         await database.close()
-        return Source(url, str(books.ledger))
+        return Source(url, books.ledger.id)
 
     return asyncio.run(begin())
 

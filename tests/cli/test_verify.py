@@ -76,7 +76,7 @@ async def verified(database: Database, database_url: str, tmp_path: Path, capsys
         await post(database, now, [books.create(move(one, two, amount))])
     async with database.connection() as connection:
         rows = await connection.fetch("select payload from log order by sequence")
-    return Verified(database_url, str(books.ledger), [row[0] for row in rows], tmp_path, capsys)
+    return Verified(database_url, books.ledger.id, [row[0] for row in rows], tmp_path, capsys)
 
 
 async def test_a_database_is_verified_with_a_checkpoint_and_the_status_says_so(verified: Verified) -> None:

@@ -16,8 +16,8 @@ from doppia.api.app import create_app
 from doppia.api.http.auth import Authenticator
 from doppia.api.http.protocol import BoundedHttpProtocol
 from doppia.api.http.request import Service
+from doppia.engine.performing import Engine
 from doppia.engine.platform import keys
-from doppia.engine.posting.lanes import PostingGroups
 from doppia.store.database.connections import Database
 from doppia.store.platform import organizations
 from tests.servers import CHECKPOINT_KEYS
@@ -52,7 +52,7 @@ async def served(postgres: Server) -> AsyncIterator[Served]:
     await connection.execute(f"create database {name} template template_doppia")
     database = Database(postgres.service_of(name))
     await database.open()
-    service = Service(database, PostingGroups(database, now), now, Authenticator(database), CHECKPOINT_KEYS)
+    service = Service(Engine(database, now), Authenticator(database), CHECKPOINT_KEYS)
     # The event loop turns Nagle's delay off only where the protocol is named.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
@@ -63,7 +63,7 @@ async def served(postgres: Server) -> AsyncIterator[Served]:
     yield Served(service, f"http://127.0.0.1:{listener.getsockname()[1]}")
     server.should_exit = True
     await serving
-    await service.groups.close()
+    await service.engine.close()
     await database.close()
     await connection.execute(f"drop database {name} with (force)")
     await connection.close()
@@ -73,7 +73,7 @@ async def served(postgres: Server) -> AsyncIterator[Served]:
 async def organization(served: Served) -> UUID:
     """An organization of this test's own."""
     id_ = uuid4()
-    async with served.service.database.tx() as connection:
+    async with served.service.engine.database.tx() as connection:
         await organizations.create(connection, id_, "an organization", now())
     return id_
 
@@ -81,7 +81,7 @@ async def organization(served: Served) -> UUID:
 @pytest.fixture
 async def treasury(served: Served, organization: UUID) -> AsyncIterator[AsyncModernTreasury]:
     """The client, with nothing changed but its base URL; answers that are not of its types are errors."""
-    _, api_key = await keys.create(served.service.database, now, organization, name="admin", role="admin")
+    _, api_key = await keys.create(served.service.engine.database, now, organization, name="admin", role="admin")
     async with AsyncModernTreasury(
         base_url=served.base_url,
         organization_id=str(organization),
@@ -94,4 +94,4 @@ async def treasury(served: Served, organization: UUID) -> AsyncIterator[AsyncMod
 @pytest.fixture
 async def reader_key(served: Served, organization: UUID) -> str:
     """A key of the organization that may only read."""
-    return (await keys.create(served.service.database, now, organization, name="reader", role="read"))[1]
+    return (await keys.create(served.service.engine.database, now, organization, name="reader", role="read"))[1]

@@ -85,7 +85,7 @@ async def connection(served: Served) -> AsyncIterator[tuple[asyncio.StreamReader
 
 @pytest.fixture
 async def authorization(served: Served, organization: UUID) -> str:
-    _, api_key = await keys.create(served.service.database, now, organization, name="admin", role="admin")
+    _, api_key = await keys.create(served.service.engine.database, now, organization, name="admin", role="admin")
     return "Basic " + base64.b64encode(f"{organization}:{api_key}".encode()).decode()
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from modern_treasury import AsyncModernTreasury
 
-from doppia.api.platform.bulk_work import work_off
+from tests.api.platform.bulk_books import work_off
 from tests.client.treasury_books import legs, listed, open_books, transfer
 
 pytestmark = pytest.mark.anyio

@@ -10,16 +10,18 @@ import asyncpg
 import pytest
 
 from doppia.accounting.ids import Id, format_id
-from doppia.engine.ledger import entries
+from doppia.accounting.ledger.transactions import Draft, Transaction
+from doppia.engine.ledger.entries import AnnotateEntry
+from doppia.engine.posting.commands import Asked
 from doppia.engine.posting.group import post
-from doppia.engine.posting.writing import Answer
+from doppia.engine.posting.writing import NOBODY
 from doppia.engine.verification.resume import Resumed
 from doppia.engine.verification.verify import Finding, verify
 from doppia.proof.checkpoints import Checkpoint
 from doppia.proof.records import canonical_bytes, read_record
 from doppia.proof.tree import Frontier, leaf_hash
 from doppia.store.database.connections import Database
-from tests.engine.bookkeeping import PHP, Books, id_of, leg, move, now, read, results
+from tests.engine.bookkeeping import PHP, Books, id_of, leg, move, now
 
 pytestmark = pytest.mark.anyio
 
@@ -37,24 +39,24 @@ class Story:
     connection: asyncpg.Connection
 
     def entry(self, transaction: Id, ordinal: int) -> str:
-        return format_id(transaction.seconds, self.books.ledger.ledger, transaction.sequence, ordinal)
+        return format_id(transaction.seconds, self.books.ledger.number, transaction.sequence, ordinal)
 
     async def tamper(self, *statements: str) -> None:
         """Run SQL as whoever owns the machine: no trigger and no foreign key is in the way."""
-        ledger = self.books.ledger.ledger
+        ledger = self.books.ledger.number
         for statement in statements:
             await self.connection.execute(statement.format(ledger=ledger, posted=self.posted.sequence))
 
     async def payloads(self) -> list[bytes]:
         rows = await self.connection.fetch(
-            "select payload from log where ledger_id = $1 order by sequence", self.books.ledger.ledger
+            "select payload from log where ledger_id = $1 order by sequence", self.books.ledger.number
         )
         return [row[0] for row in rows]
 
     async def set_payload(self, sequence: int, payload: bytes) -> None:
         await self.connection.execute(
             "update log set payload = $3 where ledger_id = $1 and sequence = $2",
-            self.books.ledger.ledger, sequence, payload,
+            self.books.ledger.number, sequence, payload,
         )  # fmt: skip
 
     async def set_tree(self) -> None:
@@ -64,13 +66,13 @@ class Story:
             tree.append(leaf_hash(payload))
         await self.connection.execute(
             "update ledger_heads set sequence = $2, root = $3, frontier = $4 where ledger_id = $1",
-            self.books.ledger.ledger, tree.size, tree.root(), tree.to_bytes(),
+            self.books.ledger.number, tree.size, tree.root(), tree.to_bytes(),
         )  # fmt: skip
 
 
-async def _do(database: Database, *commands: Any) -> list[Id]:
-    answers = [(await post(database, now, [command]))[0] for command in commands]
-    return [id_of(read(answer)["id"]) for answer in answers if isinstance(answer, Answer)]
+async def _do(database: Database, *commands: Asked) -> list[Id]:
+    told = [(await post(database, now, [command]))[0] for command in commands]
+    return [id_of(each.id) for each in told if isinstance(each, Transaction)]
 
 
 @pytest.fixture
@@ -95,8 +97,8 @@ async def story(database: Database, database_url: str) -> Any:
         books.revise(given_up, status="archived"),
         books.revise(posted, metadata={"order": "8"}),
     )
-    first = id_of(format_id(posted.seconds, books.ledger.ledger, posted.sequence, 1))
-    await entries.annotate(database, now, first, None, None, lambda _: b"", {"memo": "coffee"})
+    first = id_of(format_id(posted.seconds, books.ledger.number, posted.sequence, 1))
+    await books.engine.perform(NOBODY, AnnotateEntry(ledger=books.ledger, target=first, metadata={"memo": "coffee"}))
     connection = await asyncpg.connect(database_url, server_settings={"search_path": "doppia"})
     await connection.execute("set session_replication_role = replica")
     yield Story(books, accounts, posted, captured, connection)
@@ -201,7 +203,7 @@ async def test_rows_that_no_record_made_are_found(database: Database, story: Sto
         "effective_at, posted_at, status, version) select ledger_id, 900, 900, to_timestamp(1.7e9), now(), now(), "
         "now(), 'posted', 0 from ledgers"
     )
-    made = format_id(1_700_000_000, story.books.ledger.ledger, 900)
+    made = format_id(1_700_000_000, story.books.ledger.number, 900)
     assert f"transaction {made} is there, and no record made it" in await finding(database)
 
 
@@ -244,7 +246,7 @@ async def test_values_that_no_record_can_hold_are_found_and_other_ledgers_are_ve
         await story.set_payload(story.posted.sequence, _changed(payload, **fields))
         told = [told async for _, told in verify(database, None, {}, Resumed())]
         assert f"record {story.posted.sequence}: " in str([each for each in told if isinstance(each, Finding)])
-        assert None in told, f"ledger {after.ledger} holds"
+        assert None in told, f"ledger {after.ledger.id} holds"
 
 
 async def test_a_text_that_is_none_is_found(database: Database, story: Story) -> None:
@@ -310,8 +312,8 @@ async def test_a_history_that_was_rewritten_whole_is_found_by_who_holds_a_checkp
     tree = Frontier()
     for payload in payloads:
         tree.append(leaf_hash(payload))
-    checkpoint = Checkpoint(f"doppia/{story.books.ledger}", len(payloads), tree.root())
-    kept = str(story.books.ledger), checkpoint
+    checkpoint = Checkpoint(f"doppia/{story.books.ledger.id}", len(payloads), tree.root())
+    kept = story.books.ledger.id, checkpoint
     assert await findings(database, kept) == []
     account = story.accounts[0].sequence
     await story.set_payload(account, _changed(payloads[account - 1], name="mine"))
@@ -327,7 +329,7 @@ async def test_a_log_that_lost_its_end_is_found_by_who_holds_a_checkpoint(databa
     tree = Frontier()
     for payload in payloads:
         tree.append(leaf_hash(payload))
-    kept = str(story.books.ledger), Checkpoint("x", len(payloads), tree.root())
+    kept = story.books.ledger.id, Checkpoint("x", len(payloads), tree.root())
     size = len(payloads)
     before = await story.connection.fetchval("select recorded_at from log where sequence = $1", size - 1)
     written = await story.connection.fetchval("select recorded_at from log where sequence = $1", story.posted.sequence)
@@ -371,10 +373,9 @@ async def test_a_verification_goes_on_where_one_ended_and_knows_when_the_beginni
 
 async def test_buckets_of_time_that_were_changed_are_found(database: Database, story: Story) -> None:
     one, two = story.accounts[:2]
-    drafts = [story.books.create(move(one, two, 1)).draft for _ in range(600)]
-    answers = await post(database, now, [story.books.batch(drafts)])
-    assert isinstance(answers[0], Answer)
-    assert len(results(answers[0])) == 600
+    drafts = [Draft(move(one, two, 1), "posted") for _ in range(600)]
+    [results] = await post(database, now, [story.books.batch(drafts)])
+    assert [each.status for each in results] == ["posted"] * 600
     assert await findings(database) == []
     await story.tamper("update effective_sums set posted_debits = posted_debits + 1 where width_shift = 52")
     assert f"account {one}: what its entries effective from" in await finding(database)

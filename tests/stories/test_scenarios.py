@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -13,17 +12,18 @@ import pytest
 
 import doppia.stories
 from doppia.accounting.errors import LedgerError
-from doppia.accounting.ids import Id, parse_id
+from doppia.accounting.ids import Id, LedgerRef, parse_id
 from doppia.accounting.ledger.accounts import Account
 from doppia.accounting.ledger.balances import balance
 from doppia.accounting.ledger.transactions import Draft, Leg, Transaction
 from doppia.engine.background.expiry import expire_due
 from doppia.engine.background.jobs import Background
-from doppia.engine.ledger import accounts, ledgers
+from doppia.engine.ledger.accounts import OpenAccount
+from doppia.engine.ledger.ledgers import CreateLedger
+from doppia.engine.performing import Engine
 from doppia.engine.platform import keys
 from doppia.engine.posting import commands
-from doppia.engine.posting.lanes import PostingGroups
-from doppia.engine.posting.writing import Key
+from doppia.engine.posting.writing import NOBODY, Caller, Key
 from doppia.store.database.connections import Database
 from doppia.store.ledger import accounts as stored_accounts
 from doppia.store.ledger import transactions as stored_transactions
@@ -67,80 +67,73 @@ def own(id_: str) -> Id:
 
 
 class EngineRunner:
-    """A ledger in the database, reached by the engine's functions."""
+    """A ledger in the database, reached by the engine's commands."""
 
-    def __init__(self, database: Database, groups: PostingGroups, clock: Clock, ledger: Id) -> None:
-        self._database = database
-        self._groups = groups
+    def __init__(self, engine: Engine, clock: Clock, ledger: LedgerRef) -> None:
+        self._engine = engine
         self._clock = clock
         self._ledger = ledger
         self._accounts: dict[str, Id] = {}
         self._transactions: dict[str, Id] = {}
-        self._answers: dict[str, bytes] = {}
+        self._results: dict[str, Transaction] = {}
 
     async def open(self, account: Account, description: str | None) -> None:
-        answer = await accounts.open_(
-            self._database,
-            self._clock,
-            self._ledger,
-            None,
-            None,
-            lambda fields: fields.account.id.encode(),
+        command = OpenAccount(
+            ledger=self._ledger,
             name=account.id,
             currency=account.currency,
             normal_balance=account.normal_balance,
             description=description,
         )
-        self._accounts[account.id] = own(answer.body.decode())
+        self._accounts[account.id] = own((await self._engine.perform(NOBODY, command)).account.id)
 
     async def act(self, event: AnyAct) -> Outcome:
         if isinstance(event, Lapse):
             return await self._lapse(event)
         try:
-            answer = await self._groups.submit(self._command(event))
+            result = await self._engine.perform(*self._asked(event))
         except LedgerError as refusal:
             return Outcome(f"refused {refusal.code}", str(refusal))
-        if self._answers.setdefault(event.key, answer.body) is not answer.body:
-            return Outcome("replayed" if self._answers[event.key] == answer.body else "replayed with another answer")
-        told = json.loads(answer.body)
-        self._transactions[event.handle] = own(told["id"])
-        return Outcome(told["status"])
+        if self._results.setdefault(event.key, result) is not result:
+            return Outcome("replayed" if self._results[event.key] == result else "replayed with another answer")
+        self._transactions[event.handle] = own(result.id)
+        return Outcome(result.status)
 
     async def _lapse(self, event: Lapse) -> Outcome:
         self._clock.forward(event.lasts)
-        await expire_due(self._database, self._clock, self._groups)
-        async with self._database.connection() as connection:
+        await expire_due(self._engine)
+        async with self._engine.database.connection() as connection:
             id_ = self._transactions[event.handle]
             found = await stored_transactions.get(connection, id_.ledger, [id_.sequence])
         return Outcome(found[id_.sequence].status)
 
     async def balances(self, account: Account) -> Balances:
-        async with self._database.connection() as connection:
+        async with self._engine.database.connection() as connection:
             id_ = self._accounts[account.id]
             fields = await stored_accounts.get(connection, id_.ledger, id_.sequence)
         assert fields is not None
         now_ = fields.account
         return {name: balance(name, now_.sums, now_.normal_balance) for name in BALANCES}
 
-    def _command(self, event: Create | Revise | Reverse | Take) -> commands.Command:
-        common: dict[str, Any] = {"ledger": self._ledger, "actor": None, "status": 200, "render": _told}
+    def _asked(self, event: Create | Revise | Reverse | Take) -> commands.Asked:
+        ledger = self._ledger
         match event:
             case Create(draft=draft, lasts=lasts):
                 expires_at = None if lasts is None else self._clock() + lasts
                 request = self._draft(draft)
                 draft = request._replace(expires_at=expires_at)
-                return commands.Create(**common, key=_key(event, request), draft=draft)
+                return _asked(event, request, commands.CreateTransaction(ledger=ledger, draft=draft))
             case Reverse(draft=draft):
                 target = self._transactions[event.original]
-                return commands.Reverse(**common, key=_key(event, draft), target=target, draft=draft)
+                return _asked(event, draft, commands.ReverseTransaction(ledger=ledger, target=target, draft=draft))
             case Take(draft=draft):
                 target = self._transactions[event.original]
                 request = self._draft(draft)
-                return commands.PartialPost(**common, key=_key(event, request), target=target, draft=request)
+                return _asked(event, request, commands.PostPart(ledger=ledger, target=target, draft=request))
             case Revise():
                 changes = self._changes(event.changes)
                 target = self._transactions[event.handle]
-                return commands.Revise(**common, key=_key(event, changes), target=target, changes=changes)
+                return _asked(event, changes, commands.ReviseTransaction(ledger=ledger, target=target, changes=changes))
 
     def _draft(self, draft: Draft) -> Draft:
         return Draft(self._legs(draft.legs), draft.status, draft.description, metadata=draft.metadata)
@@ -153,12 +146,9 @@ class EngineRunner:
         return [leg._replace(account=id_.sequence, account_id=str(id_)) for leg, id_ in zip(legs, ids, strict=True)]
 
 
-def _told(transaction: Transaction) -> bytes:
-    return json.dumps({"id": transaction.id, "status": transaction.status, "version": transaction.version}).encode()
-
-
-def _key(event: AnyAct, request: object) -> Key:
-    return Key(hashlib.sha256(event.key.encode()).digest(), hashlib.sha256(repr(request).encode()).digest())
+def _asked(event: AnyAct, request: object, command: commands.TransactionCommand[Transaction]) -> commands.Asked:
+    key = Key(hashlib.sha256(event.key.encode()).digest(), hashlib.sha256(repr(request).encode()).digest())
+    return commands.Asked(Caller(key=key), command)
 
 
 @every_story
@@ -172,29 +162,20 @@ async def test_a_story_goes_as_told_on_the_engine(story: Story, database: Databa
     clock = Clock()
     begun = await keys.begin(database, clock)
     assert begun is not None
-    answer = await ledgers.create(
-        database,
-        clock,
-        begun[0].organization,
-        None,
-        None,
-        lambda ledger: ledger.id.encode(),
-        name=story.name,
-        description=story.title,
-        metadata={},
-    )
-    groups = PostingGroups(database, clock)
+    engine = Engine(database, clock)
+    command = CreateLedger(organization=begun[0].organization, name=story.name, description=story.title)
+    ledger = await engine.perform(NOBODY, command)
     try:
-        await goes_as_told(story, EngineRunner(database, groups, clock, own(answer.body.decode())))
+        await goes_as_told(story, EngineRunner(engine, clock, ledger.ref))
     finally:
-        await groups.close()
+        await engine.close()
 
 
 @every_story
 @pytest.mark.anyio
 async def test_a_story_goes_as_told_over_http(story: Story, running: Any) -> None:
     background = Background()
-    background.start(partial(expire_due, running.service.database, now, running.service.groups))
+    background.start(partial(expire_due, running.service.engine))
     try:
         async with running.client() as client:
             runner = HttpRunner(client)

@@ -68,7 +68,10 @@ write may have happened, and repeating it with the same idempotency key tells.
 """
 
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any, ClassVar
+
+from doppia.accounting.ids import LedgerId
 
 
 @dataclass(eq=False, kw_only=True)
@@ -326,7 +329,7 @@ class MixedLedgers(Invalid):
     """The entries name accounts of several ledgers. Transactions never cross ledgers."""
 
     code = "mixed_ledgers"
-    ledger_ids: list[str]
+    ledger_ids: list[LedgerId]
     parameter: str | None = "ledger_entries"
 
     def __str__(self) -> str:
@@ -339,7 +342,7 @@ class AmbiguousExternalId(Invalid):
 
     code = "ambiguous_external_id"
     external_id: str
-    ledger_ids: list[str]
+    ledger_ids: list[LedgerId]
     parameter: str | None = "ledger_id"
 
     def __str__(self) -> str:
@@ -425,7 +428,7 @@ class LedgerDiscarded(Refused):
     """The ledger was discarded: it can be read, and takes nothing more."""
 
     code = "ledger_discarded"
-    ledger_id: str
+    ledger_id: LedgerId
 
     def __str__(self) -> str:
         return f"The ledger {self.ledger_id} is discarded; it can be read, but nothing more is accepted."
@@ -477,7 +480,7 @@ class PurgeNotConfirmed(Refused):
     """A purge removes a ledger and all its data for good, so it must be confirmed with the ledger's own id."""
 
     code = "purge_not_confirmed"
-    ledger_id: str
+    ledger_id: LedgerId
     parameter: str | None = "confirm"
 
     def __str__(self) -> str:
@@ -794,3 +797,21 @@ class OutcomeUnknown(TryAgain):
             "The database connection was lost while this write was being committed, so it may or may not have "
             "happened. Repeat it with the same idempotency key: it will happen once."
         )
+
+
+@cache
+def refusals() -> dict[str, type[LedgerError]]:
+    """Return the class of each refusal by its code."""
+    found: dict[str, type[LedgerError]] = {}
+    waiting: list[type[LedgerError]] = [LedgerError]
+    while waiting:
+        class_ = waiting.pop()
+        waiting += class_.__subclasses__()
+        if "code" in vars(class_):
+            found[class_.code] = class_
+    return found
+
+
+def refusal_of(code: str, fields: dict[str, Any]) -> LedgerError:
+    """Return the refusal that has this code and these fields."""
+    return refusals()[code](**fields)

@@ -14,7 +14,7 @@ sorting ids of a ledger as text sorts them by time.
 
 import re
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, NewType
 
 LEDGER_NUMBER_MAX: Final = 2**32 - 1
 ORDINAL_BITS: Final = 10
@@ -25,8 +25,22 @@ _ANY_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{1
 _UUID: Final = re.compile(r"([0-9a-f]{8})-([0-9a-f]{4})-8([0-9a-f]{3})-([89ab][0-9a-f]{3})-([0-9a-f]{12})", re.ASCII)
 
 
+LedgerNumber = NewType("LedgerNumber", int)
+"""A ledger's number, which stands for it in the tables, of a ledger that the caller may see."""
+
+LedgerId = NewType("LedgerId", str)
+"""A ledger's own id as the API shows it; no other object's id will do where it is asked for."""
+
+
+class LedgerRef(NamedTuple):
+    """A ledger that the caller may see: its number in the tables, and its id as the API shows it."""
+
+    number: LedgerNumber
+    id: LedgerId
+
+
 class Id(NamedTuple):
-    """An id taken apart. `seconds` since 1970, UTC."""
+    """An object's id taken apart. `seconds` since 1970, UTC; `ledger` is the number of whichever ledger it names."""
 
     seconds: int
     ledger: int
@@ -42,6 +56,11 @@ def format_id(seconds: int, ledger: int, sequence: int, ordinal: int = 0) -> str
     high, low = _beginning(seconds, ledger)
     digits = f"{low | sequence << ORDINAL_BITS | ordinal:016x}"
     return f"{high}{digits[:4]}-{digits[4:]}"
+
+
+def ledger_id(seconds: int, number: int) -> LedgerId:
+    """Write the id of a ledger that was created at this second."""
+    return LedgerId(format_id(seconds, number, 1))
 
 
 @lru_cache(maxsize=1024)  # what is written together begins alike

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from doppia.accounting.errors import InvalidText, MetadataTooLarge
+from doppia.accounting.errors import InvalidText, MetadataTooLarge, ParameterInvalid
 
 NAME_LENGTH_MAX: Final = 1000
 """Of names and descriptions."""
@@ -28,6 +28,42 @@ def check_text(text: str, parameter: str | None) -> str:
     except UnicodeEncodeError:
         raise InvalidText(parameter=parameter, reason="holds half of a surrogate pair, which is no character") from None
     return text
+
+
+_LENGTHS: Final = {
+    "name": (1, NAME_LENGTH_MAX),
+    "description": (0, NAME_LENGTH_MAX),
+    "external_id": (1, EXTERNAL_ID_LENGTH_MAX),
+    "ledgerable_type": (1, LEDGERABLE_LENGTH_MAX),
+    "ledgerable_id": (1, LEDGERABLE_LENGTH_MAX),
+}
+"""The least and the most characters of each text, by the name of its field."""
+
+TEXT_FIELDS: Final = frozenset(_LENGTHS)
+
+
+def check_length(text: str, field: str) -> None:
+    """Ask that a text is as long as its field allows, and can be stored.
+
+    Raises:
+        InvalidText.
+    """
+    shortest, longest = _LENGTHS[field]
+    if not shortest <= len(check_text(text, field)) <= longest:
+        raise InvalidText(parameter=field, reason=f"has {len(text)} characters, and may have {shortest} to {longest:,}")
+
+
+def check_metadata_texts(metadata: Mapping[str, str], parameter: str = "metadata") -> None:
+    """Ask that metadata is within its limits, can be stored, and has no empty value, which would be none.
+
+    Raises:
+        MetadataTooLarge, InvalidText, ParameterInvalid.
+    """
+    check_metadata(metadata, parameter)
+    for key, value in metadata.items():
+        check_text(key, parameter)
+        if not check_text(value, parameter):
+            raise ParameterInvalid(parameter=parameter, reason=f"has an empty value under {key!r}, which is none")
 
 
 def check_metadata(metadata: Mapping[str, str | None], parameter: str = "metadata") -> Mapping[str, str | None]:

@@ -12,16 +12,19 @@ from cyclopts import App, Parameter
 
 from doppia import settings
 from doppia.accounting.errors import LedgerError
-from doppia.accounting.ids import Id, is_uuid, parse_id
+from doppia.accounting.ids import Id, LedgerRef, is_uuid, parse_id
 from doppia.accounting.ledger.balances import Direction
 from doppia.accounting.ledger.ledgers import Ledger
 from doppia.accounting.money import Currency
 from doppia.accounting.texts import NAME_LENGTH_MAX
 from doppia.cli.chart_file import ChartError, ChartFile, Entry, Kind, read, unit_text
-from doppia.cli.connect import Data, Url, connected, now, only_organization
-from doppia.engine.ledger import accounts as account_engine
-from doppia.engine.ledger import categories as category_engine
-from doppia.engine.ledger import ledgers as ledger_engine
+from doppia.cli.connect import Data, Url, only_organization
+from doppia.engine.ledger.accounts import OpenAccount, UpdateAccount
+from doppia.engine.ledger.categories import CreateCategory, PlaceAccount, PlaceCategory, UpdateCategory
+from doppia.engine.ledger.ledgers import CreateLedger
+from doppia.engine.performing import Engine
+from doppia.engine.posting.writing import NOBODY
+from doppia.opening import connected, now
 from doppia.store.database.connections import Connection, Database
 from doppia.store.ledger import accounts, categories, ledgers
 
@@ -62,9 +65,14 @@ def apply(
 class _Work:
     """What the steps work with: the ledger, once there is one, and the ids of what the file names, once it is there."""
 
-    database: Database
-    ledger: Id | None = None
+    engine: Engine
+    ledger: LedgerRef | None = None
     ids: dict[tuple[Kind, str], Id] = field(default_factory=dict)
+
+    def of_ledger(self) -> LedgerRef:
+        """Return the ledger, which is found or created before anything in it."""
+        assert self.ledger is not None, "it is found or created first"
+        return self.ledger
 
     def id_of(self, kind: Kind, external_id: str) -> Id:
         """Return the id of something that is there."""
@@ -80,14 +88,14 @@ class Step(NamedTuple):
 
 
 async def _apply(database: Database, organization: UUID, named: str, chart: ChartFile, *, dry_run: bool) -> None:
-    work = _Work(database)
+    work = _Work(Engine(database, now))
     async with database.connection() as connection:
         ledger = await _find_ledger(connection, organization, named)
         steps: list[Step] = []
         if ledger is None:
             steps.append(Step(f"+ ledger {named}", None, partial(_create_ledger, organization, named)))
         else:
-            work.ledger = parse_id(ledger.id)
+            work.ledger = ledger.ref
         steps += await _plan(connection, work, chart)
     for step in steps:
         try:
@@ -180,7 +188,7 @@ async def _know(connection: Connection, work: _Work, kind: Kind, external_id: st
     if work.ledger is None:
         return False
     holder_of = categories.external_id_holder if kind == "category" else accounts.external_id_holder
-    holder = await holder_of(connection, work.ledger.ledger, external_id)
+    holder = await holder_of(connection, work.ledger.number, external_id)
     id_ = parse_id(holder[1]) if holder else None
     if id_ is not None:
         work.ids[kind, external_id] = id_
@@ -248,74 +256,51 @@ def _move(entry: Entry, category: str, *, inside: bool) -> Step:
 
 
 async def _create_ledger(organization: UUID, name: str, work: _Work) -> None:
-    answer = await ledger_engine.create(
-        work.database,
-        now,
-        organization,
-        None,
-        None,
-        lambda ledger: ledger.id.encode(),
-        name=name,
-        description=None,
-        metadata={},
-    )
-    work.ledger = parse_id(answer.body.decode())
+    work.ledger = (await work.engine.perform(NOBODY, CreateLedger(organization=organization, name=name))).ref
 
 
 async def _create_category(entry: Entry, work: _Work) -> None:
-    assert work.ledger is not None, "it is found or created first"
-    answer = await category_engine.create(
-        work.database,
-        now,
-        work.ledger,
-        None,
-        None,
-        lambda fields: fields.category.id.encode(),
-        external_id=entry.external_id,
-        currency=entry.currency,
-        normal_balance=entry.normal_balance,
-        **_new(entry),
-    )
-    _note(work, entry, answer.body)
+    created = await work.engine.perform(NOBODY, CreateCategory(ledger=work.of_ledger(), **_new(entry)))
+    _note(work, entry, created.category.id)
 
 
 async def _create_account(entry: Entry, work: _Work) -> None:
-    assert work.ledger is not None, "as above"
-    answer = await account_engine.open_(
-        work.database,
-        now,
-        work.ledger,
-        None,
-        None,
-        lambda fields: fields.account.id.encode(),
-        external_id=entry.external_id,
-        currency=entry.currency,
-        normal_balance=entry.normal_balance,
-        parents=[work.id_of("category", name) for name in entry.parents],
-        **_new(entry),
-    )
-    _note(work, entry, answer.body)
+    parents = [work.id_of("category", name) for name in entry.parents]
+    opened = await work.engine.perform(NOBODY, OpenAccount(ledger=work.of_ledger(), parents=parents, **_new(entry)))
+    _note(work, entry, opened.account.id)
 
 
 def _new(entry: Entry) -> dict[str, Any]:
-    metadata = {name: value for name, value in entry.fields.get("metadata", {}).items() if value}
-    return {**entry.fields, "metadata": metadata}
+    return {
+        **entry.fields,
+        "external_id": entry.external_id,
+        "currency": entry.currency,
+        "normal_balance": entry.normal_balance,
+        "metadata": {name: value for name, value in entry.fields.get("metadata", {}).items() if value},
+    }
 
 
-def _note(work: _Work, entry: Entry, body: bytes) -> None:
-    id_ = parse_id(body.decode())
-    assert id_ is not None, "it is one of ours"
-    work.ids[entry.kind, entry.external_id] = id_
+def _note(work: _Work, entry: Entry, id_: str) -> None:
+    parsed = parse_id(id_)
+    assert parsed is not None, "it is one of ours"
+    work.ids[entry.kind, entry.external_id] = parsed
 
 
 async def _update(entry: Entry, changes: Mapping[str, Any], work: _Work) -> None:
-    update = category_engine.update if entry.kind == "category" else account_engine.update
-    await update(
-        work.database, now, work.id_of(entry.kind, entry.external_id), None, None, lambda _fields: b"", changes
-    )
+    target, ledger = work.id_of(entry.kind, entry.external_id), work.of_ledger()
+    if entry.kind == "category":
+        await work.engine.perform(NOBODY, UpdateCategory(ledger=ledger, target=target, **changes))
+    else:
+        await work.engine.perform(NOBODY, UpdateAccount(ledger=ledger, target=target, **changes))
 
 
 async def _place(entry: Entry, category: str, work: _Work, *, inside: bool) -> None:
-    place = category_engine.place_category if entry.kind == "category" else category_engine.place_account
-    upper, member = work.id_of("category", category), work.id_of(entry.kind, entry.external_id)
-    await place(work.database, now, upper, member, None, None, inside=inside)
+    upper, member, ledger = (
+        work.id_of("category", category),
+        work.id_of(entry.kind, entry.external_id),
+        work.of_ledger(),
+    )
+    if entry.kind == "category":
+        await work.engine.perform(NOBODY, PlaceCategory(ledger=ledger, upper=upper, lower=member, inside=inside))
+    else:
+        await work.engine.perform(NOBODY, PlaceAccount(ledger=ledger, category=upper, account=member, inside=inside))

@@ -6,8 +6,9 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from doppia import settings
-from doppia.cli.connect import Data, Url, connected
+from doppia.cli.connect import Data, Url
 from doppia.engine.background.checkpoints import Publisher, add_key, keys_at
+from doppia.opening import connected
 
 app = App(name="checkpoints", help="Show and rotate the keys that sign checkpoints, and write checkpoints.")
 

@@ -1,71 +1,16 @@
-"""How a command reaches the database: the user's by URL, or the embedded one, started for the while if need be."""
+"""What commands that need the database have in common: their parameters, and the organization they are about."""
 
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
 from cyclopts import Parameter
 
-from doppia.settings import Settings
 from doppia.store.database.connections import Database
-from doppia.store.database.migrate import migrate
-from doppia.store.embedded.server import EmbeddedServer, owner_url, running_url, service_url
 from doppia.store.platform import organizations
 
 Data = Annotated[str | None, Parameter(help="Data folder; also DOPPIA_DATA.")]
 Url = Annotated[str | None, Parameter(help="URL of your own PostgreSQL; also DOPPIA_DATABASE_URL.")]
-
-
-def now() -> datetime:
-    """Return the time, for the engine."""
-    return datetime.now(UTC)
-
-
-@asynccontextmanager
-async def connected(settings: Settings) -> AsyncIterator[Database]:
-    """Lend the opened database, its schema up to date.
-
-    Raises:
-        EmbeddedError, SchemaError, DatabaseUrlError, Unavailable.
-    """
-    if settings.database_url is not None:
-        async with opened(settings.database_url, settings.owner_database_url) as database:
-            yield database
-        return
-    url = running_url(settings.data_folder)
-    server = None
-    if url is None:
-        server = EmbeddedServer(settings.data_folder, user=settings.database_user)
-        await server.start()
-        url = server.url
-    try:
-        async with opened(service_url(url), owner_url(url)) as database:
-            yield database
-    finally:
-        if server is not None:
-            await server.stop()
-
-
-@asynccontextmanager
-async def opened(url: str, owner_url: str | None) -> AsyncIterator[Database]:
-    """Lend the database at a URL, its schema up to date; `owner_url` is None where the same role owns the schema.
-
-    Raises:
-        SchemaError, DatabaseUrlError, Unavailable.
-    """
-    if owner_url is None:
-        await migrate(url)
-    else:
-        await migrate(owner_url, service_url=url)
-    database = Database(url)
-    await database.open()
-    try:
-        yield database
-    finally:
-        await database.close()
 
 
 async def only_organization(database: Database) -> UUID:

@@ -17,7 +17,8 @@ from cyclopts import Parameter
 from doppia import settings
 from doppia.accounting.ids import Id, parse_id
 from doppia.cli import CommandError
-from doppia.cli.connect import Data, Url, connected
+from doppia.cli.connect import Data, Url
+from doppia.opening import connected
 from doppia.proof.exchange import header_of, header_to_line, to_line
 from doppia.proof.records import read_record
 from doppia.proof.tree import Frontier, leaf_hash

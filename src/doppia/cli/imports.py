@@ -17,8 +17,9 @@ from uuid import UUID
 from cyclopts import Parameter
 
 from doppia import settings
-from doppia.cli.connect import Data, Url, connected, now, only_organization
+from doppia.cli.connect import Data, Url, only_organization
 from doppia.engine.importing.imports import Imported, import_ledger
+from doppia.opening import connected, now
 from doppia.proof.exchange import LINE_BYTES_MAX, UnreadableFile
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"

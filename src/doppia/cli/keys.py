@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from doppia import settings
-from doppia.cli.connect import Data, Url, connected, now, only_organization
+from doppia.cli.connect import Data, Url, only_organization
 from doppia.engine.platform import keys as engine
+from doppia.opening import connected, now
 from doppia.store.platform import organizations
 from doppia.store.platform.organizations import KeyFields, Role
 

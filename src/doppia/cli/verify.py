@@ -17,11 +17,12 @@ from rich.progress import Progress as Bar
 from doppia import settings
 from doppia.accounting.ids import parse_id
 from doppia.cli import CommandError
-from doppia.cli.connect import Data, Url, connected
+from doppia.cli.connect import Data, Url
 from doppia.cli.verify_export import verify_export
 from doppia.engine.verification.resume import Resumed
 from doppia.engine.verification.verify import Finding, Progress, Verification
 from doppia.engine.verification.verify import verify as verify_ledgers
+from doppia.opening import connected
 from doppia.proof.checkpoints import Checkpoint, CheckpointError, open_note, parse_verifier_key
 from doppia.settings import Settings
 from doppia.store.files import write_whole

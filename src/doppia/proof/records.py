@@ -13,7 +13,7 @@ transaction discards) follows from the rules in `doppia.accounting`.
 """
 
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -40,6 +40,15 @@ class Record(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
         actor: the 16 bytes of the id of the API key that caused it; None where the service itself did.
         event: what it tells those who follow the ledger, as `accounting.events` numbers it.
     """
+
+    sequence: int
+    recorded_at: int
+    actor: bytes | None
+    event: int
+
+
+class Origin(NamedTuple):
+    """The fields that every record begins with, as `Record` has them."""
 
     sequence: int
     recorded_at: int

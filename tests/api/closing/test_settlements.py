@@ -105,7 +105,7 @@ async def test_a_large_one_is_processing_and_then_pending_archiving_and_then_arc
     assert swept["ledger_transaction_id"] is None
     refused = await books.patch(f"{PATH}/{swept['id']}", {"status": "posted"})
     assert refusal(refused) == Refusal(422, "settlement_final", None)
-    await work_off(books.service.database, now)
+    await work_off(books.service.engine.database, now)
     pending = await books.read(f"{PATH}/{swept['id']}")
     assert amounts(pending) == ("pending", 8, "8", "debit")
     own = f"/ledger_entries?ledger_account_settlement_id={swept['id']}"
@@ -116,7 +116,7 @@ async def test_a_large_one_is_processing_and_then_pending_archiving_and_then_arc
     assert await books.read(own.replace("entries", "transactions")) == []
     assert (await books.read(f"/ledger_transactions/{pending['ledger_transaction_id']}"))["status"] == "archived"
     assert (await change(books, swept, description="given up"))["status"] == "archiving"
-    await work_off(books.service.database, now)
+    await work_off(books.service.engine.database, now)
     assert amounts(await books.read(f"{PATH}/{swept['id']}")) == ("archived", 8, "8", "debit")
     statuses = [each["data"]["status"] for each in await books.read(f"/events?entity_id={swept['id']}&per_page=100")]
     assert statuses[::-1] == ["processing"] * 4 + ["pending", "archiving", "archiving", "archived"]
@@ -132,7 +132,7 @@ async def test_more_than_a_thousand_entries_are_settled_after_the_answer(books: 
     swept = await settle(books, wallet, cash, status="posted")
 
     assert swept["status"] == "processing"
-    await work_off(books.service.database, now)
+    await work_off(books.service.engine.database, now)
     assert amounts(await books.read(f"{PATH}/{swept['id']}")) == ("posted", 1998, "1998", "debit")
 
 

@@ -84,7 +84,7 @@ async def test_a_key_with_another_organizations_id_is_refused(books: Books, othe
 
 
 async def short_lived(books: Books) -> tuple[UUID, str]:
-    database = books.service.database
+    database = books.service.engine.database
     fields, api_key = await keys.create(database, now, books.organization_id, name="short-lived", role="write")
     return fields.id, f"Bearer {api_key}"
 
@@ -92,23 +92,23 @@ async def short_lived(books: Books) -> tuple[UUID, str]:
 async def test_a_revoked_key_is_refused_by_the_next_request(books: Books) -> None:
     key_id, header = await short_lived(books)
     assert (await ping(books, header)).status_code == 200
-    assert await keys.revoke(books.service.database, now, books.organization_id, key_id)
+    assert await keys.revoke(books.service.engine.database, now, books.organization_id, key_id)
     assert refusal(await ping(books, header)) == Refusal(401, "key_invalid", None)
-    assert not await keys.revoke(books.service.database, now, books.organization_id, key_id)
+    assert not await keys.revoke(books.service.engine.database, now, books.organization_id, key_id)
     assert (await ping(books, f"Bearer {books.api_key}")).status_code == 200
 
 
 async def test_a_process_that_remembers_keys_hears_of_a_revocation_before_it_would_forget(books: Books) -> None:
     key_id, header = await short_lived(books)
     authenticator = books.service.authenticator
-    listener = organizations.listen_for_revocations(books.service.database._url, authenticator.forget)
+    listener = organizations.listen_for_revocations(books.service.engine.database._url, authenticator.forget)
     listening = asyncio.create_task(listener)
     deadline = time.monotonic() + CACHE_SECONDS
     while header.encode() not in authenticator._known:
         assert (await ping(books, header)).status_code == 200
         assert time.monotonic() < deadline, "no key was remembered"
     remembered_until = authenticator._known[header.encode()][1]
-    await keys.revoke(books.service.database, now, books.organization_id, key_id)
+    await keys.revoke(books.service.engine.database, now, books.organization_id, key_id)
     while (await ping(books, header)).status_code == 200:
         assert time.monotonic() < remembered_until, "the revocation was not heard"
         # A remembered key is answered without waiting for anything, so the loop would never get to hear of it.

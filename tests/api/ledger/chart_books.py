@@ -35,6 +35,6 @@ async def sums(books: Books, category: Json) -> tuple[int, int, int, int]:
 
 
 async def records(books: Books) -> int:
-    async with books.service.database.connection() as connection:
+    async with books.service.engine.database.connection() as connection:
         found: int = await connection.fetchval("select count(*) from log")
     return found

@@ -145,7 +145,7 @@ async def test_a_purged_ledger_is_gone_with_all_its_data_and_leaves_a_line_in_th
     assert [found["id"] for found in await books.read("/ledger_transactions")] == [kept["id"]]
     assert refusal(await books.post("/ledger_transactions", {"ledger_entries": pair(cash, wallet)})).status == 404
 
-    async with books.service.database.connection() as connection:
+    async with books.service.engine.database.connection() as connection:
         last = await connection.fetchrow(
             "select kind, actor, payload from organization_log where organization_id = $1 "
             "order by sequence desc limit 1",

@@ -12,7 +12,7 @@ import pytest
 from doppia.api.app import create_app
 from doppia.api.http.request import Service
 from doppia.engine.background.expiry import expire_due
-from doppia.engine.posting.lanes import PostingGroups
+from doppia.engine.performing import Engine
 from tests.api.over_http import Books, Json, Refusal, entry, ids, now, pair, refusal
 from tests.servers import CHECKPOINT_KEYS
 
@@ -32,17 +32,17 @@ def next_week() -> datetime:
 @asynccontextmanager
 async def a_week_on(books: Books) -> AsyncIterator[Books]:
     """Lend the same books as they are served in a week."""
-    groups = PostingGroups(books.service.database, next_week)
-    service = Service(books.service.database, groups, next_week, books.service.authenticator, CHECKPOINT_KEYS)
+    engine = Engine(books.service.engine.database, next_week)
+    service = Service(engine, books.service.authenticator, CHECKPOINT_KEYS)
     transport = httpx2.ASGITransport(app=create_app(service))
     auth = (str(books.organization_id), books.api_key)
     async with httpx2.AsyncClient(transport=transport, base_url="http://doppia.test", auth=auth, timeout=60) as client:
         yield replace(books, service=service, client=client)
-    await groups.close()
+    await engine.close()
 
 
 async def archive_due(books: Books) -> None:
-    await expire_due(books.service.database, books.service.clock, books.service.groups)
+    await expire_due(books.service.engine)
 
 
 async def test_a_hold_tells_when_it_expires(books: Books) -> None:

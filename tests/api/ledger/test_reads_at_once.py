@@ -59,7 +59,7 @@ async def test_a_group_that_fails_tells_all_its_readers_and_the_next_is_read(ser
             raise asyncpg.CannotConnectNowError
         return {number: await connection.fetchval("select $1::int", number) for number in sequences if number}
 
-    groups = ReadingGroups(service.database, get_many)
+    groups = ReadingGroups(service.engine.database, get_many)
     first = [asyncio.create_task(groups.get(1, number)) for number in range(GROUP_MAX + 2)]
 
     told = await asyncio.gather(*first, return_exceptions=True)

@@ -3,8 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-from doppia.api.platform.bulk_work import work_off
+from doppia.api.http.request import Service
+from doppia.api.platform import bulk_items
+from doppia.engine.platform import bulk_work
 from tests.api.over_http import Books, Json, pair
+
+
+async def work_off(service: Service) -> None:
+    """Do what is left of all bulk requests, as the service's background does."""
+    await bulk_work.work_off(service.engine, bulk_items.reader(service))
 
 
 async def send(books: Books, action: str, resource: str, resources: Sequence[Any], **fields: Any) -> Json:

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from doppia.api.platform.bulk_work import work_off
 from tests.api.over_http import Books, Refusal, refusal
-from tests.api.platform.bulk_books import codes, send
+from tests.api.platform.bulk_books import codes, send, work_off
 
 pytestmark = pytest.mark.anyio
 

@@ -7,10 +7,10 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from doppia.api.platform.bulk_work import AT_ONCE, work_off
 from doppia.engine.platform import keys
+from doppia.engine.platform.bulk_work import AT_ONCE
 from tests.api.over_http import Books, Refusal, entry, pair, refusal
-from tests.api.platform.bulk_books import codes, count_transactions, done, results, send, transfer
+from tests.api.platform.bulk_books import codes, count_transactions, done, results, send, transfer, work_off
 
 pytestmark = pytest.mark.anyio
 
@@ -229,12 +229,14 @@ async def test_a_key_of_a_caller_is_never_that_of_an_item(books: Books) -> None:
 async def test_what_is_left_of_a_request_is_not_done_once_its_key_is_revoked(books: Books) -> None:
     cash, wallet = await books.cash_and_wallet()
     fields, api_key = await keys.create(
-        books.service.database, books.service.clock, books.organization_id, name="import", role="write"
+        books.service.engine.database, books.service.engine.clock, books.organization_id, name="import", role="write"
     )
     books.client.auth = (str(books.organization_id), api_key)
     accepted = await send(books, "create", "ledger_transaction", [transfer(cash, wallet)] * 3)
     books.client.auth = (str(books.organization_id), books.api_key)
-    assert await keys.revoke(books.service.database, books.service.clock, books.organization_id, fields.id)
+    assert await keys.revoke(
+        books.service.engine.database, books.service.engine.clock, books.organization_id, fields.id
+    )
 
     await work_off(books.service)
 
@@ -245,14 +247,14 @@ async def test_what_is_left_of_a_request_is_not_done_once_its_key_is_revoked(boo
 async def test_items_are_done_in_the_name_of_the_key_that_sent_them(books: Books) -> None:
     cash, wallet = await books.cash_and_wallet()
     fields, api_key = await keys.create(
-        books.service.database, books.service.clock, books.organization_id, name="import", role="write"
+        books.service.engine.database, books.service.engine.clock, books.organization_id, name="import", role="write"
     )
     books.client.auth = (str(books.organization_id), api_key)
     found = await done(books, "create", "ledger_transaction", [transfer(cash, wallet)])
     books.client.auth = (str(books.organization_id), books.api_key)
 
     assert codes(found) == ["posted"]
-    async with books.service.database.connection() as connection:
+    async with books.service.engine.database.connection() as connection:
         payload = await connection.fetchval("select payload from log order by recorded_at desc, sequence desc limit 1")
     assert fields.id.bytes in payload
 
@@ -304,7 +306,7 @@ async def test_a_purge_takes_what_results_hold_of_the_ledger(books: Books) -> No
     gone, kept = await results(books, waiting)
     assert (gone["status"], gone["request_params"], gone["entity"]) == ("failed", None, None)
     assert kept["entity"]["status"] == "posted"
-    async with books.service.database.connection() as connection:
+    async with books.service.engine.database.connection() as connection:
         assert not await connection.fetchval("select count(*) from bulk_results where params like '%Ana%'::bytea")
 
 
@@ -351,6 +353,6 @@ async def test_a_purge_takes_what_failed_items_hold_however_they_name_the_ledger
     left = await results(books, waiting)
     assert [result["request_params"] is None for result in left] == [True, False, True, False]
     assert all((result["entity"] is None) == (result["request_params"] is None) for result in left)
-    async with books.service.database.connection() as connection:
+    async with books.service.engine.database.connection() as connection:
         found = await connection.fetch("select params, entity from bulk_results where params is not null")
     assert not any(text in row[0] + row[1] for row in found for text in (wallet["id"].encode(), b'"rent"'))

@@ -7,12 +7,13 @@ import pytest
 from doppia.accounting.errors import TryAgain
 from doppia.api.http.auth import Authenticator
 from doppia.api.http.request import Service
-from doppia.api.platform import bulk_work
-from doppia.api.platform.bulk_work import AT_ONCE, work_off
-from doppia.engine.posting.lanes import PostingGroups
+from doppia.api.platform import bulk_items
+from doppia.engine.performing import Engine
+from doppia.engine.platform import bulk_work
+from doppia.engine.platform.bulk_work import AT_ONCE
 from doppia.store.platform import bulk as store
 from tests.api.over_http import Books, entry
-from tests.api.platform.bulk_books import codes, count_transactions, results, send, transfer
+from tests.api.platform.bulk_books import codes, count_transactions, results, send, transfer, work_off
 from tests.servers import CHECKPOINT_KEYS
 
 pytestmark = pytest.mark.anyio
@@ -35,7 +36,7 @@ async def test_what_was_done_but_not_told_is_not_done_again(books: Books) -> Non
     first = [(await results(books, request)) for request in accepted]
     records = (await books.state())["log"]
     # As a crash leaves it that comes after the items were done, and before that was put on record.
-    async with books.service.database.tx() as connection:
+    async with books.service.engine.database.tx() as connection:
         await connection.execute(
             "update bulk_requests set status = 'processing', succeeded = 0, failed = 0 where organization_id = $1",
             books.organization_id,
@@ -93,7 +94,7 @@ async def test_one_process_at_a_time_does_the_work(books: Books) -> None:
     cash, wallet = await books.cash_and_wallet()
     accepted = await send(books, "create", "ledger_transaction", [transfer(cash, wallet)])
 
-    async with books.service.database.connection() as connection:
+    async with books.service.engine.database.connection() as connection:
         assert await store.claim(connection)
         await work_off(books.service)
         assert (await books.read(f"/bulk_requests/{accepted['id']}"))["status"] == "pending"
@@ -107,7 +108,9 @@ async def test_who_lost_his_claim_without_knowing_does_nothing_twice(books: Book
     cash, wallet = await books.cash_and_wallet()
     accepted = await send(books, "create", "ledger_transaction", [transfer(cash, wallet, 1), {}] * 100)
 
-    await asyncio.gather(*(bulk_work._take_turns(books.service) for _ in range(3)))
+    await asyncio.gather(
+        *(bulk_work._take_turns(books.service.engine, bulk_items.reader(books.service)) for _ in range(3))
+    )
     await work_off(books.service)
 
     told = await books.read(f"/bulk_requests/{accepted['id']}")
@@ -118,12 +121,12 @@ async def test_who_lost_his_claim_without_knowing_does_nothing_twice(books: Book
 async def test_a_service_that_can_not_answer_leaves_items_for_later(books: Books) -> None:
     cash, wallet = await books.cash_and_wallet()
     accepted = await send(books, "create", "ledger_transaction", [transfer(cash, wallet), {}])
-    database, clock = books.service.database, books.service.clock
-    closed = PostingGroups(database, clock)
+    database = books.service.engine.database
+    closed = Engine(database, books.service.engine.clock)
     await closed.close()
 
     with pytest.raises(TryAgain):
-        await work_off(Service(database, closed, clock, Authenticator(database), CHECKPOINT_KEYS))
+        await work_off(Service(closed, Authenticator(database), CHECKPOINT_KEYS))
 
     told = await books.read(f"/bulk_requests/{accepted['id']}")
     assert (told["status"], told["success_result_count"], told["failed_result_count"]) == ("processing", 0, 1)

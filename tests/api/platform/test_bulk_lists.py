@@ -6,9 +6,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from doppia.accounting.platform.bulk import ERROR, result_id
-from doppia.api.platform.bulk_work import work_off
 from tests.api.over_http import Books, Json, Refusal, entry, ids, pair, refusal
-from tests.api.platform.bulk_books import codes, done, results, send
+from tests.api.platform.bulk_books import codes, done, results, send, work_off
 
 pytestmark = pytest.mark.anyio
 

@@ -179,7 +179,7 @@ async def test_each_change_is_one_event_with_what_was_answered_then(books: Books
     assert ids(events) == sorted(ids(events), reverse=True)
     assert len(set(ids(events))) == len(events)
     # One record of the log, one event.
-    async with books.service.database.connection() as connection:
+    async with books.service.engine.database.connection() as connection:
         records = await connection.fetchval(
             "select max(sequence) from ledger_heads h join ledgers l using (ledger_id) where l.organization_id = $1",
             books.organization_id,

@@ -25,7 +25,7 @@ from doppia.cli.exports import export_ledger
 from doppia.cli.imports import read_lines
 from doppia.engine.importing import imports
 from doppia.engine.importing.imports import ImportRefusedError, import_ledger
-from doppia.engine.posting.lanes import PostingGroups
+from doppia.engine.performing import Engine
 from doppia.proof.exchange import LINE_BYTES_MAX, header_from_line
 from doppia.proof.records import EntryRecord, microseconds
 from doppia.store.database.connections import Database
@@ -63,11 +63,11 @@ async def elsewhere(elsewhere_url: str) -> AsyncIterator[Books]:
     """The books of an organization on another server."""
     database = Database(service_url(elsewhere_url))
     await database.open()
-    groups = PostingGroups(database, now)
-    made = await found_organization(Service(database, groups, now, Authenticator(database), CHECKPOINT_KEYS))
+    engine = Engine(database, now)
+    made = await found_organization(Service(engine, Authenticator(database), CHECKPOINT_KEYS))
     async with made.client:
         yield made
-    await groups.close()
+    await engine.close()
     await database.close()
 
 
@@ -79,12 +79,12 @@ def id_of(ledger: Json) -> Id:
 
 async def exported(books: Books, ledger: Json) -> list[bytes]:
     written: list[bytes] = []
-    await export_ledger(books.service.database, id_of(ledger), written.append)
+    await export_ledger(books.service.engine.database, id_of(ledger), written.append)
     return b"".join(written).splitlines(keepends=True)
 
 
 async def bring(books: Books, lines: Iterable[bytes]) -> imports.Imported:
-    return await import_ledger(books.service.database, now, books.organization_id, None, lines)
+    return await import_ledger(books.service.engine.database, now, books.organization_id, None, lines)
 
 
 async def test_a_ledger_in_which_everything_happened_is_the_same_elsewhere(
@@ -97,7 +97,10 @@ async def test_a_ledger_in_which_everything_happened_is_the_same_elsewhere(
     assert (imported.ledger_id, imported.records, imported.root) == (ledger["id"], header.records, header.root)
     assert imported.name == ledger["name"]
     number = id_of(ledger).ledger
-    before, after = await tables(books.service.database, number), await tables(elsewhere.service.database, number)
+    before, after = (
+        await tables(books.service.engine.database, number),
+        await tables(elsewhere.service.engine.database, number),
+    )
     assert before.keys() == after.keys()
     for name, rows in before.items():
         assert rows, f"{name} is put to the test"
@@ -106,7 +109,7 @@ async def test_a_ledger_in_which_everything_happened_is_the_same_elsewhere(
         assert await elsewhere.pages(f"/{path}?per_page=100") == await books.pages(f"/{path}?per_page=100"), path
     assert await exported(elsewhere, ledger) == lines
     await assert_invariants(elsewhere_url)
-    async with elsewhere.service.database.connection() as connection:
+    async with elsewhere.service.engine.database.connection() as connection:
         told = await connection.fetchrow("select kind, payload from organization_log order by sequence desc limit 1")
     assert told["kind"] == "ledger_imported"
     assert told["payload"] == {
@@ -133,7 +136,9 @@ async def test_a_discarded_ledger_comes_as_it_was(books: Books, elsewhere: Books
     assert (await books.delete(f"/ledgers/{ledger['id']}")).is_success
     await bring(elsewhere, await exported(books, ledger))
     number = id_of(ledger).ledger
-    assert await tables(elsewhere.service.database, number) == await tables(books.service.database, number)
+    assert await tables(elsewhere.service.engine.database, number) == await tables(
+        books.service.engine.database, number
+    )
 
 
 async def test_however_small_the_steps_the_ledger_is_the_same(
@@ -143,7 +148,9 @@ async def test_however_small_the_steps_the_ledger_is_the_same(
     monkeypatch.setattr(imports, "_ENTRIES_AT_ONCE", 1)
     await bring(elsewhere, await exported(books, ledger))
     number = id_of(ledger).ledger
-    assert await tables(elsewhere.service.database, number) == await tables(books.service.database, number)
+    assert await tables(elsewhere.service.engine.database, number) == await tables(
+        books.service.engine.database, number
+    )
 
 
 async def small(books: Books) -> tuple[Json, list[bytes]]:
@@ -351,7 +358,7 @@ async def test_every_line_that_a_request_can_make_is_taken() -> None:
 
 async def test_an_import_that_is_under_way_is_not_begun_again(books: Books, elsewhere: Books) -> None:
     ledger, lines = await small(books)
-    async with elsewhere.service.database.tx() as connection:
+    async with elsewhere.service.engine.database.tx() as connection:
         assert await store.claim(connection, id_of(ledger).ledger)
         assert "is being imported at this moment" in await refused(elsewhere, lines)
     await bring(elsewhere, lines)

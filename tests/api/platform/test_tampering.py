@@ -35,7 +35,7 @@ class Whole:
 
     async def finding(self) -> str:
         """Return what is wrong with the ledger; the one beside it holds."""
-        steps = [step async for step in verify(self.books.service.database, None, {}, Resumed())]
+        steps = [step async for step in verify(self.books.service.engine.database, None, {}, Resumed())]
         good = [verification.id for verification, told in steps if verification is not None and told is None]
         assert self.beside["id"] in good
         found = [str(told) for _, told in steps if isinstance(told, Finding)]
@@ -61,7 +61,7 @@ class Whole:
 async def whole(postgres: Server, service: Service) -> AsyncIterator[Whole]:
     books = await found_organization(service)
     other = await found_organization(service)
-    async with books.client, other.client, service.database.connection() as session:
+    async with books.client, other.client, service.engine.database.connection() as session:
         name = await session.fetchval("select current_database()")
         connection = await asyncpg.connect(postgres.of(name), server_settings={"search_path": "doppia"})
         await connection.execute("set session_replication_role = replica")

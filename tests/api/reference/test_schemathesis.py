@@ -29,12 +29,12 @@ from starlette.types import ASGIApp
 from doppia.api.app import create_app
 from doppia.api.http.auth import Authenticator
 from doppia.api.http.request import Service
-from doppia.api.platform.bulk_work import work_off
 from doppia.api.routes import ROUTES, ApiRoute
+from doppia.engine.performing import Engine
 from doppia.engine.platform import keys
-from doppia.engine.posting.lanes import PostingGroups
 from doppia.store.database.connections import Database
 from tests.api.over_http import now
+from tests.api.platform.bulk_books import work_off
 from tests.servers import CHECKPOINT_KEYS
 
 CHECKS: Final = [
@@ -69,12 +69,12 @@ async def serving(postgres: Any) -> AsyncIterator[tuple[Service, tuple[str, str]
     await database.open()
     begun = await keys.begin(database, now)
     assert begun is not None
-    groups = PostingGroups(database, now)
-    service = Service(database, groups, now, Authenticator(database), CHECKPOINT_KEYS)
+    engine = Engine(database, now)
+    service = Service(engine, Authenticator(database), CHECKPOINT_KEYS)
     service.background.start(partial(work_off, service))
     yield service, (str(begun[0].organization), begun[1])
     await service.background.stop()
-    await groups.close()
+    await engine.close()
     await database.close()
     await connection.execute(f"drop database {name} with (force)")
     await connection.close()

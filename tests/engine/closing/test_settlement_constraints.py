@@ -6,10 +6,13 @@ from dataclasses import dataclass
 import asyncpg
 import pytest
 
-from doppia.engine.ledger import ledgers
+from doppia.accounting.closing.settlements import Settlement
+from doppia.accounting.ledger.transactions import Transaction
+from doppia.engine.ledger.ledgers import PurgeLedger
+from doppia.engine.posting.writing import Caller
 from doppia.store.database.connections import Database
-from tests.engine.bookkeeping import id_of, now
-from tests.engine.closing.sellers import Json, Seller, begin, number, own
+from tests.engine.bookkeeping import id_of
+from tests.engine.closing.sellers import Seller, begin, moving, number, own
 from tests.store.invariants import assert_invariants
 
 pytestmark = pytest.mark.anyio
@@ -21,16 +24,16 @@ class Writer:
 
     seller: Seller
     connection: asyncpg.Connection
-    free: list[Json]
-    settlements: dict[str, Json]
+    free: list[Transaction]
+    settlements: dict[str, Settlement]
 
     def sequence(self, name: str) -> int:
-        return id_of(self.settlements[name]["id"]).sequence
+        return self.settlements[name].sequence
 
     async def run(self, query: str, *arguments: object) -> None:
         """Run a statement in a database transaction of its own, with the names in braces filled in."""
         names = {name: self.sequence(name) for name in self.settlements}
-        names |= {"ledger": self.seller.books.ledger.ledger, "free": number(own(self.free[0]))}
+        names |= {"ledger": self.seller.books.ledger.number, "free": number(own(self.free[0]))}
         async with self.connection.transaction():
             await self.connection.execute(query.format(**names), *arguments)
 
@@ -64,7 +67,7 @@ ADD = "insert into settled_entries values ({{ledger}}, $1, {{{}}})"
 
 async def test_a_free_entry_comes_to_a_draft_and_moves_its_net(writer: Writer) -> None:
     net = "select net from settlements where ledger_id = $1 and settlement_sequence = $2"
-    place = (writer.seller.books.ledger.ledger, writer.sequence("draft"))
+    place = (writer.seller.books.ledger.number, writer.sequence("draft"))
     held = number(own(writer.free[0]))
 
     async with writer.connection.transaction():
@@ -80,7 +83,7 @@ async def test_no_entry_comes_to_a_settlement_that_is_settled(writer: Writer, na
 
 
 async def test_no_entry_comes_to_a_draft_that_could_not_be_settled(writer: Writer) -> None:
-    transaction = id_of(writer.settlements["posted"]["ledger_transaction_id"]).sequence
+    transaction = moving(writer.settlements["posted"]).sequence
     for entry in (
         number(own(writer.free[2])),  # pending
         number(own(writer.free[0], 0)),  # of the other account
@@ -185,7 +188,7 @@ async def test_a_settlement_begins_without_entries(writer: Writer) -> None:
 
 @pytest.mark.parametrize("name", ["pending", "posted"])
 async def test_its_transaction_does_not_go_its_own_way(writer: Writer, name: str) -> None:
-    transaction = id_of(writer.settlements[name]["ledger_transaction_id"]).sequence
+    transaction = moving(writer.settlements[name]).sequence
     await writer.refused(
         "identity_is_final", "update transactions set settlement_sequence = null where transaction_sequence = $1",
         transaction,
@@ -217,8 +220,9 @@ async def test_a_purge_takes_settlements_with_their_ledger_and_leaves_others(
         organization, admin = await writer.connection.fetchrow("select organization_id, id from api_keys")
 
         purged = writer.seller.books.ledger
-        await ledgers.purge(database, now, purged, organization, admin, None, lambda _: b"", str(purged))
+        command = PurgeLedger(organization=organization, target=id_of(purged.id), confirmation=purged.id)
+        await other.engine.perform(Caller(admin), command)
 
         left = await writer.connection.fetch("select ledger_id from settled_entries")
-        assert [row[0] for row in left] == [other.books.ledger.ledger]
-        assert (await other.get(swept))["status"] == "posted"
+        assert [row[0] for row in left] == [other.books.ledger.number]
+        assert (await other.get(swept)).status == "posted"

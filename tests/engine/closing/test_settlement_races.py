@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 
 from doppia.accounting.errors import LedgerError
+from doppia.accounting.ledger.transactions import Transaction
 from doppia.engine.closing.settling import work_off
-from doppia.engine.ledger import ledgers
+from doppia.engine.ledger.ledgers import PurgeLedger
 from doppia.engine.posting import writing
-from doppia.engine.posting.writing import Answer
+from doppia.engine.posting.writing import Caller
 from doppia.store.closing import settlements
 from doppia.store.database.connections import Connection, Database
-from tests.engine.bookkeeping import key, now, outcome, read
-from tests.engine.closing.sellers import Json, Seller, amounts, begin, own, take_small_steps
+from tests.engine.bookkeeping import id_of, key, now, outcome
+from tests.engine.closing.sellers import Seller, amounts, begin, own, take_small_steps
 from tests.store.invariants import assert_invariants
 
 pytestmark = pytest.mark.anyio
@@ -56,7 +57,7 @@ async def test_of_many_who_settle_an_account_while_others_post_each_entry_comes_
     await seller.earn_often(range(1, 41))
 
     told = await asyncio.gather(
-        *(outcome(seller.create("posted", database=next(databases))) for _ in range(CALLERS)),
+        *(outcome(seller.sweep("posted", database=next(databases))) for _ in range(CALLERS)),
         *(seller.earn(1000) for _ in range(CALLERS)),
     )
     await seller.sweep("posted")
@@ -90,18 +91,18 @@ async def test_one_settlement_that_many_change_at_once_is_posted_or_archived(
 
     assert codes(told) == {"accepted": CALLERS // 2, "settlement_final": CALLERS // 2}
     done = await seller.get(swept)
-    assert await seller.balance() == (0 if done["status"] == "posted" else 40)
+    assert await seller.balance() == (0 if done.status == "posted" else 40)
 
 
 async def test_one_key_settles_once(seller: Seller, databases: Iterator[Database]) -> None:
     await seller.earn(40)
 
     told = await asyncio.gather(
-        *(seller.create("posted", key=key("one", "body"), database=next(databases)) for _ in range(CALLERS))
+        *(seller.sweep("posted", key=key("one", "body"), database=next(databases)) for _ in range(CALLERS))
     )
 
     assert told == [told[0]] * CALLERS
-    assert amounts(read(told[0])) == ("posted", 40, "debit")
+    assert amounts(told[0]) == ("posted", 40, "debit")
 
 
 async def test_sweeps_drafts_archives_and_several_workers_at_once_settle_each_entry_once(
@@ -111,10 +112,10 @@ async def test_sweeps_drafts_archives_and_several_workers_at_once_settle_each_en
     earned = [await seller.earn(each) for each in range(1, 61)]
     working = [asyncio.create_task(_keep_working(next(databases))) for _ in range(4)]
 
-    async def pick(each: Json) -> None:
+    async def pick(each: Transaction) -> None:
         draft = await seller.draft()
         picked = await outcome(seller.add(draft, own(each)))
-        if isinstance(picked, Answer):
+        if picked is None:
             await seller.update(draft, status="posted")
 
     async def sweep_and_archive() -> None:
@@ -134,7 +135,7 @@ async def test_sweeps_drafts_archives_and_several_workers_at_once_settle_each_en
     await asyncio.gather(*working, return_exceptions=True)
     for each in await seller.all():
         if each.status == "pending":
-            await seller.update({"id": each.id}, status="posted")
+            await seller.update(each, status="posted")
     await seller.sweep("posted")
     await work_off(seller.database, now)
 
@@ -165,11 +166,10 @@ async def test_a_purge_waits_for_the_step_of_a_sweep_that_is_under_way(seller: S
         organization, admin = await connection.fetchrow("select organization_id, id from api_keys")
 
     async with database.tx() as connection:
-        await settlements.lock_account(connection, ledger.ledger, seller.account.sequence)
-        purge = asyncio.create_task(
-            ledgers.purge(database, now, ledger, organization, admin, None, lambda _: b"", str(ledger))
-        )
+        await settlements.lock_account(connection, ledger.number, seller.account.sequence)
+        command = PurgeLedger(organization=organization, target=id_of(ledger.id), confirmation=ledger.id)
+        purge = asyncio.create_task(seller.engine.perform(Caller(admin), command))
         await _until_one_waits_for_a_lock(connection)
         await writing.begin(connection, now, ledger)
 
-    assert (await purge).status == 200
+    assert (await purge).ref == ledger

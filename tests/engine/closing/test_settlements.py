@@ -6,10 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from doppia.accounting.errors import SettlementNegative
-from doppia.engine.posting.writing import Answer
 from doppia.store.database.connections import Database
-from tests.engine.bookkeeping import code, id_of, leg, move, now, outcome, read
-from tests.engine.closing.sellers import Seller, amounts, begin, number, own, refused
+from tests.engine.bookkeeping import code, id_of, leg, move, now, outcome
+from tests.engine.closing.sellers import Seller, amounts, begin, moving, number, own, refused
 from tests.store.invariants import assert_invariants
 
 pytestmark = pytest.mark.anyio
@@ -49,7 +48,7 @@ class TestSweep:
         again = await seller.sweep("posted")
 
         assert amounts(again) == ("posted", 0, None)
-        assert again["ledger_transaction_id"] is None
+        assert again.transaction is None
 
     async def test_a_late_entry_that_is_effective_long_ago_is_swept_by_the_next(self, seller: Seller) -> None:
         await seller.earn(100)
@@ -84,7 +83,7 @@ class TestSweep:
         swept = await seller.sweep(clock=lambda: datetime(2020, 1, 1, tzinfo=UTC))
 
         assert amounts(swept) == ("pending", 5, "debit")
-        assert swept["effective_at_upper_bound"] == swept["created_at"]
+        assert swept.effective_at_upper_bound == swept.created_at
 
     async def test_less_than_nothing_is_refused_without_a_trace_unless_either_direction_is_allowed(
         self, seller: Seller
@@ -92,7 +91,7 @@ class TestSweep:
         await seller.earn(-30)
         before = await seller.books.records()
 
-        refusal = await refused(seller.create())
+        refusal = await refused(seller.sweep())
 
         assert isinstance(refusal, SettlementNegative)
         assert refusal.amount == -30
@@ -102,7 +101,7 @@ class TestSweep:
 
     async def test_a_debit_normal_account_is_settled_by_credits(self, seller: Seller) -> None:
         await seller.earn(40)
-        mirrored = Seller(seller.books, seller.groups, seller.bank, seller.account)
+        mirrored = Seller(seller.books, seller.bank, seller.account)
 
         assert amounts(await mirrored.sweep("posted")) == ("posted", 40, "credit")
         assert tuple((await seller.books.account(seller.bank)).sums) == (40, 40, 0, 0)
@@ -113,14 +112,14 @@ class TestSweep:
         swept = await seller.sweep("posted", skips_transaction=True)
 
         assert amounts(swept) == ("posted", 40, "debit")
-        assert swept["ledger_transaction_id"] is None
+        assert swept.transaction is None
         assert await seller.balance() == 40
         assert amounts(await seller.sweep("posted")) == ("posted", 0, None)
 
     async def test_the_reversal_of_what_was_settled_is_settled_in_turn(self, seller: Seller) -> None:
         await seller.earn(40)
         swept = await seller.sweep("posted")
-        await seller.groups.submit(seller.books.reverse(id_of(swept["ledger_transaction_id"])))
+        await seller.engine.perform(*seller.books.reverse(moving(swept)))
         assert await seller.balance() == 40
 
         assert amounts(await seller.sweep("posted")) == ("posted", 40, "debit")
@@ -131,8 +130,8 @@ class TestSweep:
         held = await seller.earn(40, "pending")
         assert amounts(await seller.sweep()) == ("pending", 0, None)
         other = await seller.books.open()
-        await seller.groups.submit(seller.books.create(move(seller.bank, other, 9)))
-        await seller.groups.submit(seller.books.revise(id_of(held["id"]), status="posted"))
+        await seller.engine.perform(*seller.books.create(move(seller.bank, other, 9)))
+        await seller.engine.perform(*seller.books.revise(id_of(held.id), status="posted"))
 
         assert amounts(await seller.sweep()) == ("pending", 40, "debit")
 
@@ -147,9 +146,9 @@ class TestSweep:
 
     async def test_nobody_but_the_settlement_changes_the_status_of_its_transaction(self, seller: Seller) -> None:
         await seller.earn(40)
-        transaction = id_of((await seller.sweep())["ledger_transaction_id"])
+        transaction = moving(await seller.sweep())
 
-        told = await outcome(seller.groups.submit(seller.books.revise(transaction, status="archived")))
+        told = await outcome(seller.engine.perform(*seller.books.revise(transaction, status="archived")))
 
         assert code(told) == "transaction_of_settlement"
 
@@ -191,7 +190,7 @@ class TestArchive:
 
         assert told.code == "settlement_final"
         nothing = await seller.sweep("posted")
-        assert (await seller.update(nothing, status="archived"))["status"] == "archived"
+        assert (await seller.update(nothing, status="archived")).status == "archived"
 
 
 class TestDraft:
@@ -200,7 +199,7 @@ class TestDraft:
         left = await seller.earn(9)
         draft = await seller.draft(own(chosen), own(chosen))
         assert amounts(draft) == ("drafting", None, None)
-        assert draft["effective_at_upper_bound"] is None
+        assert draft.effective_at_upper_bound is None
 
         assert amounts(await seller.update(draft, status="pending")) == ("pending", 5, "debit")
         swept = await seller.sweep()
@@ -222,11 +221,10 @@ class TestDraft:
 
         stranger = own(one)._replace(seconds=own(one).seconds - 1)
         nowhere = own(one)._replace(sequence=10**6)
-        for answer in (
-            await seller.add(draft, own(one)), await seller.add(draft),
-            await seller.remove(draft, own(other), stranger, nowhere), await seller.remove(draft),
-        ):  # fmt: skip
-            assert answer == Answer(200, b"")
+        await seller.add(draft, own(one))
+        await seller.add(draft)
+        await seller.remove(draft, own(other), stranger, nowhere)
+        await seller.remove(draft)
 
         assert await seller.books.records() == before
         assert await seller.entries(draft) == {number(own(one))}
@@ -235,7 +233,7 @@ class TestDraft:
     async def test_of_several_entries_all_are_added_or_none(self, seller: Seller) -> None:
         free, held = await seller.earn(5), await seller.earn(9, "pending")
         settled = await seller.earn(7)
-        own_entry = (await seller.update(await seller.draft(own(settled)), status="posted"))["ledger_transaction_id"]
+        own_entry = moving(await seller.update(await seller.draft(own(settled)), status="posted"))
         draft = await seller.draft()
         before = await seller.books.records()
         bad = {
@@ -243,7 +241,7 @@ class TestDraft:
             "entry_not_settleable": own(held),
             "object_not_found": own(free)._replace(sequence=10**6),
         }
-        bad |= {f"entry_not_settleable {n}": id_of(own_entry)._replace(ordinal=n) for n in (1, 2)}
+        bad |= {f"entry_not_settleable {n}": own_entry._replace(ordinal=n) for n in (1, 2)}
 
         for expected, entry in bad.items():
             told = await refused(seller.add(draft, own(free), entry))
@@ -268,7 +266,7 @@ class TestDraft:
         told = await refused(seller.update(draft, status="posted", description="x"))
 
         assert isinstance(told, SettlementNegative)
-        assert (await seller.get(draft))["description"] is None
+        assert (await seller.get(draft)).description is None
         more = await seller.earn(6)
         await seller.add(draft, own(more))
         assert amounts(await seller.update(draft, status="posted")) == ("posted", 1, "debit")
@@ -287,14 +285,14 @@ class TestDraft:
 
         settled = await seller.update(draft, status="posted", skips_transaction=True)
 
-        assert settled["skip_settlement_ledger_transaction"]
-        assert settled["ledger_transaction_id"] is None
+        assert settled.skips_transaction
+        assert settled.transaction is None
         assert amounts(settled) == ("posted", 5, "debit")
 
     async def test_ten_thousand_entries_are_picked_at_once(self, seller: Seller) -> None:
         legs = [leg(seller.account, "credit", 1) for _ in range(999)]
         made = [
-            read(await seller.groups.submit(seller.books.create([leg(seller.bank, "debit", 999), *legs])))
+            await seller.engine.perform(*seller.books.create([leg(seller.bank, "debit", 999), *legs]))
             for _ in range(10)
         ]
         draft = await seller.draft(*(own(each, position) for each in made for position in range(1, 1000)))

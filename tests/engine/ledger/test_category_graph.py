@@ -11,19 +11,18 @@ import pytest
 
 from doppia.accounting.ids import Id
 from doppia.accounting.ledger.balances import NOTHING, Sums
-from doppia.accounting.ledger.categories import LEVELS_MAX, add_up
-from doppia.accounting.ledger.transactions import CategoryLock, Guard
+from doppia.accounting.ledger.categories import LEVELS_MAX, CategoryFields, add_up
+from doppia.accounting.ledger.transactions import CategoryLock, Guard, Transaction
 from doppia.accounting.money import Currency
-from doppia.api.http.request import encode
-from doppia.engine.ledger import accounts, categories
+from doppia.engine.ledger.categories import CreateCategory, DiscardCategory, PlaceAccount, PlaceCategory
 from doppia.engine.posting.group import post
-from doppia.engine.posting.writing import Answer
+from doppia.engine.posting.writing import NOBODY
 from doppia.store.database.connections import Connection, Database
 from doppia.store.database.listing import Filter
 from doppia.store.ledger import accounts as account_store
 from doppia.store.ledger import categories as store
 from doppia.store.ledger.balances import AsOf
-from tests.engine.bookkeeping import PHP, PTS, Books, code, id_of, leg, now, outcome, read
+from tests.engine.bookkeeping import PHP, PTS, Books, code, id_of, leg, now, outcome
 from tests.store.invariants import assert_invariants
 
 pytestmark = pytest.mark.anyio
@@ -109,43 +108,36 @@ class Player:
     async def open_account(self) -> None:
         unit = self.chart.rng.choice([PHP, PHP, PTS])
         parents = self.chart.some(unit)
-        answer = await accounts.open_(
-            self.books.database, now, self.books.ledger, None, None, lambda fields: encode({"id": fields.account.id}),
-            name="account", currency=unit, normal_balance="credit", parents=parents,
-        )  # fmt: skip
-        opened = id_of(read(answer)["id"])
+        opened = await self.books.open(unit, parents=parents)
         self.chart.units[opened], self.chart.sums[opened] = unit, NOTHING
         self.chart.members |= {(parent, opened) for parent in parents}
 
     async def open_category(self) -> None:
         unit = self.chart.rng.choice([PHP, PHP, PTS])
         parents = self.chart.some(unit)
-        answer = await outcome(
-            categories.create(
-                self.books.database, now, self.books.ledger, None, None,
-                lambda fields: encode({"id": fields.category.id}),
-                name="category", currency=unit, normal_balance="credit", parents=parents,
-            )
-        )  # fmt: skip
+        command = CreateCategory(
+            ledger=self.books.ledger, name="category", currency=unit, normal_balance="credit", parents=parents
+        )
+        told = await outcome(self.books.engine.perform(NOBODY, command))
         if any(self.chart.longest(parent, upwards=True) == LEVELS_MAX for parent in parents):
-            assert code(answer) == "category_too_deep"
+            assert code(told) == "category_too_deep"
             return
-        assert isinstance(answer, Answer)
-        opened = id_of(read(answer)["id"])
+        assert isinstance(told, CategoryFields), told
+        opened = id_of(told.category.id)
         self.chart.categories[opened] = unit
         self.chart.edges |= {(parent, opened) for parent in parents}
 
     async def discard(self) -> None:
         category = self.chart.any_category()
-        database = self.books.database
-        await categories.discard(database, now, category, None, None, lambda fields: encode(fields.name))
+        await self.books.engine.perform(NOBODY, DiscardCategory(ledger=self.books.ledger, target=category))
         self.chart.discarded.add(category)
         self.chart.edges -= {edge for edge in self.chart.edges if category in edge}
         self.chart.members -= {member for member in self.chart.members if category in member}
 
     async def nest(self, *, inside: bool) -> None:
         parent, child = self.chart.any_category(), self.chart.any_category()
-        call = categories.place_category(self.books.database, now, parent, child, None, None, inside=inside)
+        command = PlaceCategory(ledger=self.books.ledger, upper=parent, lower=child, inside=inside)
+        call = self.books.engine.perform(NOBODY, command)
         told = code(await outcome(call))
         expected = self.chart.refusal(parent, child)
         if not inside and expected != "object_discarded":
@@ -156,7 +148,8 @@ class Player:
 
     async def place(self, *, inside: bool) -> None:
         category, account = self.chart.any_category(), self.chart.any_account()
-        call = categories.place_account(self.books.database, now, category, account, None, None, inside=inside)
+        command = PlaceAccount(ledger=self.books.ledger, category=category, account=account, inside=inside)
+        call = self.books.engine.perform(NOBODY, command)
         expected = None
         if category in self.chart.discarded:
             expected = "object_discarded"
@@ -190,9 +183,9 @@ class Player:
             accepted.append((legs, status, day))
         told = await post(self.books.database, now, commands)
         for answer, (legs, status, day) in zip(told, accepted, strict=True):
-            assert isinstance(answer, Answer), answer
+            assert isinstance(answer, Transaction), answer
             if status == "pending":
-                self.chart.holds.append((id_of(read(answer)["id"]), legs, day))
+                self.chart.holds.append((id_of(answer.id), legs, day))
 
     async def resolve(self) -> None:
         if not self.chart.holds:
@@ -200,14 +193,14 @@ class Player:
         hold, legs, day = self.chart.holds.pop(self.chart.rng.randrange(len(self.chart.holds)))
         status = self.chart.rng.choice(["posted", "archived"])
         [answer] = await post(self.books.database, now, [self.books.revise(hold, status=status)])
-        assert isinstance(answer, Answer), answer
+        assert isinstance(answer, Transaction), answer
         self.chart.note(legs, "pending", day, -1)
         if status == "posted":
             self.chart.note(legs, "posted", day)
 
     async def compare(self) -> None:
         """Compare all that the ledger says of its categories with the chart."""
-        ledgers = [self.books.ledger.ledger]
+        ledgers = [self.books.ledger.number]
         async with self.books.database.connection() as connection:
             found = await store.list_page(connection, ledgers, [], None, 1000)
             assert {id_of(each.category.id) for each in found} == set(self.chart.categories)
@@ -231,7 +224,7 @@ class Player:
 
     async def _compare_in_time(self, connection: Connection) -> None:
         """Compare what was effective on a day, and what was known some time ago, by whom categories hold today."""
-        chart, ledger = self.chart, self.books.ledger.ledger
+        chart, ledger = self.chart, self.books.ledger.number
         recorded_at = await connection.fetchval("select recorded_at from ledger_heads where ledger_id = $1", ledger)
         chart.known.append((recorded_at, dict(chart.sums)))
         then, sums_then = chart.rng.choice(chart.known)

@@ -4,21 +4,20 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from itertools import cycle
+from typing import Any
 
 import pytest
 
-from doppia.accounting.errors import LedgerError
 from doppia.accounting.ids import Id
-from doppia.accounting.ledger.categories import CategoryFields, add_up
+from doppia.accounting.ledger.categories import add_up
 from doppia.accounting.ledger.transactions import CategoryLock, Draft, Guard
-from doppia.api.http.request import encode
-from doppia.engine.ledger import categories
-from doppia.engine.posting.commands import Command
+from doppia.engine.ledger.categories import CreateCategory, PlaceAccount
+from doppia.engine.posting.commands import Asked
 from doppia.engine.posting.lanes import PostingGroups
-from doppia.engine.posting.writing import Answer
+from doppia.engine.posting.writing import NOBODY
 from doppia.store.database.connections import Database
 from doppia.store.ledger import categories as store
-from tests.engine.bookkeeping import PHP, Books, code, id_of, move, now, outcome, read
+from tests.engine.bookkeeping import PHP, Books, code, id_of, move, now, outcome
 from tests.store.invariants import assert_invariants
 
 pytestmark = pytest.mark.anyio
@@ -27,20 +26,14 @@ CALLERS = 50
 LIMIT = 100
 
 
-def rendered(fields: CategoryFields) -> bytes:
-    return encode({"id": fields.category.id})
-
-
 async def new_category(books: Books, *parents: Id) -> Id:
-    answer = await categories.create(
-        books.database, now, books.ledger, None, None, rendered,
-        name="limit", currency=PHP, normal_balance="debit", parents=parents,
-    )  # fmt: skip
-    return id_of(read(answer)["id"])
+    command = CreateCategory(ledger=books.ledger, name="limit", currency=PHP, normal_balance="debit", parents=parents)
+    return id_of((await books.engine.perform(NOBODY, command)).category.id)
 
 
 async def place(books: Books, category: Id, account: Id, *, inside: bool = True) -> None:
-    await categories.place_account(books.database, now, category, account, None, None, inside=inside)
+    command = PlaceAccount(ledger=books.ledger, category=category, account=account, inside=inside)
+    await books.engine.perform(NOBODY, command)
 
 
 async def owed(books: Books, category: Id) -> int:
@@ -74,10 +67,11 @@ async def services(
     await assert_invariants(database_url)
 
 
-async def send(services: Sequence[PostingGroups], commands: Sequence[Command]) -> list[Answer | LedgerError]:
+async def send(services: Sequence[PostingGroups], commands: Sequence[Asked]) -> list[Any]:
     """Send all at once, the services in turn, and return what each is told."""
     sent = zip(cycle(services), commands, strict=False)
-    return await asyncio.gather(*(outcome(groups.submit(command)) for groups, command in sent))
+    told: list[Any] = await asyncio.gather(*(outcome(groups.submit(*asked)) for groups, asked in sent))
+    return told
 
 
 def limit(category: Id, bound: int = LIMIT) -> tuple[CategoryLock, ...]:
@@ -181,11 +175,10 @@ async def test_what_a_hold_takes_from_a_limit_its_end_gives_back(
     # Credits on their way are counted against a debit-normal category's available balance, debits only once posted.
     pending = (CategoryLock(category.sequence, str(category), (Guard("pending", "lte", LIMIT),)),)
     [held] = await send(services, [books.create(move(card, bank, 70), "pending", category_locks=pending)])
-    assert isinstance(held, Answer)
 
     [refused] = await send(services, [books.create(move(card, bank, 31), "pending", category_locks=pending)])
     assert code(refused) == "category_lock_failed"
-    lower = books.revise(id_of(read(held)["id"]), legs=move(card, bank, 60), status="posted", category_locks=pending)
+    lower = books.revise(id_of(held.id), legs=move(card, bank, 60), status="posted", category_locks=pending)
     [posted] = await send(services, [lower])
     assert code(posted) == "accepted"
     [accepted] = await send(services, [books.create(move(card, bank, 31), "pending", category_locks=pending)])

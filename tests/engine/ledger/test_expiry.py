@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -15,14 +16,15 @@ from doppia.engine.background import expiry
 from doppia.engine.background import jobs as background
 from doppia.engine.background.expiry import expire_due
 from doppia.engine.background.jobs import Background
-from doppia.engine.ledger import ledgers
+from doppia.engine.ledger.ledgers import DiscardLedger
+from doppia.engine.performing import Engine
 from doppia.engine.posting import lanes as posting_group
-from doppia.engine.posting.commands import Command, Expire
+from doppia.engine.posting.commands import Asked, ExpireTransaction, TransactionCommand
 from doppia.engine.posting.lanes import PostingGroups
-from doppia.engine.posting.writing import Answer
+from doppia.engine.posting.writing import NOBODY, Caller
 from doppia.store.database.connections import Database, load_queries
 from doppia.store.ledger import transactions
-from tests.engine.bookkeeping import Books, code, id_of, move, now, outcome, read
+from tests.engine.bookkeeping import Books, code, id_of, move, now, outcome
 from tests.store.invariants import assert_invariants
 
 pytestmark = pytest.mark.anyio
@@ -50,20 +52,20 @@ class Service(SimpleNamespace):
     wallet: Id
     clock: Clock
     databases: list[Database]
-    groups: list[PostingGroups]
+    engines: list[Engine]
 
     async def hold(self, amount: int = 5, after: timedelta | None = HOUR) -> Id:
         expires_at = None if after is None else self.clock.at + after
         legs = move(self.cash, self.wallet, amount)
-        command = self.books.create(legs, "pending", expires_at=expires_at)
-        return id_of(read(await self.groups[0].submit(command))["id"])
+        held = await self.engines[0].perform(*self.books.create(legs, "pending", expires_at=expires_at))
+        return id_of(held.id)
 
     async def expire(self, number: int = 0) -> None:
-        await expire_due(self.databases[number], self.clock, self.groups[number])
+        await expire_due(self.engines[number])
 
     async def look_at(self, *holds: Id) -> list[Transaction]:
         async with self.databases[0].connection() as connection:
-            found = await transactions.get(connection, self.books.ledger.ledger, [hold.sequence for hold in holds])
+            found = await transactions.get(connection, self.books.ledger.number, [hold.sequence for hold in holds])
         return [found[hold.sequence] for hold in holds]
 
     async def statuses(self, *holds: Id) -> list[tuple[str, str | None]]:
@@ -87,11 +89,11 @@ async def service(request: pytest.FixtureRequest, database: Database, database_u
         wallet=await books.open(),
         clock=clock,
         databases=databases,
-        groups=[PostingGroups(each, clock) for each in databases],
+        engines=[Engine(each, clock) for each in databases],
     )
     yield made
-    for groups in made.groups:
-        await groups.close()
+    for engine in made.engines:
+        await engine.close()
     for each in databases[1:]:
         await each.close()
     await assert_invariants(database_url)
@@ -117,7 +119,11 @@ async def test_a_hold_is_archived_when_its_time_has_come_and_not_before(service:
     await service.expire()
     assert await service.statuses(hold, lasting, endless) == [EXPIRED, HELD, HELD]
     [expired] = await service.look_at(hold)
-    assert (expired.updated_at, expired.expires_at, expired.version) == (service.clock.at, service.clock.at, 1)
+    assert (expired.updated_at, expired.expires_at, expired.version) == (
+        service.clock.at,
+        service.clock.at,
+        1,
+    )
     assert await service.sums() == (0, 0, 10, 0)
 
     service.clock.at += timedelta(days=10_000)
@@ -128,10 +134,10 @@ async def test_a_hold_is_archived_when_its_time_has_come_and_not_before(service:
 
 async def test_what_fell_due_while_no_service_ran_is_archived_by_the_next_one(service: Service) -> None:
     holds = [await service.hold(after=HOUR * number) for number in range(1, 4)]
-    for groups in service.groups:
-        await groups.close()
+    for engine in service.engines:
+        await engine.close()
     service.clock.at += timedelta(days=365)
-    service.groups = [PostingGroups(each, service.clock) for each in service.databases]
+    service.engines = [Engine(each, service.clock) for each in service.databases]
     await service.expire()
     assert await service.statuses(*holds) == [EXPIRED] * 3
     assert await service.sums() == (0, 0, 0, 0)
@@ -143,7 +149,7 @@ async def test_the_time_is_that_which_the_hold_has_by_now(service: Service) -> N
     )  # fmt: skip
     for hold, after in ((put_off, 2 * HOUR), (put_forward, HOUR / 2), (freed, None), (given, HOUR / 2)):
         expires_at = None if after is None else service.clock.at + after
-        await service.groups[0].submit(service.books.revise(hold, expires_at=expires_at))
+        await service.engines[0].perform(*service.books.revise(hold, expires_at=expires_at))
     service.clock.at += HOUR / 2
     await service.expire()
     assert await service.statuses(put_off, put_forward, freed, given) == [HELD, EXPIRED, HELD, EXPIRED]
@@ -157,13 +163,13 @@ async def test_the_time_is_that_which_the_hold_has_by_now(service: Service) -> N
 
 async def test_what_was_resolved_in_time_stays_as_it_is(service: Service) -> None:
     posted, archived, parted = await service.hold(), await service.hold(), await service.hold(10)
-    submit = service.groups[0].submit
-    await submit(service.books.revise(posted, status="posted"))
-    await submit(service.books.revise(archived, status="archived"))
-    part = read(await submit(service.books.partial_post(parted, move(service.cash, service.wallet, 4))))
+    perform = service.engines[0].perform
+    await perform(*service.books.revise(posted, status="posted"))
+    await perform(*service.books.revise(archived, status="archived"))
+    part = await perform(*service.books.partial_post(parted, move(service.cash, service.wallet, 4)))
     service.clock.at += 2 * HOUR
     await service.expire()
-    assert await service.statuses(posted, archived, parted, id_of(part["id"])) == [
+    assert await service.statuses(posted, archived, parted, id_of(part.id)) == [
         ("posted", None), ("archived", None), EXPIRED, ("posted", None)
     ]  # fmt: skip
     assert await service.sums() == (9, 0, 0, 0)
@@ -177,8 +183,7 @@ async def test_the_holds_of_a_discarded_ledger_stay_as_they_are_and_hold_up_no_o
     other = Service(**{**vars(service), "books": await Books.begin(service.databases[0])})
     other.cash, other.wallet = await other.books.open(), await other.books.open()
     elsewhere = [await other.hold() for _ in range(5)]
-    ledger, database = service.books.ledger, service.databases[0]
-    await ledgers.discard(database, service.clock, ledger, None, None, lambda _: b"")
+    await service.engines[0].perform(NOBODY, DiscardLedger(ledger=service.books.ledger))
     service.clock.at += 2 * HOUR
     records = await service.books.records()
     await service.expire()
@@ -195,26 +200,26 @@ async def test_more_than_are_archived_at_once_are_all_archived(
         service.books.create(move(service.cash, service.wallet, 1), "pending", expires_at=service.clock.at + HOUR)
         for _ in range(325)
     ]
-    told = await asyncio.gather(*(service.groups[0].submit(draft) for draft in drafts))
-    holds = [id_of(read(answer)["id"]) for answer in told]
+    told = await asyncio.gather(*(service.engines[0].perform(*draft) for draft in drafts))
+    holds = [id_of(held.id) for held in told]
     service.clock.at += HOUR
-    await asyncio.gather(*(service.expire(number) for number in range(len(service.groups))))
+    await asyncio.gather(*(service.expire(number) for number in range(len(service.engines))))
     assert Counter(await service.statuses(*holds)) == {EXPIRED: 325}
     assert await service.sums() == (0, 0, 0, 0)
     assert (await service.books.account(service.wallet)).lock_version == 650
 
 
-async def race(service: Service, commands: Sequence[Command], turns: int) -> Counter[str]:
+async def race(service: Service, commands: Sequence[Asked], turns: int) -> Counter[str]:
     """Send all at once through all services, and after so many turns of the loop let the time come and holds expire."""
 
     async def time_comes() -> None:
         for _ in range(turns):
             await asyncio.sleep(0)
         service.clock.at += INSTANT
-        await asyncio.gather(*(service.expire(number) for number in range(len(service.groups))))
+        await asyncio.gather(*(service.expire(number) for number in range(len(service.engines))))
 
     sent = [
-        outcome(service.groups[number % len(service.groups)].submit(command)) for number, command in enumerate(commands)
+        outcome(service.engines[number % len(service.engines)].perform(*asked)) for number, asked in enumerate(commands)
     ]
     told, _ = await asyncio.gather(asyncio.gather(*sent), time_comes())
     return Counter(code(each) for each in told)
@@ -291,13 +296,13 @@ async def test_what_can_not_be_archived_holds_up_no_others(service: Service, mon
     service.clock.at += HOUR
     submit = PostingGroups.submit
 
-    async def fails(groups: PostingGroups, command: Command) -> Answer:
-        assert isinstance(command, Expire)
+    async def fails(groups: PostingGroups, caller: Caller, command: TransactionCommand[Any]) -> Any:
+        assert isinstance(command, ExpireTransaction)
         if command.target in stuck[:3]:
             raise Unavailable
         if command.target in stuck[3:]:
             raise ZeroDivisionError
-        return await submit(groups, command)
+        return await submit(groups, caller, command)
 
     with monkeypatch.context() as patched:
         patched.setattr(PostingGroups, "submit", fails)

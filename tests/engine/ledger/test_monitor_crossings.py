@@ -12,18 +12,16 @@ from doppia.accounting.errors import LedgerError
 from doppia.accounting.ids import Id
 from doppia.accounting.ledger.balances import NOTHING, Sums
 from doppia.accounting.ledger.monitors import AlertOperator, MonitoredField, MonitorState
-from doppia.accounting.ledger.transactions import Draft, Leg
+from doppia.accounting.ledger.transactions import Draft, Leg, Transaction
 from doppia.accounting.platform.events import Event
-from doppia.api.http.request import encode
-from doppia.api.ledger import monitors as wire
-from doppia.engine.ledger import monitors
-from doppia.engine.posting.commands import Batch, Command, Expire, PartialPost
+from doppia.engine.ledger.monitors import CreateMonitor, DiscardMonitor, UpdateMonitor
+from doppia.engine.posting.commands import Asked
 from doppia.engine.posting.group import post
 from doppia.engine.posting.lanes import PostingGroups
-from doppia.engine.posting.writing import Answer
+from doppia.engine.posting.writing import NOBODY, Caller, Key
 from doppia.proof.records import MONITOR_KIND, read_record
 from doppia.store.database.connections import Database
-from tests.engine.bookkeeping import Books, code, id_of, key, leg, move, now, outcome, read
+from tests.engine.bookkeeping import Books, code, id_of, key, leg, move, now, outcome
 from tests.store.invariants import assert_invariants
 
 pytestmark = pytest.mark.anyio
@@ -45,28 +43,25 @@ class Told(NamedTuple):
     lock_version: int
 
 
-def render(state: MonitorState) -> bytes:
-    return encode(wire.to_object(state))
-
-
 async def watch(
     books: Books,
     account: Id,
     field: MonitoredField = "posted_balance_amount",
     compared: AlertOperator = "greater_than_or_equals",
     value: int = 100,
-    **more: Any,
-) -> dict[str, Any]:
-    more = {"description": None, "metadata": {}, **more}
-    answer = await monitors.create(
-        books.database, now, account, None, more.pop("key", None), render,
-        field=field, operator=compared, value=value, **more,
-    )  # fmt: skip
-    return read(answer)
+    key: Key | None = None,
+) -> MonitorState:
+    command = CreateMonitor(ledger=books.ledger, account=account, monitored=field, operator=compared, value=value)
+    return await books.engine.perform(Caller(key=key), command)
 
 
-async def drop(books: Books, monitor: str) -> Answer:
-    return await monitors.discard(books.database, now, id_of(monitor), None, None, render)
+async def describe(books: Books, monitor: str) -> None:
+    command = UpdateMonitor(ledger=books.ledger, target=id_of(monitor), description="low")
+    await books.engine.perform(NOBODY, command)
+
+
+async def drop(books: Books, monitor: str) -> MonitorState:
+    return await books.engine.perform(NOBODY, DiscardMonitor(ledger=books.ledger, target=id_of(monitor)))
 
 
 async def told(books: Books, monitor: str) -> list[Told]:
@@ -75,16 +70,16 @@ async def told(books: Books, monitor: str) -> list[Told]:
         rows = await connection.fetch(
             "select event, payload from log where ledger_id = $1 and object_sequence = $2 and kind = $3 "
             "order by sequence",
-            books.ledger.ledger, id_of(monitor).sequence, MONITOR_KIND,
+            books.ledger.number, id_of(monitor).sequence, MONITOR_KIND,
         )  # fmt: skip
     records = [(Event(event), read_record(payload)) for event, payload in rows]
     return [Told(event, record.triggered, record.lock_version) for event, record in records]
 
 
-async def in_one_group(books: Books, commands: Sequence[Command]) -> list[str]:
+async def in_one_group(books: Books, commands: Sequence[Asked]) -> list[str]:
     """Post commands in one database transaction, and return what each is told."""
     outcomes = await post(books.database, now, commands)
-    return [code(each) if isinstance(each, (Answer, LedgerError)) else repr(each) for each in outcomes]
+    return [code(each) if isinstance(each, (Transaction, list, LedgerError)) else repr(each) for each in outcomes]
 
 
 async def is_watched(books: Books, account: Id) -> bool:
@@ -101,7 +96,7 @@ async def test_each_edge_is_told_once_also_among_the_transactions_of_one_group(
 ) -> None:
     books = await Books.begin(database)
     cash, wallet = await books.open(), await books.open()
-    monitor = (await watch(books, wallet))["id"]
+    monitor = (await watch(books, wallet)).fields.id
     amounts = (60, 39, 1, 500, -500, -1, -5, 300, 1)
     legs = [move(cash, wallet, amount) if amount > 0 else move(wallet, cash, -amount) for amount in amounts]
 
@@ -124,9 +119,8 @@ async def test_a_condition_that_holds_from_the_beginning_is_no_event(database: D
     made = await watch(books, wallet)
     await in_one_group(books, [books.create(move(cash, wallet, 1)), books.create(move(wallet, cash, 100))])
 
-    state = made["current_ledger_account_balance_state"]
-    assert (state["triggered"], state["ledger_account_lock_version"]) == (True, 1)
-    assert await told(books, made["id"]) == [
+    assert (made.fields.monitor.is_triggered, made.account.lock_version) == (True, 1)
+    assert await told(books, made.fields.id) == [
         Told(Event.CREATED, triggered=True, lock_version=1),
         Told(Event.RESOLVED, triggered=False, lock_version=3),
     ]
@@ -136,7 +130,7 @@ async def test_a_condition_that_holds_from_the_beginning_is_no_event(database: D
 async def test_a_refused_command_is_told_to_no_monitor(database: Database, database_url: str) -> None:
     books = await Books.begin(database)
     cash, wallet = await books.open(), await books.open()
-    monitor = (await watch(books, wallet))["id"]
+    monitor = (await watch(books, wallet)).fields.id
     unbalanced = [leg(cash, "debit", 500), leg(wallet, "credit", 400)]
 
     answers = await in_one_group(books, [books.create(unbalanced), books.create(move(cash, wallet, 99))])
@@ -152,9 +146,9 @@ async def test_what_a_batch_crosses_is_told_unless_the_batch_is_undone(
 ) -> None:
     books = await Books.begin(database)
     cash, wallet = await books.open(), await books.open()
-    monitor = (await watch(books, wallet))["id"]
+    monitor = (await watch(books, wallet)).fields.id
 
-    def batch(*legs: list[Leg]) -> Batch:
+    def batch(*legs: list[Leg]) -> Asked:
         return books.batch([Draft(each, "posted") for each in legs], is_atomic=is_atomic)
 
     unbalanced = [leg(cash, "debit", 5), leg(wallet, "credit", 4)]
@@ -178,16 +172,12 @@ async def test_what_a_batch_crosses_is_told_unless_the_batch_is_undone(
 async def test_a_partial_post_is_told_as_the_one_change_that_it_is(database: Database, database_url: str) -> None:
     books = await Books.begin(database)
     cash, wallet = await books.open(normal_balance="debit"), await books.open()
-    hold = id_of(read((await post(database, now, [books.create(move(cash, wallet, 100), "pending")]))[0])["id"])  # type: ignore[arg-type] # it is accepted
+    [held] = await post(database, now, [books.create(move(cash, wallet, 100), "pending")])
     # Between the two records of a partial post the pending balance is lower than before and after.
-    steady = (await watch(books, wallet, "pending_balance_amount", "less_than", 100))["id"]
-    posted = (await watch(books, wallet, "posted_balance_amount", "equals", 40))["id"]
-    part = PartialPost(
-        ledger=books.ledger, actor=None, key=None, status=201, render=books._render, target=hold,
-        draft=Draft(move(cash, wallet, 40)),
-    )  # fmt: skip
+    steady = (await watch(books, wallet, "pending_balance_amount", "less_than", 100)).fields.id
+    posted = (await watch(books, wallet, "posted_balance_amount", "equals", 40)).fields.id
 
-    assert await in_one_group(books, [part]) == ["accepted"]
+    assert await in_one_group(books, [books.partial_post(id_of(held.id), move(cash, wallet, 40))]) == ["accepted"]
 
     assert [each.event for each in await told(books, steady)] == [Event.CREATED]
     assert [each.event for each in await told(books, posted)] == [Event.CREATED, Event.TRIGGERED]
@@ -197,22 +187,12 @@ async def test_a_partial_post_is_told_as_the_one_change_that_it_is(database: Dat
 async def test_a_hold_that_expires_resolves_what_it_had_triggered(database: Database, database_url: str) -> None:
     books = await Books.begin(database)
     cash, wallet = await books.open(), await books.open()
-    low = (await watch(books, cash, "available_balance_amount", "less_than", 0))["id"]
+    low = (await watch(books, cash, "available_balance_amount", "less_than", 0)).fields.id
     soon = now()
-    expiring = books.create(move(cash, wallet, 10), "pending")
-    expiring.draft = Draft(move(cash, wallet, 10), "pending", expires_at=soon.replace(year=soon.year + 1))
-    [held] = await post(database, now, [expiring])
-    assert isinstance(held, Answer)
-    hold = id_of(read(held)["id"])
+    later = soon.replace(year=soon.year + 1)
+    [held] = await post(database, now, [books.create(move(cash, wallet, 10), "pending", expires_at=later)])
 
-    def later() -> Any:
-        return soon.replace(year=soon.year + 1)
-
-    await post(
-        database,
-        later,
-        [Expire(ledger=books.ledger, actor=None, key=None, status=200, render=books._render, target=hold)],
-    )
+    await post(database, lambda: later, [books.expire(id_of(held.id))])
 
     assert [each.event for each in await told(books, low)] == [Event.CREATED, Event.TRIGGERED, Event.RESOLVED]
     await assert_invariants(database_url)
@@ -224,7 +204,7 @@ async def test_a_discarded_monitor_is_told_nothing_and_the_last_one_leaves_its_a
     books = await Books.begin(database)
     cash, wallet = await books.open(), await books.open()
     assert not await is_watched(books, wallet)
-    first, second = [(await watch(books, wallet))["id"] for _ in range(2)]
+    first, second = [(await watch(books, wallet)).fields.id for _ in range(2)]
     assert await is_watched(books, wallet)
     assert not await is_watched(books, cash)
 
@@ -234,7 +214,7 @@ async def test_a_discarded_monitor_is_told_nothing_and_the_last_one_leaves_its_a
     again = await drop(books, first)
 
     assert await books.records() == records
-    assert read(again)["discarded_at"] is not None
+    assert again.fields.discarded_at is not None
     assert [each.event for each in await told(books, first)] == [Event.CREATED, Event.DISCARDED]
     assert [each.event for each in await told(books, second)] == [Event.CREATED, Event.TRIGGERED]
     assert await is_watched(books, wallet)
@@ -242,7 +222,7 @@ async def test_a_discarded_monitor_is_told_nothing_and_the_last_one_leaves_its_a
     assert not await is_watched(books, wallet)
     await in_one_group(books, [books.create(move(wallet, cash, 100))])
     assert [each.event for each in await told(books, second)] == [Event.CREATED, Event.TRIGGERED, Event.DISCARDED]
-    assert not (await watch(books, wallet))["current_ledger_account_balance_state"]["triggered"]
+    assert not (await watch(books, wallet)).fields.monitor.is_triggered
     assert await is_watched(books, wallet)
     await assert_invariants(database_url)
 
@@ -250,10 +230,10 @@ async def test_a_discarded_monitor_is_told_nothing_and_the_last_one_leaves_its_a
 async def test_a_description_changes_no_state(database: Database, database_url: str) -> None:
     books = await Books.begin(database)
     cash, wallet = await books.open(), await books.open()
-    monitor = (await watch(books, wallet))["id"]
+    monitor = (await watch(books, wallet)).fields.id
     await in_one_group(books, [books.create(move(cash, wallet, 100))])
 
-    await monitors.update(database, now, id_of(monitor), None, None, render, {"description": "low"})
+    await describe(books, monitor)
     await in_one_group(books, [books.create(move(wallet, cash, 100))])
 
     assert await told(books, monitor) == [
@@ -301,11 +281,10 @@ def seen(field: MonitoredField, sums: Sums, lock_version: int, *, credit_normal:
             return lock_version
 
 
-async def edges(books: Books, account: Id, monitor: dict[str, Any], *, credit_normal: bool) -> list[Told]:
+async def edges(books: Books, account: Id, state: MonitorState, *, credit_normal: bool) -> list[Told]:
     """Return what must be told of a monitor that was created before the account's first step: edge by edge."""
-    condition = monitor["alert_condition"]
-    compared = HOLDS[condition["operator"]]
-    field, value = condition["field"], condition["value"]
+    monitor = state.fields.monitor
+    field, compared, value = monitor.field, HOLDS[monitor.operator], monitor.value
     holds = compared(seen(field, NOTHING, 0, credit_normal=credit_normal), value)
     expected = [Told(Event.CREATED, triggered=holds, lock_version=0)]
     # An account is looked at once a record is whole.
@@ -318,11 +297,9 @@ async def edges(books: Books, account: Id, monitor: dict[str, Any], *, credit_no
     return expected
 
 
-def draw_commands(
-    draw: random.Random, books: Books, accounts: Sequence[Id], transactions: Sequence[Id]
-) -> list[Command]:
+def draw_commands(draw: random.Random, books: Books, accounts: Sequence[Id], transactions: Sequence[Id]) -> list[Asked]:
     """Draw what makes a group: new transactions, and changes and reversals of those there are, each once."""
-    commands: dict[Any, Command] = {}
+    commands: dict[Any, Asked] = {}
     for number in range(draw.randint(1, 6)):
         from_, to = draw.sample(accounts, 2)
         legs = move(from_, to, draw.choice([0, *range(1, 6), *range(1, 6), LARGE]))
@@ -357,15 +334,15 @@ async def test_what_is_told_of_a_random_life_is_what_its_accounts_went_through(
     transactions: list[Id] = []
     for _ in range(30):
         for answer in await post(database, now, draw_commands(draw, books, accounts, transactions)):
-            if isinstance(answer, Answer):
-                transactions.append(id_of(read(answer)["id"]))
+            if isinstance(answer, Transaction):
+                transactions.append(id_of(answer.id))
             else:
                 assert isinstance(answer, LedgerError)
 
     lengths = []
     for place, monitor in made:
         expected = await edges(books, accounts[place], monitor, credit_normal=place == 0)
-        assert await told(books, monitor["id"]) == expected, monitor["alert_condition"]
+        assert await told(books, monitor.fields.id) == expected, monitor.fields.monitor
         lengths.append(len(expected))
     assert sum(length > 3 for length in lengths) > 10
     await assert_invariants(database_url)
@@ -384,12 +361,12 @@ async def test_writers_at_once_trigger_and_resolve_in_turn(database: Database, d
     async def write(number: int) -> None:
         there, back = move(cash, wallet, 3), move(wallet, cash, 3)
         for legs in (there, back, there, back) if number % 2 else (back, there):
-            await services[number % 2].submit(books.create(legs))
+            await services[number % 2].submit(*books.create(legs))
 
     async def watch_for_a_while(number: int) -> None:
         monitor = await watch(books, wallet, "available_balance_amount", "less_than", number)
-        await monitors.update(books.database, now, id_of(monitor["id"]), None, None, render, {"description": "x"})
-        await drop(books, monitor["id"])
+        await describe(books, monitor.fields.id)
+        await drop(books, monitor.fields.id)
 
     await asyncio.gather(*(write(number) for number in range(50)), *(watch_for_a_while(number) for number in range(10)))
     for groups in services:
@@ -398,7 +375,7 @@ async def test_writers_at_once_trigger_and_resolve_in_turn(database: Database, d
 
     for monitor in (above, below, at_zero):
         expected = await edges(books, wallet, monitor, credit_normal=True)
-        assert await told(books, monitor["id"]) == expected
+        assert await told(books, monitor.fields.id) == expected
     # It left zero, and all that was moved was moved back.
     assert len(expected) >= 3
     await assert_invariants(database_url)
@@ -414,7 +391,7 @@ async def test_one_idempotency_key_makes_one_monitor_however_often_it_is_sent(
     made = await asyncio.gather(*(watch(books, wallet, key=key("one", "body")) for _ in range(50)))
     refused = await outcome(watch(books, wallet, key=key("one", "another body")))
 
-    assert len({monitor["id"] for monitor in made}) == 1
+    assert made == [made[0]] * 50
     assert await books.records() == before + 1
-    assert code(refused) == "idempotency_key_reused"  # type: ignore[arg-type] # it is refused
+    assert code(refused) == "idempotency_key_reused"
     await assert_invariants(database_url)

@@ -13,21 +13,21 @@ from doppia.accounting.errors import LedgerError
 from doppia.accounting.ids import ORDINAL_BITS, Id
 from doppia.accounting.ledger.balances import Sums
 from doppia.accounting.ledger.statements import Statement
-from doppia.accounting.ledger.transactions import Leg
+from doppia.accounting.ledger.transactions import Leg, Transaction
 from doppia.accounting.money import AMOUNT_MAX
 from doppia.api.http.request import encode
-from doppia.api.ledger import statements as wire
 from doppia.api.ledger.transactions import entry_object
-from doppia.engine.ledger import statements as engine
-from doppia.engine.posting.commands import Command
+from doppia.engine.ledger.statements import CreateStatement
+from doppia.engine.performing import Engine
+from doppia.engine.posting.commands import Asked
 from doppia.engine.posting.group import post
 from doppia.engine.posting.lanes import PostingGroups
-from doppia.engine.posting.writing import Answer
+from doppia.engine.posting.writing import NOBODY, Caller
 from doppia.store.database.connections import Database
 from doppia.store.database.listing import Order, Place
 from doppia.store.ledger import statements as store
 from doppia.store.ledger.entries import EntryInTransaction
-from tests.engine.bookkeeping import Books, code, id_of, key, leg, now, outcome, read
+from tests.engine.bookkeeping import Books, code, id_of, key, leg, now, outcome
 from tests.store.invariants import assert_invariants
 
 pytestmark = pytest.mark.anyio
@@ -89,17 +89,10 @@ def expected_entries(rows: Sequence[Row], statement: Statement, order: Order) ->
 
 
 async def make(books: Books, account: Id, lower: datetime, upper: datetime, clock: Any = now) -> Statement:
-    made: list[Statement] = []
-
-    def keep(statement: Statement) -> bytes:
-        made.append(statement)
-        return encode(wire.to_object(statement, str(books.ledger)))
-
-    await engine.create(
-        books.database, clock, account, None, None, keep,
-        effective_at_lower_bound=lower, effective_at_upper_bound=upper, description=None, metadata={},
-    )  # fmt: skip
-    return made[0]
+    command = CreateStatement(
+        ledger=books.ledger, account=account, effective_at_lower_bound=lower, effective_at_upper_bound=upper
+    )
+    return await Engine(books.database, clock).perform(NOBODY, command)
 
 
 async def listed(books: Books, statement: Statement, order: Order, per_page: int) -> list[EntryInTransaction]:
@@ -173,7 +166,7 @@ class Life:
         """Post a group, at the time of the last one or some time later."""
         self.time += self.draw.choice([timedelta(0), MICROSECOND, timedelta(seconds=1), timedelta(days=1)])
         self.times.append(self.time)
-        commands: dict[Any, Command] = {}
+        commands: dict[Any, Asked] = {}
         for place in range(self.draw.randint(1, 4)):
             target = self.draw.choice(self.transactions) if self.transactions and self.draw.random() < 0.5 else place
             status = self.draw.choice(["pending", "posted"])
@@ -184,8 +177,8 @@ class Life:
             else:
                 commands[target] = self.books.revise(target, status=self.draw.choice(["posted", "archived"]))
         for answer in await post(self.books.database, self.clock, list(commands.values())):
-            if isinstance(answer, Answer):
-                self.transactions.append(id_of(read(answer)["id"]))
+            if isinstance(answer, Transaction):
+                self.transactions.append(id_of(answer.id))
             else:
                 assert isinstance(answer, LedgerError)
 
@@ -238,7 +231,7 @@ async def test_statements_made_while_others_post_agree_with_the_version_they_nam
         early = begin - timedelta(seconds=place % 2)
         for status in ("posted", "pending"):
             legs = [leg(cash, "debit", place), leg(wallet, "credit", place, effective_at=early if place % 3 else None)]
-            await services[place % 2].submit(books.create(legs, status))
+            await services[place % 2].submit(*books.create(legs, status))
 
     async def state() -> list[Statement]:
         return [await make(books, wallet, begin, end) for _ in range(8)]
@@ -264,11 +257,12 @@ async def test_one_idempotency_key_makes_one_statement_however_often_it_is_sent(
     wallet = await books.open()
     before = await books.records()
 
-    async def ask(request: str) -> Answer:
-        return await engine.create(
-            database, now, wallet, None, key("one", request), lambda statement: encode(statement.id),
-            effective_at_lower_bound=BEGIN, effective_at_upper_bound=BEGIN, description=None, metadata={},
-        )  # fmt: skip
+    command = CreateStatement(
+        ledger=books.ledger, account=wallet, effective_at_lower_bound=BEGIN, effective_at_upper_bound=BEGIN
+    )
+
+    async def ask(request: str) -> Statement:
+        return await books.engine.perform(Caller(key=key("one", request)), command)
 
     told = await asyncio.gather(*(ask("body") for _ in range(50)))
 

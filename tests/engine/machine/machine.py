@@ -16,7 +16,7 @@ from doppia.accounting.ledger.accounts import AccountFields
 from doppia.accounting.ledger.balances import Direction
 from doppia.accounting.money import Currency
 from doppia.accounting.platform.events import Event
-from doppia.engine.posting.lanes import PostingGroups
+from doppia.engine.performing import Engine
 from doppia.proof.records import AnyRecord, read_record
 from doppia.store.database.connections import Database
 from doppia.store.ledger import accounts
@@ -73,7 +73,7 @@ class Machine(RuleBasedStateMachine):
         await connection.close()
         self.database = Database(self.server.of(self.name))
         await self.database.open()
-        self.groups = PostingGroups(self.database, self.clock)
+        self.engine = Engine(self.database, self.clock)
         self.books = await Books.begin(self.database)
 
     def clock(self) -> datetime:
@@ -87,14 +87,14 @@ class Machine(RuleBasedStateMachine):
 
     @property
     def ledger(self) -> int:
-        return self.books.ledger.ledger
+        return self.books.ledger.number
 
     def teardown(self) -> None:
         self.run(self._end())
         self.runner.close()
 
     async def _end(self) -> None:
-        await self.groups.close()
+        await self.engine.close()
         try:
             await assert_invariants(self.server.of(self.name))
         finally:

@@ -5,18 +5,13 @@ from typing import Final
 from hypothesis.stateful import invariant
 
 from doppia.accounting.ledger.categories import CategoryFields
-from doppia.api.http.request import encode
-from doppia.engine.ledger import categories
-from doppia.engine.posting.writing import Answer
+from doppia.engine.ledger.categories import CreateCategory, DiscardCategory, PlaceAccount, PlaceCategory
+from doppia.engine.posting.writing import NOBODY
 from doppia.store.ledger import categories as store
-from tests.engine.bookkeeping import code, id_of, now, outcome, read
+from tests.engine.bookkeeping import code, id_of, outcome
 from tests.engine.machine.machine import SIDES, UNITS, Machine
 
 CATEGORIES_MAX: Final = 9
-
-
-def _render(fields: CategoryFields) -> bytes:
-    return encode({"id": fields.category.id})
 
 
 class ChartMachine(Machine):
@@ -24,20 +19,22 @@ class ChartMachine(Machine):
         if len(self.categories) >= CATEGORIES_MAX:
             return
         parents, unit, normal_balance = self.draw_categories(), self.random.choice(UNITS), self.random.choice(SIDES)
-        call = categories.create(
-            self.database, now, self.books.ledger, None, None, _render, name="category", currency=unit,
-            normal_balance=normal_balance, parents=[self.categories[parent] for parent in parents],
+        command = CreateCategory(
+            ledger=self.books.ledger, name="category", currency=unit, normal_balance=normal_balance,
+            parents=[self.categories[parent] for parent in parents],
         )  # fmt: skip
+        call = self.books.engine.perform(NOBODY, command)
         told = self.run(outcome(call))
         assert code(told) == self.model.chart.create(unit.code, normal_balance, parents)
-        if isinstance(told, Answer):
-            self.categories.append(id_of(read(told)["id"]))
+        if isinstance(told, CategoryFields):
+            self.categories.append(id_of(told.category.id))
 
     def discard_a_category(self) -> None:
         if not self.categories or self.random.randrange(8):
             return  # or there would be no chart
         category = self.random.randrange(len(self.categories))
-        self.run(categories.discard(self.database, now, self.categories[category], None, None, _render))
+        command = DiscardCategory(ledger=self.books.ledger, target=self.categories[category])
+        self.run(self.books.engine.perform(NOBODY, command))
         self.model.chart.discard(category)
 
     def change_the_chart(self) -> None:
@@ -51,7 +48,8 @@ class ChartMachine(Machine):
         if not inside and chart.edges:
             parent, child = self.random.choice(sorted(chart.edges))
         upper, lower = self.categories[parent], self.categories[child]
-        call = categories.place_category(self.database, now, upper, lower, None, None, inside=inside)
+        command = PlaceCategory(ledger=self.books.ledger, upper=upper, lower=lower, inside=inside)
+        call = self.books.engine.perform(NOBODY, command)
         assert code(self.run(outcome(call))) == chart.nest(parent, child, inside=inside)
 
     def _place(self, *, inside: bool) -> None:
@@ -60,9 +58,10 @@ class ChartMachine(Machine):
         if not inside and chart.members:
             category, number = self.random.choice(sorted(chart.members))
         account = self.model.accounts[number]
-        call = categories.place_account(
-            self.database, now, self.categories[category], self.accounts[number], None, None, inside=inside
+        command = PlaceAccount(
+            ledger=self.books.ledger, category=self.categories[category], account=self.accounts[number], inside=inside
         )
+        call = self.books.engine.perform(NOBODY, command)
         assert code(self.run(outcome(call))) == chart.place(
             category, number, account.unit, is_open=account.is_open, inside=inside
         )

@@ -6,20 +6,15 @@ from hypothesis.stateful import invariant
 
 from doppia.accounting.ids import Id
 from doppia.accounting.ledger.monitors import MonitorState
-from doppia.api.http.request import encode
-from doppia.engine.ledger import monitors
-from doppia.engine.posting.writing import Answer
+from doppia.engine.ledger.monitors import CreateMonitor, DiscardMonitor, UpdateMonitor
+from doppia.engine.posting.writing import NOBODY
 from doppia.proof.records import MONITOR_KIND, MonitorWritten
 from doppia.store.ledger import monitors as store
-from tests.engine.bookkeeping import code, id_of, now, outcome, read
+from tests.engine.bookkeeping import code, id_of, outcome
 from tests.engine.machine.machine import Machine
 from tests.engine.machine.model_monitors import COMPARISONS, FIELDS, LOCK_VERSION, Told
 
 MONITORS_MAX: Final = 12
-
-
-def _render(state: MonitorState) -> bytes:
-    return encode({"id": state.fields.id, "triggered": state.fields.monitor.is_triggered})
 
 
 class MonitorsMachine(Machine):
@@ -38,26 +33,26 @@ class MonitorsMachine(Machine):
         else:
             at = self.model.balance(account, field.removesuffix("_balance_amount"))
             value = self.random.choice([0, at, at + self.random.randint(-9, 9), self.random.randint(-9, 9)])
-        call = monitors.create(
-            self.database, now, self.accounts[account], None, None, _render,
-            field=field, operator=compared, value=value, description=None, metadata={},
-        )  # fmt: skip
+        command = CreateMonitor(
+            ledger=self.books.ledger, account=self.accounts[account], monitored=field, operator=compared, value=value
+        )
+        call = self.books.engine.perform(NOBODY, command)
         told = self.run(outcome(call))
         assert code(told) == self.model.watch(account, field, compared, value)
-        if isinstance(told, Answer):
-            self.monitors.append(id_of(read(told)["id"]))
-            assert read(told)["triggered"] == self.model.monitors[-1].is_triggered
+        if isinstance(told, MonitorState):
+            self.monitors.append(id_of(told.fields.id))
+            assert told.fields.monitor.is_triggered == self.model.monitors[-1].is_triggered
 
     def change_a_monitor(self) -> None:
         if not self.monitors:
             return
         number = self.random.randrange(len(self.monitors))
-        target = self.monitors[number]
+        ledger, target, perform = self.books.ledger, self.monitors[number], self.books.engine.perform
         if self.random.randrange(4):
-            call = monitors.update(self.database, now, target, None, None, _render, {"description": "low"})
+            call = perform(NOBODY, UpdateMonitor(ledger=ledger, target=target, description="low"))
             assert code(self.run(outcome(call))) == self.model.describe_monitor(number)
         else:
-            self.run(monitors.discard(self.database, now, target, None, None, _render))
+            self.run(perform(NOBODY, DiscardMonitor(ledger=ledger, target=target)))
             self.model.discard_monitor(number)
 
     @invariant()

@@ -8,20 +8,14 @@ from hypothesis.stateful import invariant
 from doppia.accounting.closing.settlements import Settlement
 from doppia.accounting.ids import ORDINAL_BITS, Id
 from doppia.accounting.platform.events import Event
-from doppia.api.http.request import encode
-from doppia.engine.closing import settlements
+from doppia.engine.closing.settlements import AddEntries, CreateSettlement, RemoveEntries, UpdateSettlement
 from doppia.engine.closing.settling import work_off
-from doppia.engine.posting.writing import Answer
+from doppia.engine.posting.writing import NOBODY
 from doppia.proof.records import SETTLED_ENTRIES_KIND, SETTLEMENT_KIND, SettledEntries
 from doppia.store.closing import settlements as store
-from tests.engine.bookkeeping import code, id_of, outcome, read
+from tests.engine.bookkeeping import code, id_of, outcome
 from tests.engine.machine.machine_transactions import TransactionsMachine
 from tests.engine.machine.model_settlements import Entry, ModelSettlements, Sweep
-
-
-def _render(settlement: Settlement) -> bytes:
-    transaction = None if settlement.transaction is None else settlement.transaction[1]
-    return encode({"id": settlement.id, "status": settlement.status, "transaction": transaction})
 
 
 class SettlementsMachine(TransactionsMachine):
@@ -71,27 +65,27 @@ class SettlementsMachine(TransactionsMachine):
 
     def _begin_settlement(self, asked: Sweep) -> None:
         status: Any = asked.status
-        call = settlements.create(
-            self.database, self.clock, self.accounts[asked.settled], self.accounts[asked.contra], None, None, _render,
+        command = CreateSettlement(
+            ledger=self.books.ledger, settled=self.accounts[asked.settled], contra=self.accounts[asked.contra],
             status=status, effective_at_upper_bound=None if asked.before is None else self.at(asked.before),
-            allows_either_direction=asked.either_direction, skips_transaction=asked.skips, description=None,
-            metadata={},
+            allows_either_direction=asked.either_direction, skips_transaction=asked.skips,
         )  # fmt: skip
+        call = self.engine.perform(NOBODY, command)
         told = self.run(outcome(call))
         expected = {self.settled.refusal(asked) or "accepted"}
         if asked.settled in self.freeing and expected <= {"accepted", "settlement_negative"}:
             expected = {"accepted", "settlement_negative"}  # of a long sweep only its end tells
         assert code(told) in expected, (code(told), expected, asked)
-        if isinstance(told, Answer):
-            self.settlements.append(id_of(read(told)["id"]))
-            self.settled.begin(asked, is_processing=read(told)["status"] == "processing")
-            self._note_transaction(len(self.settlements) - 1, read(told)["transaction"])
+        if isinstance(told, Settlement):
+            self.settlements.append(id_of(told.id))
+            self.settled.begin(asked, is_processing=told.status == "processing")
+            self._note_transaction(len(self.settlements) - 1, told)
 
-    def _note_transaction(self, number: int, transaction: str | None) -> None:
+    def _note_transaction(self, number: int, settlement: Settlement) -> None:
         """Learn the id of the transaction that moves a settlement, when it is made."""
-        assert (transaction is None) == (self.settled.all[number].transaction is None)
-        if transaction is not None and id_of(transaction) not in self.transactions:
-            self.transactions.append(id_of(transaction))
+        assert (settlement.transaction is None) == (self.settled.all[number].transaction is None)
+        if settlement.transaction is not None and id_of(settlement.transaction[1]) not in self.transactions:
+            self.transactions.append(id_of(settlement.transaction[1]))
 
     def change_a_settlement(self) -> None:
         if not self.settlements:
@@ -105,14 +99,14 @@ class SettlementsMachine(TransactionsMachine):
         self._change_settlement(number, status, skips)
 
     def _change_settlement(self, number: int, status: str | None, skips: bool | None) -> None:
-        asked = {"status": status, "skips_transaction": skips}
+        asked: dict[str, Any] = {"status": status, "skips_transaction": skips}
         changes = {name: value for name, value in asked.items() if value is not None}
-        target = self.settlements[number]
-        told = self.run(outcome(settlements.update(self.database, self.clock, target, None, None, _render, changes)))
+        command = UpdateSettlement(ledger=self.books.ledger, target=self.settlements[number], **changes)
+        told = self.run(outcome(self.engine.perform(NOBODY, command)))
         assert code(told) == self.settled.update(number, status, skips)
-        if isinstance(told, Answer):
-            self._note_transaction(number, read(told)["transaction"])
-            if read(told)["status"] == "archiving":
+        if isinstance(told, Settlement):
+            self._note_transaction(number, told)
+            if told.status == "archiving":
                 self.freeing.add(self.settled.all[number].asked.settled)
 
     def pick_entries(self) -> None:
@@ -127,11 +121,10 @@ class SettlementsMachine(TransactionsMachine):
             number = self.random.choice(drafts)
         picked = [self._draw_entry(number, inside=not adds) for _ in range(count)]
         ids = self.run(self._entry_ids(picked))
-        call, expect = (
-            (settlements.add_entries, self.settled.add) if adds else (settlements.remove_entries, self.settled.remove)
-        )
-        told = self.run(outcome(call(self.database, self.clock, self.settlements[number], None, None, ids)))
-        assert code(told) == expect(number, picked)
+        kind, expect = (AddEntries, self.settled.add) if adds else (RemoveEntries, self.settled.remove)
+        command = kind(ledger=self.books.ledger, target=self.settlements[number], entries=ids)
+        call = self.engine.perform(NOBODY, command)
+        assert code(self.run(outcome(call))) == expect(number, picked)
 
     def _draw_entry(self, number: int, *, inside: bool) -> Entry:
         """Draw an entry, mostly one that could be in a settlement, or is."""
@@ -167,8 +160,7 @@ class SettlementsMachine(TransactionsMachine):
                 gathered[places[sequence]] |= self.run(self._entries(record.added))
         stored = self.run(self._read_settlements())
         for number in self.settled.finish(gathered):
-            transaction = stored[number].transaction
-            self._note_transaction(number, transaction and transaction[1])
+            self._note_transaction(number, stored[number])
 
     async def _work_off(self, workers: int) -> None:
         await asyncio.gather(*(work_off(self.database, self.clock) for _ in range(workers)))

@@ -10,12 +10,13 @@ from doppia.accounting.errors import BatchRefused, LedgerError
 from doppia.accounting.ids import Id
 from doppia.accounting.ledger.transactions import CategoryLock, Draft, Guard, Leg, Transaction
 from doppia.accounting.platform.events import Event
+from doppia.api.ledger.transactions import to_object
 from doppia.engine.background.expiry import expire_due
-from doppia.engine.posting.commands import Command
-from doppia.engine.posting.writing import Answer, Key
+from doppia.engine.posting.commands import Asked, CreateTransaction
+from doppia.engine.posting.writing import Caller, Key
 from doppia.proof.records import TRANSACTION_KIND
 from doppia.store.ledger import transactions
-from tests.engine.bookkeeping import code, id_of, key, leg, outcome, read, results
+from tests.engine.bookkeeping import code, id_of, key, leg, outcome
 from tests.engine.machine.machine import Machine
 from tests.engine.machine.machine_requests import KINDS
 from tests.engine.machine.model import ModelTransaction
@@ -27,7 +28,7 @@ class Sent(NamedTuple):
 
     key: Key
     request: Request
-    answer: Answer
+    result: object
 
 
 class TransactionsMachine(Machine):
@@ -61,16 +62,16 @@ class TransactionsMachine(Machine):
         )
         for request, with_key, answer in zip(requests, keys, told, strict=True):
             assert self._told(request, answer) == self.model.apply(request), request
-            if isinstance(answer, Answer):
+            if not isinstance(answer, LedgerError):
                 made = self._made(request, answer)
                 self.transactions += made
                 if with_key is not None and request.kind != "expire" and (made or not request.items):
-                    self.sent.append(Sent(with_key, request, answer))
+                    self.sent.append(Sent(with_key, request, self._shown(answer)))
 
     def archive_what_has_expired(self) -> None:
         self.model.hour += self.random.randrange(4)
         before = self.run(self.books.records())
-        self.run(expire_due(self.database, self.clock, self.groups))
+        self.run(expire_due(self.engine))
         log = self.log(before, (TRANSACTION_KIND,))
         assert {each.event for each in log} <= {Event.ARCHIVED}
         numbers = {known.sequence: number for number, known in enumerate(self.transactions)}
@@ -80,7 +81,8 @@ class TransactionsMachine(Machine):
         if not self.sent:
             return
         sent = self.random.choice(self.sent)
-        assert self._submit([self._command(sent.request, sent.key)] * 2) == [sent.answer] * 2
+        again = self._submit([self._command(sent.request, sent.key)] * 2)
+        assert [self._shown(result) for result in again] == [sent.result] * 2
         kinds = ("create", "revise", "reverse", "partial_post", "atomic_batch")
         request = self.requests.any(kinds)
         reused = key("", (request, "other"))._replace(digest=sent.key.digest)
@@ -118,36 +120,43 @@ class TransactionsMachine(Machine):
         """Return the number of the settlement that a transaction belongs to; its machine knows."""
         raise NotImplementedError
 
-    def _told(self, request: Request, answer: Answer | LedgerError) -> list[str]:
+    def _told(self, request: Request, answer: Any) -> list[str]:
         """Return what a caller was told, in the words of the model."""
         if isinstance(answer, BatchRefused):
             return ["batch_refused", str(answer.index), answer.refusal["code"]]
-        if request.items and isinstance(answer, Answer):
-            return [result.get("code", "accepted") for result in results(answer)]
+        if request.items and not isinstance(answer, LedgerError):
+            return [code(result) for result in answer]
         return [code(answer)]
 
-    def _made(self, request: Request, answer: Answer) -> list[Id]:
+    def _shown(self, result: Any) -> object:
+        """Return what a caller can be shown of a result: what only the rules see of accounts, no record tells again."""
+        if isinstance(result, list):
+            return [self._shown(one) for one in result]
+        if isinstance(result, LedgerError):
+            return result.code, result.parameter, result.details()
+        return to_object(result, self.ledger, self.books.ledger.id, [True] * len(result.entries))
+
+    def _made(self, request: Request, answer: Any) -> list[Id]:
         """Return the ids of the transactions that an accepted request has made."""
         if request.items:
-            return [id_of(result["id"]) for result in results(answer) if "id" in result]
-        return [] if request.kind in {"revise", "expire"} else [id_of(read(answer)["id"])]
+            return [id_of(result.id) for result in answer if isinstance(result, Transaction)]
+        return [] if request.kind in {"revise", "expire"} else [id_of(answer.id)]
 
-    def _submit(self, commands: list[Command]) -> list[Answer | LedgerError]:
-        async def submit() -> list[Answer | LedgerError]:
-            return await asyncio.gather(*(outcome(self.groups.submit(command)) for command in commands))
+    def _submit(self, commands: list[Asked]) -> list[Any]:
+        async def submit() -> list[Any]:
+            return list(await asyncio.gather(*(outcome(self.engine.perform(*asked)) for asked in commands)))
 
         return self.run(submit())
 
-    def _command(self, request: Request, with_key: Key | None) -> Command:
+    def _command(self, request: Request, with_key: Key | None) -> Asked:
         status: Any = request.status
         legs = None if request.legs is None else [self._leg(one) for one in request.legs]
         if request.items:
             drafts = [self._draft(item) for item in request.items]
             return self.books.batch(drafts, is_atomic=request.kind == "atomic_batch", key=with_key)
         if request.target is None:
-            command = self.books.create((), key=with_key)
-            command.draft = self._draft(request)
-            return command
+            command = CreateTransaction(ledger=self.books.ledger, draft=self._draft(request))
+            return Asked(Caller(key=with_key), command)
         target = self.transactions[request.target]
         match request.kind:
             case "reverse":

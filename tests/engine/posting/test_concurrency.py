@@ -3,21 +3,20 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 from itertools import cycle
 from random import Random
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from doppia.accounting.errors import BatchRefused, LedgerError
-from doppia.accounting.ledger.transactions import Draft, Guard
+from doppia.accounting.ledger.transactions import Draft, Guard, Transaction
 from doppia.engine.posting import lanes as posting_group
-from doppia.engine.posting.commands import Batch, Command, PartialPost, Revise
+from doppia.engine.posting.commands import Asked, CreateBatch, PostPart, ReviseTransaction
 from doppia.engine.posting.lanes import PostingGroups
-from doppia.engine.posting.writing import Answer
 from doppia.store.database.connections import Database
-from tests.engine.bookkeeping import Books, code, id_of, key, leg, move, now, outcome, read, results
+from tests.engine.bookkeeping import Books, code, comparable, id_of, key, leg, move, now, outcome
 from tests.store.invariants import assert_invariants
 
 pytestmark = pytest.mark.anyio
@@ -32,10 +31,11 @@ class Callers(SimpleNamespace):
     books: Books
     services: list[PostingGroups]
 
-    async def send(self, commands: Sequence[Command]) -> list[Answer | LedgerError]:
+    async def send(self, commands: Sequence[Asked]) -> list[Any]:
         """Send all at once, the services in turn, and return what each is told."""
         sent = zip(cycle(self.services), commands, strict=False)
-        return await asyncio.gather(*(outcome(groups.submit(command)) for groups, command in sent))
+        told: list[Any] = await asyncio.gather(*(outcome(groups.submit(*asked)) for groups, asked in sent))
+        return told
 
 
 @pytest.fixture(params=["one process", "two processes"])
@@ -53,7 +53,7 @@ async def callers(request: pytest.FixtureRequest, database: Database, database_u
     await assert_invariants(database_url)
 
 
-def codes(told: Sequence[Answer | LedgerError]) -> Counter[str]:
+def codes(told: Sequence[object]) -> Counter[str]:
     return Counter(code(each) for each in told)
 
 
@@ -80,7 +80,7 @@ async def test_one_idempotency_key_has_one_effect_and_one_answer(callers: Caller
 
     told = await callers.send([books.create(move(cash, wallet, 5), key=key("one", "body"))] * CALLERS)
 
-    assert isinstance(told[0], Answer)
+    assert isinstance(told[0], Transaction)
     assert told == [told[0]] * CALLERS
     assert (await books.account(wallet)).sums.posted_credits == 5
     assert await books.records() == before + 1
@@ -95,8 +95,8 @@ async def test_one_idempotency_key_with_different_bodies_has_the_effect_of_one_o
     )
 
     assert codes(told) == {"accepted": 1, "idempotency_key_reused": CALLERS - 1}
-    winner = next(answer for answer in told if isinstance(answer, Answer))
-    assert (await books.account(wallet)).sums.posted_credits == read(winner)["ledger_entries"][0]["amount"]
+    winner = next(each for each in told if isinstance(each, Transaction))
+    assert (await books.account(wallet)).sums.posted_credits == winner.entries[0].amount
 
 
 async def test_one_external_id_is_taken_once(callers: Callers) -> None:
@@ -113,8 +113,7 @@ async def test_one_hold_is_resolved_once(callers: Callers) -> None:
     books = callers.books
     cash, wallet = await books.open(), await books.open()
     [held] = await callers.send([books.create(move(cash, wallet, 5), "pending")])
-    assert isinstance(held, Answer)
-    hold = id_of(read(held)["id"])
+    hold = id_of(held.id)
     resolutions = [
         books.revise(hold, status="posted"),
         books.revise(hold, status="archived"),
@@ -124,8 +123,8 @@ async def test_one_hold_is_resolved_once(callers: Callers) -> None:
     told = await callers.send([resolutions[number % 3] for number in range(CALLERS)])
 
     assert codes(told) == {"accepted": 1, "transaction_final": CALLERS - 1}
-    winner = read(next(answer for answer in told if isinstance(answer, Answer)))
-    posted = winner["ledger_entries"][0]["amount"] if winner["status"] == "posted" else 0
+    winner = next(each for each in told if isinstance(each, Transaction))
+    posted = winner.entries[0].amount if winner.status == "posted" else 0
     assert tuple((await books.account(wallet)).sums) == (posted, 0, 0, 0)
 
 
@@ -134,32 +133,31 @@ async def test_one_hold_is_taken_in_parts_until_it_is_resolved_once(callers: Cal
     books = callers.books
     cash, wallet = await books.open(), await books.open()
     [held] = await callers.send([books.create(move(cash, wallet, 100), "pending")])
-    assert isinstance(held, Answer)
-    hold = id_of(read(held)["id"])
+    hold = id_of(held.id)
     chance = Random(seed)
     parts = [books.partial_post(hold, move(cash, wallet, chance.randint(0, 12))) for _ in range(CALLERS - 4)]
     ends = [books.revise(hold, status=status) for status in ("posted", "archived") * 2]
-    commands: list[Command] = [*parts, *ends]
+    commands = [*parts, *ends]
     chance.shuffle(commands)
 
     told = await callers.send(commands)
 
     ended = [
-        read(answer)
-        for answer, command in zip(told, commands, strict=True)
-        if isinstance(answer, Answer) and isinstance(command, Revise)
+        each
+        for each, asked in zip(told, commands, strict=True)
+        if isinstance(each, Transaction) and isinstance(asked.command, ReviseTransaction)
     ]
     assert len(ended) == 1
     taken = sum(
-        read(answer)["ledger_entries"][0]["amount"]
-        for answer, command in zip(told, commands, strict=True)
-        if isinstance(answer, Answer) and isinstance(command, PartialPost)
+        each.entries[0].amount
+        for each, asked in zip(told, commands, strict=True)
+        if isinstance(each, Transaction) and isinstance(asked.command, PostPart)
     )
-    rest = ended[0]["ledger_entries"][0]["amount"]
+    rest = ended[0].entries[0].amount
     assert taken < 100
     assert taken + rest == 100
     assert codes(told).keys() == {"accepted", "transaction_final", "not_partially_postable"}
-    posted = taken + (rest if ended[0]["status"] == "posted" else 0)
+    posted = taken + (rest if ended[0].status == "posted" else 0)
     assert tuple((await books.account(wallet)).sums) == (posted, 0, 0, 0)
 
 
@@ -169,7 +167,7 @@ async def test_an_atomic_batch_with_one_bad_transaction_leaves_no_trace_beside_g
     good = Draft(move(cash, wallet, 1), "posted")
     bad = Draft([leg(cash, "debit", 2), leg(wallet, "credit", 1)], "posted")
     before = await books.records()
-    commands: list[Command] = []
+    commands: list[Asked] = []
     for number in range(CALLERS):
         named = [good._replace(external_id=f"{number}-{place}") for place in range(4)]
         if number % 2:
@@ -202,7 +200,7 @@ async def test_batches_and_singles_never_overdraw_a_guarded_account_together(cal
     cash, wallet, shop = [await books.open() for _ in range(3)]
     await callers.send([books.create(move(cash, wallet, 500))])
     draft = Draft(move(wallet, shop, 7, guards=AVAILABLE), "posted")
-    ways: list[Command] = [
+    ways = [
         books.batch([draft, draft._replace(status="pending"), draft]),
         books.batch([draft] * 3, is_atomic=True),
         books.create(draft.legs, "pending"),
@@ -214,11 +212,11 @@ async def test_batches_and_singles_never_overdraw_a_guarded_account_together(cal
     told = await callers.send(commands)
 
     spent = 0
-    for answer, command in zip(told, commands, strict=True):
-        if not isinstance(answer, Answer):
+    for answer, (_, command) in zip(told, commands, strict=True):
+        if isinstance(answer, LedgerError):
             assert code(answer) in {"balance_lock_failed", "batch_refused"}
-        elif isinstance(command, Batch):
-            found = [each.get("status") for each in results(answer)]
+        elif isinstance(command, CreateBatch):
+            found = [None if isinstance(each, LedgerError) else each.status for each in answer]
             spent += sum(status in {"posted", "pending"} for status in found)
             assert not command.is_atomic or None not in found
         else:
@@ -236,8 +234,8 @@ async def test_one_key_of_a_batch_has_one_effect_and_one_answer(callers: Callers
 
     told = await callers.send([books.batch([good, bad, good], key=key("one", "body"))] * CALLERS)
 
-    assert told == [told[0]] * CALLERS
-    assert [each.get("code") for each in results(told[0])] == [None, "too_few_entries", None]
+    assert [comparable(each) for each in told] == [comparable(told[0])] * CALLERS
+    assert [code(each) for each in told[0]] == ["accepted", "too_few_entries", "accepted"]
     assert await books.records() == before + 2
 
 
@@ -245,9 +243,8 @@ async def test_one_transaction_is_reversed_once(callers: Callers) -> None:
     books = callers.books
     cash, wallet = await books.open(), await books.open()
     [posted] = await callers.send([books.create(move(cash, wallet, 5))])
-    assert isinstance(posted, Answer)
 
-    told = await callers.send([books.reverse(id_of(read(posted)["id"]))] * CALLERS)
+    told = await callers.send([books.reverse(id_of(posted.id))] * CALLERS)
 
     assert codes(told) == {"accepted": 1, "already_reversed": CALLERS - 1}
     assert tuple((await books.account(wallet)).sums) == (5, 5, 0, 0)
@@ -288,14 +285,14 @@ async def test_a_refused_draft_in_a_group_leaves_no_trace_and_its_neighbours_are
         commands.append(books.create(move(cash, wallet, 1)))
         commands.append(books.create(legs, key=key(f"{number}", "body"), external_id=f"{number}"))
 
-    told = await asyncio.gather(*(outcome(groups.submit(command)) for command in commands))
+    told = await asyncio.gather(*(outcome(groups.submit(*command)) for command in commands))
 
     assert [code(each) for each in told[0::2]] == ["accepted"] * 4
     assert [code(each) for each in told[1::2]] == list(refused)
     assert tuple((await books.account(cash)).sums) == (0, 4, 0, 0)
     assert await books.records() == before + 4
     sent_again = [books.create(move(cash, wallet, 1), key=key(f"{n}", "another"), external_id=f"{n}") for n in range(4)]
-    told = await asyncio.gather(*(outcome(groups.submit(command)) for command in sent_again))
+    told = await asyncio.gather(*(outcome(groups.submit(*command)) for command in sent_again))
     assert [code(each) for each in told] == ["accepted"] * 4
     await groups.close()
     await assert_invariants(database_url)
@@ -309,7 +306,7 @@ async def test_external_ids_that_are_handed_on_within_a_group_are_all_handed_on(
     groups = PostingGroups(database, now)
     cash, wallet = await books.open(), await books.open()
     held = [
-        id_of(read(await groups.submit(books.create(move(cash, wallet, 1), external_id=f"{number}")))["id"])
+        id_of((await groups.submit(*books.create(move(cash, wallet, 1), external_id=f"{number}"))).id)
         for number in range(5)
     ][::order]
     # Each takes the external id that the one before it has just given up; a unique index may see them in any order.
@@ -317,11 +314,11 @@ async def test_external_ids_that_are_handed_on_within_a_group_are_all_handed_on(
     wanted = ["new", *names[:-1]]
 
     told = await asyncio.gather(
-        *(outcome(groups.submit(books.revise(one, external_id=name))) for one, name in zip(held, wanted, strict=True))
+        *(outcome(groups.submit(*books.revise(one, external_id=name))) for one, name in zip(held, wanted, strict=True))
     )
 
     assert [code(each) for each in told] == ["accepted"] * 5
-    assert [read(each)["external_id"] for each in told if isinstance(each, Answer)] == wanted
+    assert [each.external_id for each in told if isinstance(each, Transaction)] == wanted
     await groups.close()
     await assert_invariants(database_url)
 
@@ -336,15 +333,15 @@ async def test_a_caller_beyond_the_limit_of_a_lane_is_told_so_and_leaves_nothing
 
     told = await asyncio.gather(
         *(
-            outcome(groups.submit(books.create(move(cash, wallet, 1), key=key(f"{number}", "body"))))
+            outcome(groups.submit(*books.create(move(cash, wallet, 1), key=key(f"{number}", "body"))))
             for number in range(15)
         )
     )
 
     assert [code(each) for each in told] == ["accepted"] * 10 + ["overloaded"] * 5
     assert (await books.account(wallet)).sums.posted_credits == 10
-    again = await groups.submit(books.create(move(cash, wallet, 1), key=key("14", "body")))
-    assert read(again)["status"] == "posted"
+    again = await groups.submit(*books.create(move(cash, wallet, 1), key=key("14", "body")))
+    assert again.status == "posted"
     await groups.close()
     await assert_invariants(database_url)
 
@@ -353,14 +350,14 @@ async def test_a_caller_who_goes_away_does_not_take_its_group_with_it(database: 
     books = await Books.begin(database)
     groups = PostingGroups(database, now)
     cash, wallet = await books.open(), await books.open()
-    waiting = [asyncio.create_task(groups.submit(books.create(move(cash, wallet, 1)))) for _ in range(10)]
+    waiting = [asyncio.create_task(groups.submit(*books.create(move(cash, wallet, 1)))) for _ in range(10)]
     await asyncio.sleep(0)
     waiting[0].cancel()
 
     told = await asyncio.gather(*waiting, return_exceptions=True)
 
     assert isinstance(told[0], asyncio.CancelledError)
-    assert all(isinstance(each, Answer) for each in told[1:])
+    assert all(isinstance(each, Transaction) for each in told[1:])
     assert (await books.account(wallet)).sums.posted_credits == 10
     await groups.close()
     await assert_invariants(database_url)
@@ -370,28 +367,35 @@ async def test_who_still_waits_at_the_close_is_answered_and_who_comes_later_is_n
     books = await Books.begin(database)
     groups = PostingGroups(database, now)
     cash, wallet = await books.open(), await books.open()
-    waiting = [asyncio.create_task(groups.submit(books.create(move(cash, wallet, 1)))) for _ in range(10)]
+    waiting = [asyncio.create_task(groups.submit(*books.create(move(cash, wallet, 1)))) for _ in range(10)]
     await asyncio.sleep(0)
 
     await groups.close()
 
-    assert all(waiter.done() and isinstance(waiter.result(), Answer) for waiter in waiting)
-    assert code(await outcome(groups.submit(books.create(move(cash, wallet, 1))))) == "unavailable"
+    assert all(waiter.done() and isinstance(waiter.result(), Transaction) for waiter in waiting)
+    assert code(await outcome(groups.submit(*books.create(move(cash, wallet, 1))))) == "unavailable"
 
 
 async def test_a_repeat_that_can_not_be_answered_touches_nobody_else(database: Database, database_url: str) -> None:
     books = await Books.begin(database)
     groups = PostingGroups(database, now)
     cash, wallet = await books.open(), await books.open()
-    first = books.create(move(cash, wallet, 1), key=key("k", "body"))
-    await groups.submit(first)
-    repeat = replace(first, render=lambda _: b"" + 1 // 0)  # type: ignore[operator] # it shall not get that far
+
+    class Uncountable(list[Draft | LedgerError]):
+        """Drafts of which nobody can say how many they are, which is asked where the results are read again."""
+
+        def __len__(self) -> int:
+            raise ZeroDivisionError
+
+    draft = Draft(move(cash, wallet, 1), "posted")
+    await groups.submit(*books.batch([draft], key=key("k", "body")))
+    repeat = books.batch(Uncountable([draft]), key=key("k", "body"))
     neighbours = [books.create(move(cash, wallet, 1)) for _ in range(10)]
 
-    told = await asyncio.gather(*(groups.submit(command) for command in (repeat, *neighbours)), return_exceptions=True)
+    told = await asyncio.gather(*(groups.submit(*command) for command in (repeat, *neighbours)), return_exceptions=True)
 
     assert isinstance(told[0], ZeroDivisionError)
-    assert all(isinstance(each, Answer) for each in told[1:])
+    assert all(isinstance(each, Transaction) for each in told[1:])
     assert (await books.account(wallet)).sums.posted_credits == 11
     await groups.close()
     await assert_invariants(database_url)

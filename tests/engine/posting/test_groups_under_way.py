@@ -4,20 +4,20 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import SimpleNamespace
+from typing import Any
 
 import asyncpg
 import pytest
 
 from doppia.accounting.ids import Id
-from doppia.accounting.ledger.transactions import Draft, Guard
-from doppia.engine.posting.commands import Command
+from doppia.accounting.ledger.transactions import Draft, Guard, Transaction
+from doppia.engine.posting.commands import Asked
 from doppia.engine.posting.group import post_locked
 from doppia.engine.posting.lanes import PostingGroups
-from doppia.engine.posting.writing import Answer
 from doppia.store.database import connections as database_module
 from doppia.store.database.connections import Database
 from doppia.store.posting.groups import ENTRIES_AT_ONCE
-from tests.engine.bookkeeping import Books, code, id_of, key, move, now, outcome, read
+from tests.engine.bookkeeping import Books, code, id_of, key, move, now, outcome
 from tests.store.invariants import assert_invariants
 
 pytestmark = pytest.mark.anyio
@@ -42,8 +42,8 @@ class Bench(SimpleNamespace):
     wallet: Id
     shop: Id
 
-    def send(self, commands: Sequence[Command]) -> "list[asyncio.Task[Answer]]":
-        return [asyncio.create_task(self.groups.submit(command)) for command in commands]
+    def send(self, commands: Sequence[Asked]) -> "list[asyncio.Task[Any]]":
+        return [asyncio.create_task(self.groups.submit(*command)) for command in commands]
 
     async def until(self, query: str, count: int) -> None:
         """Wait until a query of what goes on in the database counts so many."""
@@ -56,7 +56,7 @@ class Bench(SimpleNamespace):
         """Let nobody record anything meanwhile."""
         async with self.holder.transaction():
             await self.holder.execute(
-                "select from doppia.ledger_heads where ledger_id = $1 for update", self.books.ledger.ledger
+                "select from doppia.ledger_heads where ledger_id = $1 for update", self.books.ledger.number
             )
             yield
 
@@ -129,7 +129,7 @@ async def test_what_was_decided_upon_a_group_that_was_lost_is_decided_anew(bench
 async def test_groups_that_another_writer_came_before_are_both_decided_anew(bench: Bench, database: Database) -> None:
     books = bench.books
     spend = [books.create(move(bench.wallet, bench.shop, 7, guards=FUNDED)) for _ in range(2)]
-    await bench.groups.submit(books.create(move(bench.cash, bench.wallet, 7)))
+    await bench.groups.submit(*books.create(move(bench.cash, bench.wallet, 7)))
     async with bench.head_held():
         other = asyncio.create_task(post_locked(database, now, books.ledger, lambda: spend[:1]))
         await bench.until(_WAITING, 1)
@@ -140,8 +140,8 @@ async def test_groups_that_another_writer_came_before_are_both_decided_anew(benc
 
     told = [*await other, *[await outcome(task) for task in (*first, *then)]]
 
-    assert [isinstance(each, Answer) for each in told].count(True) == 2
-    assert [code(each) for each in told[:3]] == ["accepted", "balance_lock_failed", "accepted"]  # type: ignore[arg-type]
+    assert [isinstance(each, Transaction) for each in told].count(True) == 2
+    assert [code(each) for each in told[:3]] == ["accepted", "balance_lock_failed", "accepted"]
     assert tuple((await books.account(bench.wallet)).sums) == (8, 7, 0, 0)
 
 
@@ -156,9 +156,7 @@ async def test_large_groups_follow_each_other_in_one_tree(bench: Bench) -> None:
 
     told = await asyncio.gather(*tasks)
 
-    assert [len(read(each)) if index < 2 else read(each)["status"] for index, each in enumerate(told)] == [
-        len(large), len(large), "posted"
-    ]  # fmt: skip
+    assert [len(told[0]), len(told[1]), told[2].status] == [len(large), len(large), "posted"]
     assert (await books.account(bench.wallet)).lock_version == 2 * len(large) + 1
 
 
@@ -172,7 +170,7 @@ async def test_a_ledger_whose_head_is_held_takes_the_place_of_one_writer(bench: 
         tasks += bench.send([books.create(move(bench.cash, bench.wallet, 1)) for _ in range(5)])
         await bench.until(_DECIDED, 1)
 
-        told = [await outcome(bench.groups.submit(free.create(move(cash, wallet, 1)))) for _ in range(3)]
+        told = [await outcome(bench.groups.submit(*free.create(move(cash, wallet, 1)))) for _ in range(3)]
 
         assert [code(each) for each in told] == ["accepted"] * 3
         assert not any(task.done() for task in tasks)
@@ -184,10 +182,10 @@ async def test_when_it_is_cut_short_nobody_waits_for_ever_and_nothing_is_posted_
     bench: Bench, are_changes: bool
 ) -> None:
     books = bench.books
-    holds = [await bench.groups.submit(books.create(move(bench.cash, bench.wallet, 1), "pending")) for _ in range(2)]
-    commands: list[Command] = [books.create(move(bench.cash, bench.wallet, 1)) for _ in holds]
+    holds = [await bench.groups.submit(*books.create(move(bench.cash, bench.wallet, 1), "pending")) for _ in range(2)]
+    commands = [books.create(move(bench.cash, bench.wallet, 1)) for _ in holds]
     if are_changes:
-        commands = [books.revise(id_of(read(hold)["id"]), status="posted") for hold in holds]
+        commands = [books.revise(id_of(hold.id), status="posted") for hold in holds]
     async with bench.head_held():
         tasks = bench.send(commands[:1])
         await bench.until(_WAITING, 1)

@@ -101,7 +101,7 @@ insert into entry_metadata
 select ledger_id, entry, created_at, jsonb_build_object('order', transaction_sequence::text)
   from entries where transaction_sequence % 100 = 0;
 insert into idempotency_keys
-select 7, sequence, 201, decode(md5(sequence::text), 'hex'), 'body', null from moves where i % 10 = 0;
+select 7, sequence, decode(md5(sequence::text), 'hex'), 'body', null from moves where i % 10 = 0;
 """
 
 CHART: Final = """

@@ -6,12 +6,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from doppia.accounting.errors import LedgerError
 from doppia.accounting.ids import Id
 from doppia.accounting.ledger.transactions import Draft, Leg, Status, Transaction
-from doppia.engine.posting.commands import Batch, Command
+from doppia.engine.posting.commands import Asked
 from doppia.engine.posting.group import post
-from doppia.engine.posting.writing import Answer
 from tests.engine.bookkeeping import Books, id_of, leg
 
 BEGIN: Final = datetime(2026, 3, 1, tzinfo=UTC)
@@ -57,21 +55,14 @@ class Poster:
         while (await self.books.account(self.accounts[0])).lock_version < steps:
             self.time += self.rng.choice([0, 1, 70_000, 3_600_000_000, 200_000_000_000]) * MICROSECOND
             items = [self._draft() for _ in range(self.rng.choice(self.group_sizes))]
-            commands: list[Command] = [self._batch(items)]
+            commands: list[Asked] = [self.books.batch(items, is_atomic=True)]
             self.rng.shuffle(self.holds)
             for _ in range(min(len(self.holds), self.rng.choice([0, 5, 50]))):
                 commands.append(self.books.revise(id_of(self.holds.pop().id), **self._changes()))
-            outcomes = await post(self.books.database, lambda: self.time, commands)
-            assert all(isinstance(outcome, Answer) for outcome in outcomes), outcomes
-
-    def _batch(self, items: Sequence[Draft]) -> Batch:
-        async def keep(told: Sequence[Transaction | LedgerError]) -> bytes:
-            self.holds += [one for one in told if isinstance(one, Transaction) and one.status == "pending"]
-            return b""
-
-        return Batch(
-            ledger=self.books.ledger, actor=None, key=None, status=200, items=items, is_atomic=True, render=keep
-        )
+            created, *changed = await post(self.books.database, lambda: self.time, commands)
+            assert isinstance(created, list), created
+            assert all(isinstance(outcome, Transaction) for outcome in changed), changed
+            self.holds += [one for one in created if one.status == "pending"]
 
     def _draft(self) -> Draft:
         status: Status = self.rng.choice(["posted", "posted", "pending", "pending", "archived"])

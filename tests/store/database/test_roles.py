@@ -202,7 +202,7 @@ async def test_a_trigger_is_not_fooled_by_a_temporary_table(database: Database, 
     await service.execute("update pg_temp.ledger_heads set sequence = 2")
     await service.execute("set search_path = pg_temp, doppia")
     with pytest.raises(asyncpg.CheckViolationError, match="has a gap, or does not end at its head"):
-        await service.execute("insert into log values ($1, 2, 2, now(), 1, 1, '')", books.ledger.ledger)
+        await service.execute("insert into log values ($1, 2, 2, now(), 1, 1, '')", books.ledger.number)
 
 
 async def test_the_words_that_open_a_purge_open_nothing_to_the_service(
@@ -234,7 +234,7 @@ async def purge(database: Database, service: asyncpg.Connection) -> Purge:
     """The purge of a ledger by an admin of its organization."""
     books = await Books.begin(database)
     admin = await service.fetchrow("select organization_id, id from api_keys")
-    return Purge(admin[0], books.ledger.ledger, str(books.ledger), admin[1], datetime(2030, 1, 1, tzinfo=UTC))
+    return Purge(admin[0], books.ledger.number, books.ledger.id, admin[1], datetime(2030, 1, 1, tzinfo=UTC))
 
 
 async def test_a_purge_leaves_the_spent_number_and_a_line_that_says_who_did_it(
@@ -311,7 +311,7 @@ async def test_a_database_of_two_roles_is_migrated_by_one_and_served_by_the_othe
     books = await Books.begin(database)
     cash, wallet = await books.open(normal_balance="debit"), await books.open()
     groups = PostingGroups(database, now)
-    await groups.submit(books.create(move(cash, wallet, 5), "posted"))
+    await groups.submit(*books.create(move(cash, wallet, 5), "posted"))
     await groups.close()
     assert not await rewrites(database)
     await database.close()

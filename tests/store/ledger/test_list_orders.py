@@ -72,7 +72,7 @@ async def kept(request: pytest.FixtureRequest, postgres: Server) -> AsyncIterato
     opened = [await books.open() for _ in range(3)]
     poster = Poster(books, random.Random(request.param), opened, PATTERNS[request.param], group_sizes=(1, 1, 2, 30))
     await poster.run(steps=700)
-    yield Kept(database, books.ledger.ledger, opened)
+    yield Kept(database, books.ledger.number, opened)
     await database.close()
     await connection.execute(f"drop database {name} with (force)")
     await connection.close()

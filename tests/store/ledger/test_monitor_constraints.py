@@ -8,9 +8,9 @@ import asyncpg
 import pytest
 
 from doppia.accounting.ids import Id
-from doppia.api.http.request import encode
-from doppia.engine.ledger import monitors
+from doppia.engine.ledger.monitors import CreateMonitor
 from doppia.engine.posting.group import post
+from doppia.engine.posting.writing import NOBODY
 from doppia.store.database.connections import Database
 from tests.engine.bookkeeping import Books, move, now
 from tests.store.invariants import assert_invariants, violations
@@ -47,12 +47,12 @@ async def writer(database: Database, database_url: str) -> AsyncIterator[Writer]
     books = await Books.begin(database)
     cash, wallet = await books.open(), await books.open()
     await post(database, now, [books.create(move(cash, wallet, 100))])
-    answer = await monitors.create(
-        database, now, wallet, None, None, lambda state: encode(state.fields.monitor.sequence),
-        field="posted_balance_amount", operator="greater_than", value=50, description=None, metadata={},
-    )  # fmt: skip
+    command = CreateMonitor(
+        ledger=books.ledger, account=wallet, monitored="posted_balance_amount", operator="greater_than", value=50
+    )
+    created = await books.engine.perform(NOBODY, command)
     connection = await asyncpg.connect(database_url, server_settings={"search_path": "doppia"})
-    yield Writer(connection, database_url, books, cash, wallet, int(answer.body))
+    yield Writer(connection, database_url, books, cash, wallet, created.fields.monitor.sequence)
     await connection.close()
 
 
@@ -142,25 +142,25 @@ values ({ledger}, 99, {account}, '{field}', 'greater_than', {value}, {triggered}
 async def test_a_monitor_begins_in_the_state_that_its_account_gives_it(
     writer: Writer, field: str, value: str, triggered: str
 ) -> None:
-    asked = {"ledger": writer.books.ledger.ledger, "account": writer.wallet.sequence, "field": field, "value": value}
+    asked = {"ledger": writer.books.ledger.number, "account": writer.wallet.sequence, "field": field, "value": value}
     await writer.refused("monitors_follow_balances", INSERT.format(**asked, triggered=triggered))
 
 
 async def test_a_monitor_of_an_account_that_is_not_watched_is_refused(writer: Writer) -> None:
-    asked = {"ledger": writer.books.ledger.ledger, "account": writer.cash.sequence}
+    asked = {"ledger": writer.books.ledger.number, "account": writer.cash.sequence}
     statement = INSERT.format(**asked, field="posted_balance_amount", value="0", triggered="false")
     await writer.refused("monitors_follow_balances", statement)
 
 
 @pytest.mark.parametrize("value", ["1.5", "'NaN'", "'Infinity'", "'-Infinity'", "1e45 + 1", "-1e45 - 1"])
 async def test_a_value_is_a_whole_number_of_at_most_10_to_the_45(writer: Writer, value: str) -> None:
-    asked = {"ledger": writer.books.ledger.ledger, "account": writer.wallet.sequence}
+    asked = {"ledger": writer.books.ledger.number, "account": writer.wallet.sequence}
     statement = INSERT.format(**asked, field="posted_balance_amount", value=value, triggered="false")
     await writer.refused("balance_monitors_value_check", statement)
 
 
 async def test_a_monitor_of_an_account_that_is_not_there_is_refused(writer: Writer) -> None:
-    asked = {"ledger": writer.books.ledger.ledger, "account": 77}
+    asked = {"ledger": writer.books.ledger.number, "account": 77}
     statement = INSERT.format(**asked, field="posted_balance_amount", value="0", triggered="false")
     await writer.refused("balance_monitors_ledger_id_account_sequence_fkey", statement)
 
@@ -204,7 +204,7 @@ async def test_an_account_is_watched_by_a_hundred_monitors_at_most(writer: Write
         return f"""
             insert into balance_monitors (ledger_id, monitor_sequence, account_sequence, field, operator, value,
                                           is_triggered, created_at, updated_at)
-            select {writer.books.ledger.ledger}, 1000 + number, {writer.wallet.sequence}, 'posted_balance_amount',
+            select {writer.books.ledger.number}, 1000 + number, {writer.wallet.sequence}, 'posted_balance_amount',
                    'less_than', 0, false, now(), now()
               from generate_series({first}, {last}) number
             """

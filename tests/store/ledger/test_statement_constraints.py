@@ -8,9 +8,9 @@ import asyncpg
 import pytest
 
 from doppia.accounting.ids import Id
-from doppia.api.http.request import encode
-from doppia.engine.ledger import statements
+from doppia.engine.ledger.statements import CreateStatement
 from doppia.engine.posting.group import post
+from doppia.engine.posting.writing import NOBODY
 from doppia.store.database.connections import Database
 from tests.engine.bookkeeping import Books, move, now
 from tests.store.invariants import assert_invariants, violations
@@ -65,10 +65,10 @@ async def writer(database: Database, database_url: str) -> AsyncIterator[Writer]
         books.create(move(wallet, cash, 7), "pending", effective_at=LOWER),
     ]
     await post(database, now, commands)
-    await statements.create(
-        database, now, wallet, None, None, lambda statement: encode(statement.id),
-        effective_at_lower_bound=LOWER, effective_at_upper_bound=UPPER, description=None, metadata={},
-    )  # fmt: skip
+    command = CreateStatement(
+        ledger=books.ledger, account=wallet, effective_at_lower_bound=LOWER, effective_at_upper_bound=UPPER
+    )
+    await books.engine.perform(NOBODY, command)
     connection = await asyncpg.connect(database_url, server_settings={"search_path": "doppia", "timezone": "UTC"})
     yield Writer(connection, database_url, wallet)
     await connection.close()

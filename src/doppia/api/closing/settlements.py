@@ -1,6 +1,5 @@
 """Ledger account settlements over HTTP."""
 
-from collections.abc import Awaitable, Callable
 from typing import Annotated, Final, Literal, get_args
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -20,7 +19,7 @@ from doppia.api.http.lists import (
     parse_list,
     words,
 )
-from doppia.api.http.request import BodyDecoder, Reply, Request, encode, reply
+from doppia.api.http.request import BodyDecoder, Reply, Request, encode
 from doppia.api.http.wire import (
     CurrencyExponent,
     Description,
@@ -35,8 +34,7 @@ from doppia.api.http.wire import (
     new_metadata,
     parse_time,
 )
-from doppia.engine.closing import settlements as engine
-from doppia.engine.posting.writing import Answer
+from doppia.engine.closing.settlements import AddEntries, CreateSettlement, RemoveEntries, UpdateSettlement
 from doppia.store.closing import settlements as store
 from doppia.store.database.listing import Filter, Place
 
@@ -142,27 +140,21 @@ def to_object(settlement: Settlement, ledger_id: str) -> SettlementObject:
 async def create(request: Request) -> Reply:
     """Create a settlement of an account. A large sweep is answered while it is processing."""
     body = request.decode(_CREATE)
-    service, principal = request.service, request.principal
+    service = request.service
     bound = body.effective_at_upper_bound
     bound_time = None if bound is None else parse_time(bound, "effective_at_upper_bound")
     metadata = new_metadata(body.metadata)
-    settled = await service.find(
-        principal, body.settled_ledger_account_id, "ledger_account", "settled_ledger_account_id"
-    )
-    contra = await service.find(principal, body.contra_ledger_account_id, "ledger_account", "contra_ledger_account_id")
-    ledger_id = service.ledger_id(settled.ledger)
+    settled = await request.find(body.settled_ledger_account_id, "ledger_account", "settled_ledger_account_id")
+    contra = await request.find(body.contra_ledger_account_id, "ledger_account", "contra_ledger_account_id")
+    ledger = request.scope.ledger(settled.ledger)
     if contra.ledger != settled.ledger:
         raise MixedLedgers(
-            ledger_ids=[ledger_id, service.ledger_id(contra.ledger)], parameter="contra_ledger_account_id"
+            ledger_ids=[ledger.id, request.scope.ledger_id(contra.ledger)], parameter="contra_ledger_account_id"
         )
-    answer = await engine.create(
-        service.database,
-        service.clock,
-        settled,
-        contra,
-        principal.key_id,
-        request.key(body),
-        lambda settlement: encode(to_object(settlement, ledger_id)),
+    command = CreateSettlement(
+        ledger=ledger,
+        settled=settled,
+        contra=contra,
         status=body.status or "pending",
         effective_at_upper_bound=bound_time,
         allows_either_direction=bool(body.allow_either_direction),
@@ -170,24 +162,23 @@ async def create(request: Request) -> Reply:
         description=body.description,
         metadata=metadata,
     )
+    created = await request.perform(command, body)
     service.background.wake()
-    return reply(answer)
+    return Reply(201, encode(to_object(created, ledger.id)))
 
 
 async def get(request: Request) -> Reply:
     """Get a settlement."""
-    service = request.service
-    id_ = await service.find(request.principal, request.path["id"], _KIND)
-    async with service.database.connection() as connection:
+    id_ = await request.find(request.path["id"], _KIND)
+    async with request.scope.connection() as connection:
         found = await store.get(connection, id_.ledger, id_.sequence)
     if found is None or found.id != str(id_):
         raise ObjectNotFound(object=_KIND, id=request.path["id"])
-    return Reply(200, encode(to_object(found, service.ledger_id(id_.ledger))))
+    return Reply(200, encode(to_object(found, request.scope.ledger_id(id_.ledger))))
 
 
 async def list_(request: Request) -> Reply:
     """List settlements, the newest first."""
-    service = request.service
     query = parse_list(request.query, "ledger_account_settlements", FILTERS)
     values = query.values
     filters = [*query.filters, *id_filters(query)]
@@ -200,55 +191,48 @@ async def list_(request: Request) -> Reply:
         filters.append(Filter("transaction", values["ledger_transaction_id"].sequence))
     if "settled_ledger_account_id" in values:
         filters.append(Filter("settled_account", values["settled_ledger_account_id"].sequence))
-    ledgers = await service.scope(request.principal, named_ledgers(query))
-    async with service.database.connection() as connection:
+    ledgers = await request.scope.ledgers(named_ledgers(query))
+    async with request.scope.connection() as connection:
         rows = await store.list_page(connection, ledgers, filters, query.after, query.per_page + 1)
     page, headers = page_headers(query, rows, lambda row: Place(row.created_at, row.ledger, row.sequence))
-    return Reply(200, encode([to_object(row, service.ledger_id(row.ledger)) for row in page]), headers)
+    return Reply(200, encode([to_object(row, request.scope.ledger_id(row.ledger)) for row in page]), headers)
 
 
 async def update(request: Request) -> Reply:
     """Update a settlement; its transaction follows its status."""
     body = request.decode(_UPDATE)
-    service, principal = request.service, request.principal
-    id_ = await service.find(principal, request.path["id"], _KIND)
+    service = request.service
+    id_ = await request.find(request.path["id"], _KIND)
     changes = given(body, "status", "description", "metadata")
     if body.skip_settlement_ledger_transaction is not UNSET:
         changes["skips_transaction"] = bool(body.skip_settlement_ledger_transaction)
     check_metadata(changes.get("metadata") or {})
-    answer = await engine.update(
-        service.database,
-        service.clock,
-        id_,
-        principal.key_id,
-        request.key(body),
-        lambda settlement: encode(to_object(settlement, service.ledger_id(id_.ledger))),
-        changes,
-    )
+    command = UpdateSettlement(ledger=request.scope.ledger(id_.ledger), target=id_, **changes)
+    updated = await request.perform(command, body)
     service.background.wake()
-    return reply(answer)
+    return Reply(200, encode(to_object(updated, command.ledger.id)))
 
 
 async def add_entries(request: Request) -> Reply:
     """Add entries to a draft, all of them or none."""
-    return await _pick(request, engine.add_entries, adds=True)
+    return await _pick(request, AddEntries)
 
 
 async def remove_entries(request: Request) -> Reply:
     """Remove entries from a draft."""
-    return await _pick(request, engine.remove_entries, adds=False)
+    return await _pick(request, RemoveEntries)
 
 
-async def _pick(request: Request, pick: Callable[..., Awaitable[Answer]], *, adds: bool) -> Reply:
+async def _pick(request: Request, command: type[AddEntries | RemoveEntries]) -> Reply:
     body = request.decode(_ENTRIES)
-    service, principal = request.service, request.principal
-    target = await service.find(principal, request.path["id"], _KIND)
+    target = await request.find(request.path["id"], _KIND)
     entries: list[Id] = []
     for position, text in enumerate(body.ledger_entry_ids or ()):
         where = f"ledger_entry_ids[{position}]"
-        entry = await service.find(principal, text, "ledger_entry", where)
+        entry = await request.find(text, "ledger_entry", where)
         if entry.ledger == target.ledger:
             entries.append(entry)
-        elif adds:
+        elif command is AddEntries:
             raise EntryNotSettleable(ledger_entry_id=text, reason="it is of another ledger", parameter=where)
-    return reply(await pick(service.database, service.clock, target, principal.key_id, request.key(body), entries))
+    await request.perform(command(ledger=request.scope.ledger(target.ledger), target=target, entries=entries), body)
+    return Reply(200, b"")

@@ -6,8 +6,8 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final, Generic, TypeVar
-from uuid import UUID
 
 import msgspec
 
@@ -22,19 +22,15 @@ from doppia.accounting.errors import (
     WrongContentType,
 )
 from doppia.accounting.ids import Id
-from doppia.accounting.ledger.accounts import AccountFields
 from doppia.accounting.texts import check_text
 from doppia.api.http.auth import Authenticator
 from doppia.api.http.wire import parse_object_id
 from doppia.engine.background.jobs import Background
-from doppia.engine.posting.lanes import PostingGroups
-from doppia.engine.posting.writing import Answer, Clock, Key
+from doppia.engine.performing import Engine
+from doppia.engine.posting.writing import Caller, Command, Key, OrganizationCommand
 from doppia.proof.checkpoints import SigningKey
-from doppia.store.database.connections import Database
-from doppia.store.ledger import accounts, ledgers
-from doppia.store.ledger.ledgers import Owner
 from doppia.store.platform.organizations import Principal
-from doppia.store.posting.reading_group import ReadingGroups
+from doppia.store.scopes import Scope, Scopes
 
 BODY_BYTES_MAX: Final = 25_000_000
 IDEMPOTENCY_KEY_LENGTH_MAX: Final = 255
@@ -43,7 +39,6 @@ BODIES_BYTES_MAX: Final = 100_000_000
 WRITES_UNDER_WAY_MAX: Final = 1_000
 WAITING_SECONDS_MAX: Final = 1.0
 """For which a write beyond those waits to begin, and for which one that is refused later is held back."""
-OWNERS_REMEMBERED_MAX: Final = 100_000
 
 T = TypeVar("T")
 
@@ -56,22 +51,19 @@ class Service:
     """What the handlers work with.
 
     Attributes:
-        checkpoint_keys: that sign checkpoints, the newest first.
+        checkpoint_keys: the keys that sign checkpoints, the newest first.
     """
 
-    database: Database
-    groups: PostingGroups
-    clock: Clock
+    engine: Engine
     authenticator: Authenticator
     checkpoint_keys: Sequence[SigningKey]
     background: Background = field(default_factory=Background)
-    owners: dict[int, Owner] = field(default_factory=dict)
     body_bytes: int = 0
-    accounts: ReadingGroups[AccountFields] = field(init=False)
+    scopes: Scopes = field(init=False)
     writes: asyncio.Semaphore = field(init=False)
 
     def __post_init__(self) -> None:
-        self.accounts = ReadingGroups(self.database, accounts.get_many)
+        self.scopes = Scopes(self.engine.database)
         self.writes = asyncio.Semaphore(WRITES_UNDER_WAY_MAX)
 
     async def begin_write(self) -> None:
@@ -93,49 +85,10 @@ class Service:
         """Let the next one begin."""
         self.writes.release()
 
-    async def owns(self, organization: UUID, ledger: int) -> bool:
-        """Say whether the ledger of this number is the organization's. An answer is remembered: it never changes."""
-        owner = self.owners.pop(ledger, None)
-        if owner is None:
-            async with self.database.connection() as connection:
-                owner = await ledgers.owner(connection, ledger)
-            if owner is None:
-                return False
-            while len(self.owners) >= OWNERS_REMEMBERED_MAX:
-                del self.owners[next(iter(self.owners))]
-        # Last in the dictionary is last to be forgotten, and what a request has just asked for it may rely on.
-        self.owners[ledger] = owner
-        return owner.organization == organization
-
-    def ledger_id(self, ledger: int) -> str:
-        """Return the id of a ledger that `owns` or `scope` has passed."""
-        return self.owners[ledger].ledger_id
-
-    async def find(self, principal: Principal, text: str, kind: str, parameter: str | None = None) -> Id:
-        """Take the id of an object apart, in a ledger of the principal's organization.
-
-        Raises:
-            ObjectNotFound: it can't be an id, or its ledger is missing or another organization's.
-        """
-        id_ = parse_object_id(text, kind, parameter)
-        owned = await self.owns(principal.organization, id_.ledger)
-        if not owned or (kind == "ledger" and self.ledger_id(id_.ledger) != str(id_)):
-            raise ObjectNotFound(object=kind, id=text, parameter=parameter)
-        return id_
-
-    async def scope(self, principal: Principal, named: set[int] | None) -> list[int]:
-        """Return the ledgers a list spans: those of `named` that are the principal's, or all that are."""
-        if named is not None:
-            return [ledger for ledger in sorted(named) if await self.owns(principal.organization, ledger)]
-        async with self.database.connection() as connection:
-            owned = await ledgers.owned_by(connection, principal.organization)
-        self.owners |= owned
-        return list(owned)
-
 
 @dataclass(slots=True)
 class Request:
-    """A request whose caller is known and whose body is read."""
+    """A request whose caller is known and whose body is read; `scope` is what the caller may see."""
 
     service: Service
     principal: Principal
@@ -145,6 +98,26 @@ class Request:
     content_type: str
     idempotency_key: str | None
     body: bytes
+    scope: Scope = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.scope = self.service.scopes.of(self.principal.organization)
+
+    def now(self) -> datetime:
+        """Return the time that the engine goes by."""
+        return self.service.engine.clock()
+
+    async def find(self, text: str, kind: str, parameter: str | None = None) -> Id:
+        """Take the id of an object apart, in a ledger that the caller may see.
+
+        Raises:
+            ObjectNotFound: it can't be an id, or its ledger is missing or another organization's.
+        """
+        id_ = parse_object_id(text, kind, parameter)
+        seen = await self.scope.sees(id_.ledger)
+        if not seen or (kind == "ledger" and self.scope.ledger_id(id_.ledger) != str(id_)):
+            raise ObjectNotFound(object=kind, id=text, parameter=parameter)
+        return id_
 
     def decode(self, decoder: "BodyDecoder[T]") -> T:
         """Read the body.
@@ -176,6 +149,22 @@ class Request:
         request = _normalize([sorted(self.path.items()), body])
         return Key(hashlib.sha256(name.encode()).digest()[:16], hashlib.sha256(request).digest()[:16])
 
+    def caller(self, body: Any = None) -> Caller:
+        """Return in whose name a command of this request is performed; `body` as `key` takes it.
+
+        Raises:
+            ParameterInvalid.
+        """
+        return Caller(self.principal.key_id, self.key(body))
+
+    async def perform(self, command: Command[T] | OrganizationCommand[T], body: Any = None) -> T:
+        """Perform a command in the name of who asks, and return the object that it leaves.
+
+        Raises:
+            LedgerError: as `Engine.perform`.
+        """
+        return await self.service.engine.perform(self.caller(body), command)
+
 
 @dataclass(slots=True)
 class Reply:
@@ -184,11 +173,6 @@ class Reply:
     status: int
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
-
-
-def reply(answer: Answer) -> Reply:
-    """Return the reply that a write's answer makes."""
-    return Reply(answer.status, answer.body)
 
 
 class BodyDecoder(Generic[T]):

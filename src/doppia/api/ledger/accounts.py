@@ -23,7 +23,7 @@ from doppia.api.http.lists import (
     page_headers,
     parse_list,
 )
-from doppia.api.http.request import BodyDecoder, Reply, Request, encode, reply
+from doppia.api.http.request import BodyDecoder, Reply, Request, encode
 from doppia.api.http.wire import (
     BalancesObject,
     CategoryIds,
@@ -45,7 +45,7 @@ from doppia.api.http.wire import (
 )
 from doppia.api.ledger.balances import OF_ACCOUNT, OF_ACCOUNTS, BalancesAsked, VerifiedObject, read_balances
 from doppia.api.ledger.categories import read_parents
-from doppia.engine.ledger import accounts as engine
+from doppia.engine.ledger.accounts import DiscardAccount, OpenAccount, UpdateAccount
 from doppia.store.database.listing import Filter, Place
 from doppia.store.ledger import accounts as store
 from doppia.store.ledger.balances import recompute
@@ -138,32 +138,31 @@ def to_object(fields: AccountFields, ledger_id: str, asked: BalancesAsked | None
     )
 
 
-async def create(request: Request) -> Reply:
-    """Open an account."""
+async def read_opening(request: Request) -> tuple[OpenAccount, AccountCreate]:
+    """Return the account that a request asks to open, and what its idempotency key stands for."""
     body = request.decode(_CREATE)
-    service, principal = request.service, request.principal
     unit = currency(body.currency, body.currency_exponent)
     metadata = new_metadata(body.metadata)
-    ledger = await service.find(principal, body.ledger_id, "ledger", "ledger_id")
-    return reply(
-        await engine.open_(
-            service.database,
-            service.clock,
-            ledger,
-            principal.key_id,
-            request.key(body),
-            lambda fields: encode(to_object(fields, str(ledger))),
-            name=body.name,
-            currency=unit,
-            normal_balance=body.normal_balance,
-            description=body.description,
-            external_id=body.external_id,
-            ledgerable_type=body.ledgerable_type,
-            ledgerable_id=body.ledgerable_id,
-            metadata=metadata,
-            parents=read_parents(body.ledger_account_category_ids, ledger),
-        )
+    ledger = await request.find(body.ledger_id, "ledger", "ledger_id")
+    command = OpenAccount(
+        ledger=request.scope.ledger(ledger.ledger),
+        name=body.name,
+        currency=unit,
+        normal_balance=body.normal_balance,
+        description=body.description,
+        external_id=body.external_id,
+        ledgerable_type=body.ledgerable_type,
+        ledgerable_id=body.ledgerable_id,
+        metadata=metadata,
+        parents=read_parents(body.ledger_account_category_ids, ledger),
     )
+    return command, body
+
+
+async def create(request: Request) -> Reply:
+    """Open an account."""
+    command, said = await read_opening(request)
+    return Reply(201, encode(to_object(await request.perform(command, said), command.ledger.id)))
 
 
 def _found(fields: AccountFields | None, id_: Id, request: Request) -> AccountFields:
@@ -174,22 +173,21 @@ def _found(fields: AccountFields | None, id_: Id, request: Request) -> AccountFi
 
 async def get(request: Request) -> Reply:
     """Get an account with its balances, now or at another time; recomputed from its entries with verify=true."""
-    service = request.service
     if not request.query:
-        id_ = await service.find(request.principal, request.path["id"], "ledger_account")
-        current = await service.accounts.get(id_.ledger, id_.sequence)
-        return Reply(200, encode(to_object(_found(current, id_, request), service.ledger_id(id_.ledger))))
+        id_ = await request.find(request.path["id"], "ledger_account")
+        current = await request.scope.account(id_)
+        return Reply(200, encode(to_object(_found(current, id_, request), request.scope.ledger_id(id_.ledger))))
     query = parse_list(request.query, "ledger_account", GET_PARAMETERS, paged=False)
-    asked, query = read_balances(query, service.clock())
-    id_ = await service.find(request.principal, request.path["id"], "ledger_account")
-    async with service.database.connection() as connection:
+    asked, query = read_balances(query, request.now())
+    id_ = await request.find(request.path["id"], "ledger_account")
+    async with request.scope.connection() as connection:
         stored = await store.get(connection, id_.ledger, id_.sequence, asked and asked.as_of)
         fields = _found(stored, id_, request)
         account = fields.account
         if asked and (asked.as_of.lock_version or 0) > account.lock_version:
             reason = f"is beyond the account's lock_version, which is {account.lock_version}"
             raise ParameterInvalid(parameter="balances[as_of_lock_version]", reason=reason)
-        found = to_object(fields, service.ledger_id(id_.ledger), asked)
+        found = to_object(fields, request.scope.ledger_id(id_.ledger), asked)
         if query.values.get("verify"):
             recomputed = await recompute(connection, id_.ledger, id_.sequence)
             found.verified = VerifiedObject(recomputed.holds, balances(account._replace(sums=recomputed.sums)))
@@ -198,55 +196,45 @@ async def get(request: Request) -> Reply:
 
 async def list_(request: Request) -> Reply:
     """List accounts, the newest first, with their balances now or at another time."""
-    service = request.service
     query = parse_list(request.query, "ledger_accounts", FILTERS)
-    asked, query = read_balances(query, service.clock())
+    asked, query = read_balances(query, request.now())
     filters = [*query.filters, *id_filters(query)]
     for name in ("name", "external_id", "currency", "normal_balance", "discarded", "metadata"):
         if name in query.values:
             filters.append(Filter(name, query.values[name]))
     if (category := query.values.get("ledger_account_category_id")) is not None:
         filters.append(Filter("ledger_account_category_id", category.sequence))
-    ledgers = await service.scope(request.principal, named_ledgers(query))
-    async with service.database.connection() as connection:
+    ledgers = await request.scope.ledgers(named_ledgers(query))
+    async with request.scope.connection() as connection:
         rows = await store.list_page(
             connection, ledgers, filters, query.after, query.per_page + 1, asked and asked.as_of
         )
     page, headers = page_headers(query, rows, lambda row: Place(row.created_at, row.ledger, row.account.sequence))
-    return Reply(200, encode([to_object(row, service.ledger_id(row.ledger), asked) for row in page]), headers)
+    return Reply(200, encode([to_object(row, request.scope.ledger_id(row.ledger), asked) for row in page]), headers)
+
+
+async def read_change(request: Request) -> tuple[UpdateAccount, AccountUpdate]:
+    """Return the change of an account that a request asks for, and what its idempotency key stands for."""
+    body = request.decode(_UPDATE)
+    id_ = await request.find(request.path["id"], "ledger_account")
+    changes = given(body, "name", "description", "external_id", "metadata")
+    check_metadata(changes.get("metadata") or {})
+    return UpdateAccount(ledger=request.scope.ledger(id_.ledger), target=id_, **changes), body
 
 
 async def update(request: Request) -> Reply:
     """Update an account."""
-    body = request.decode(_UPDATE)
-    service, principal = request.service, request.principal
-    id_ = await service.find(principal, request.path["id"], "ledger_account")
-    changes = given(body, "name", "description", "external_id", "metadata")
-    check_metadata(changes.get("metadata") or {})
-    return reply(
-        await engine.update(
-            service.database,
-            service.clock,
-            id_,
-            principal.key_id,
-            request.key(body),
-            lambda fields: encode(to_object(fields, service.ledger_id(id_.ledger))),
-            changes,
-        )
-    )
+    command, said = await read_change(request)
+    return Reply(200, encode(to_object(await request.perform(command, said), command.ledger.id)))
+
+
+async def read_discard(request: Request) -> tuple[DiscardAccount, None]:
+    """Return the discard of an account that a request asks for, and what its idempotency key stands for."""
+    id_ = await request.find(request.path["id"], "ledger_account")
+    return DiscardAccount(ledger=request.scope.ledger(id_.ledger), target=id_), None
 
 
 async def delete(request: Request) -> Reply:
     """Discard an account that is at zero with nothing pending."""
-    service, principal = request.service, request.principal
-    id_ = await service.find(principal, request.path["id"], "ledger_account")
-    return reply(
-        await engine.discard(
-            service.database,
-            service.clock,
-            id_,
-            principal.key_id,
-            request.key(),
-            lambda fields: encode(to_object(fields, service.ledger_id(id_.ledger))),
-        )
-    )
+    command, said = await read_discard(request)
+    return Reply(200, encode(to_object(await request.perform(command, said), command.ledger.id)))

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Sequence
-from functools import partial
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -13,10 +12,10 @@ from doppia.accounting.ids import Id
 from doppia.accounting.ledger.transactions import Draft, Transaction
 from doppia.api.http.errors import ErrorDetail, error_detail
 from doppia.api.http.lists import BOOLEAN, parse_list
-from doppia.api.http.request import BodyDecoder, Reply, Request, reply
+from doppia.api.http.request import BodyDecoder, Reply, Request
 from doppia.api.ledger.drafts import TransactionCreate, read_create
 from doppia.api.ledger.transactions import TransactionObject, to_object
-from doppia.engine.posting.commands import Batch
+from doppia.engine.posting.commands import CreateBatch
 from doppia.engine.posting.group import refused_in_batch
 from doppia.engine.posting.turns import Turns
 
@@ -72,18 +71,15 @@ async def create(request: Request) -> Reply:
         # None of them names a ledger: nothing to post, only refusals to tell.
         refusals = [item for item in items if isinstance(item, LedgerError)]
         return Reply(200, await _render(refusals, shows, None, ""))
-    command = Batch(
-        ledger=ledger,
-        actor=request.principal.key_id.bytes,
-        key=request.key([is_atomic, hashlib.sha256(request.body).hexdigest()]),
+    command = CreateBatch(
+        ledger=request.scope.ledger(ledger.ledger),
         size_bytes=len(request.body),
-        status=200,
-        render=partial(_render, shows=shows, ledger=ledger, ledger_id=request.service.ledger_id(ledger.ledger)),
+        keeps_result=any(shows),
         items=items,
         is_atomic=is_atomic,
-        keep_answer=any(shows),
     )
-    return reply(await request.service.groups.submit(command))
+    results = await request.perform(command, [is_atomic, hashlib.sha256(request.body).hexdigest()])
+    return Reply(200, await _render(results, shows, ledger, command.ledger.id))
 
 
 def _read(request: Request, *, atomic: bool | None) -> tuple[Sequence[bytes], bool]:
@@ -118,7 +114,7 @@ async def _items(
             ledger = ledger or account
             if account.ledger != ledger.ledger:
                 numbers = sorted({account.ledger, ledger.ledger})
-                raise MixedLedgers(ledger_ids=[request.service.ledger_id(number) for number in numbers])
+                raise MixedLedgers(ledger_ids=[request.scope.ledger_id(number) for number in numbers])
             show = [bool(entry.show_resulting_ledger_account_balances) for entry in body.ledger_entries]
             items.append(draft)
         except TryAgain:

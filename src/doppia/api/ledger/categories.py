@@ -21,7 +21,7 @@ from doppia.api.http.lists import (
     page_headers,
     parse_list,
 )
-from doppia.api.http.request import BodyDecoder, Reply, Request, encode, reply
+from doppia.api.http.request import BodyDecoder, Reply, Request, encode
 from doppia.api.http.wire import (
     BalancesObject,
     CategoryIds,
@@ -41,8 +41,14 @@ from doppia.api.http.wire import (
     parse_object_id,
 )
 from doppia.api.ledger.balances import OF_ACCOUNTS, BalancesAsked, VerifiedObject, read_balances
-from doppia.engine.ledger import categories as engine
-from doppia.engine.ledger.categories import KIND
+from doppia.engine.ledger.categories import (
+    KIND,
+    CreateCategory,
+    DiscardCategory,
+    PlaceAccount,
+    PlaceCategory,
+    UpdateCategory,
+)
 from doppia.store.database.connections import Connection
 from doppia.store.database.listing import Filter, Place
 from doppia.store.ledger import categories as store
@@ -142,27 +148,20 @@ def read_parents(texts: Sequence[str] | None, ledger: Id) -> list[Id]:
 async def create(request: Request) -> Reply:
     """Create a category, which may be in others from the start."""
     body = request.decode(_CREATE)
-    service, principal = request.service, request.principal
     unit = currency(body.currency, body.currency_exponent)
     metadata = new_metadata(body.metadata)
-    ledger = await service.find(principal, body.ledger_id, "ledger", "ledger_id")
-    return reply(
-        await engine.create(
-            service.database,
-            service.clock,
-            ledger,
-            principal.key_id,
-            request.key(body),
-            lambda fields: encode(to_object(fields, str(ledger))),
-            name=body.name,
-            currency=unit,
-            normal_balance=body.normal_balance,
-            description=body.description,
-            external_id=body.external_id,
-            parents=read_parents(body.ledger_account_category_ids, ledger),
-            metadata=metadata,
-        )
+    ledger = await request.find(body.ledger_id, "ledger", "ledger_id")
+    command = CreateCategory(
+        ledger=request.scope.ledger(ledger.ledger),
+        name=body.name,
+        currency=unit,
+        normal_balance=body.normal_balance,
+        description=body.description,
+        external_id=body.external_id,
+        metadata=metadata,
+        parents=read_parents(body.ledger_account_category_ids, ledger),
     )
+    return Reply(201, encode(to_object(await request.perform(command, body), command.ledger.id)))
 
 
 async def _in_time(
@@ -180,16 +179,15 @@ async def get(request: Request) -> Reply:
 
     At another time too, they are those of the accounts that are in it today.
     """
-    service = request.service
     query = parse_list(request.query, "ledger_account_category", GET_PARAMETERS, paged=False)
-    asked, query = read_balances(query, service.clock())
-    id_ = await service.find(request.principal, request.path["id"], KIND)
-    async with service.database.connection() as connection:
+    asked, query = read_balances(query, request.now())
+    id_ = await request.find(request.path["id"], KIND)
+    async with request.scope.connection() as connection:
         fields = await store.get(connection, id_.ledger, id_.sequence)
         if fields is None or fields.category.id != str(id_):
             raise ObjectNotFound(object=KIND, id=request.path["id"])
         (shown,) = await _in_time(connection, [fields], asked)
-        found = to_object(shown, service.ledger_id(id_.ledger), asked)
+        found = to_object(shown, request.scope.ledger_id(id_.ledger), asked)
         if query.values.get("verify"):
             kept, folded = await store.recompute(connection, id_.ledger, id_.sequence)
             side, unit = fields.category.normal_balance, fields.category.currency
@@ -199,9 +197,8 @@ async def get(request: Request) -> Reply:
 
 async def list_(request: Request) -> Reply:
     """List categories, the newest first, with their balances now or at another time."""
-    service = request.service
     query = parse_list(request.query, "ledger_account_categories", FILTERS)
-    asked, query = read_balances(query, service.clock())
+    asked, query = read_balances(query, request.now())
     filters = [*query.filters, *id_filters(query)]
     for name in ("name", "external_id", "currency", "discarded", "metadata"):
         if name in query.values:
@@ -209,48 +206,29 @@ async def list_(request: Request) -> Reply:
     for name in ("ledger_account_id", "parent_ledger_account_category_id"):
         if name in query.values:
             filters.append(Filter(name, query.values[name].sequence))
-    ledgers = await service.scope(request.principal, named_ledgers(query))
-    async with service.database.connection() as connection:
+    ledgers = await request.scope.ledgers(named_ledgers(query))
+    async with request.scope.connection() as connection:
         rows = await store.list_page(connection, ledgers, filters, query.after, query.per_page + 1)
         page, headers = page_headers(query, rows, lambda row: Place(row.created_at, row.ledger, row.category.sequence))
         page = await _in_time(connection, page, asked)
-    return Reply(200, encode([to_object(row, service.ledger_id(row.ledger), asked) for row in page]), headers)
+    return Reply(200, encode([to_object(row, request.scope.ledger_id(row.ledger), asked) for row in page]), headers)
 
 
 async def update(request: Request) -> Reply:
     """Update a category."""
     body = request.decode(_UPDATE)
-    service, principal = request.service, request.principal
-    id_ = await service.find(principal, request.path["id"], KIND)
+    id_ = await request.find(request.path["id"], KIND)
     changes = given(body, "name", "description", "external_id", "metadata")
     check_metadata(changes.get("metadata") or {})
-    return reply(
-        await engine.update(
-            service.database,
-            service.clock,
-            id_,
-            principal.key_id,
-            request.key(body),
-            lambda fields: encode(to_object(fields, service.ledger_id(id_.ledger))),
-            changes,
-        )
-    )
+    command = UpdateCategory(ledger=request.scope.ledger(id_.ledger), target=id_, **changes)
+    return Reply(200, encode(to_object(await request.perform(command, body), command.ledger.id)))
 
 
 async def delete(request: Request) -> Reply:
     """Discard a category; its accounts and the categories in it stay, outside it."""
-    service, principal = request.service, request.principal
-    id_ = await service.find(principal, request.path["id"], KIND)
-    return reply(
-        await engine.discard(
-            service.database,
-            service.clock,
-            id_,
-            principal.key_id,
-            request.key(),
-            lambda fields: encode(to_object(fields, service.ledger_id(id_.ledger))),
-        )
-    )
+    id_ = await request.find(request.path["id"], KIND)
+    command = DiscardCategory(ledger=request.scope.ledger(id_.ledger), target=id_)
+    return Reply(200, encode(to_object(await request.perform(command), command.ledger.id)))
 
 
 async def _member(request: Request, kind: str, parameter: str) -> tuple[Id, Id]:
@@ -259,8 +237,7 @@ async def _member(request: Request, kind: str, parameter: str) -> tuple[Id, Id]:
     Raises:
         ObjectNotFound: one can't be, or they are of two ledgers.
     """
-    service, principal = request.service, request.principal
-    id_ = await service.find(principal, request.path["id"], KIND)
+    id_ = await request.find(request.path["id"], KIND)
     member = parse_object_id(request.path[parameter], kind, parameter)
     if member.ledger != id_.ledger:
         raise ObjectNotFound(object=kind, id=request.path[parameter], parameter=parameter)
@@ -268,10 +245,10 @@ async def _member(request: Request, kind: str, parameter: str) -> tuple[Id, Id]:
 
 
 async def _place_account(request: Request, *, inside: bool) -> Reply:
-    service = request.service
     id_, account = await _member(request, "ledger_account", "ledger_account_id")
-    actor, key = request.principal.key_id, request.key()
-    return reply(await engine.place_account(service.database, service.clock, id_, account, actor, key, inside=inside))
+    ledger = request.scope.ledger(id_.ledger)
+    await request.perform(PlaceAccount(ledger=ledger, category=id_, account=account, inside=inside))
+    return Reply(200, b"")
 
 
 async def add_account(request: Request) -> Reply:
@@ -285,10 +262,10 @@ async def remove_account(request: Request) -> Reply:
 
 
 async def _place_category(request: Request, *, inside: bool) -> Reply:
-    service = request.service
     id_, lower = await _member(request, KIND, "sub_category_id")
-    actor, key = request.principal.key_id, request.key()
-    return reply(await engine.place_category(service.database, service.clock, id_, lower, actor, key, inside=inside))
+    ledger = request.scope.ledger(id_.ledger)
+    await request.perform(PlaceCategory(ledger=ledger, upper=id_, lower=lower, inside=inside))
+    return Reply(200, b"")
 
 
 async def add_category(request: Request) -> Reply:

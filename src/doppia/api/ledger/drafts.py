@@ -221,12 +221,11 @@ async def read_legs(
         ObjectNotFound: an account that can't be, or is of a ledger that the caller doesn't have.
         MixedLedgers: accounts of several ledgers.
     """
-    service, organization = request.service, request.principal.organization
     if len(entries) > ENTRIES_MAX:
         raise TooManyEntries(parameter=field, count=len(entries), count_max=ENTRIES_MAX)
     read = [_leg(entry, f"{field}[{position}]") for position, entry in enumerate(entries)]
     legs, ids = [leg for leg, _ in read], [id_ for _, id_ in read]
-    owned = {ledger for ledger in {id_.ledger for id_ in ids} if await service.owns(organization, ledger)}
+    owned = {ledger for ledger in {id_.ledger for id_ in ids} if await request.scope.sees(ledger)}
     for position, id_ in enumerate(ids):
         if id_.ledger not in owned:
             raise ObjectNotFound(
@@ -234,7 +233,7 @@ async def read_legs(
             )
     numbers = {id_.ledger for id_ in ids} | ({expected.ledger} if expected else set())
     if len(numbers) > 1:
-        raise MixedLedgers(parameter=field, ledger_ids=[service.ledger_id(number) for number in sorted(numbers)])
+        raise MixedLedgers(parameter=field, ledger_ids=[request.scope.ledger_id(number) for number in sorted(numbers)])
     return legs, ids[0]
 
 

@@ -1,6 +1,6 @@
 """Ledger entries over HTTP: read, and annotate with metadata."""
 
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct
 
@@ -26,10 +26,10 @@ from doppia.api.http.lists import (
     page_headers,
     parse_list,
 )
-from doppia.api.http.request import BodyDecoder, Reply, Request, encode, reply
+from doppia.api.http.request import BodyDecoder, Reply, Request, encode
 from doppia.api.http.wire import Metadata
 from doppia.api.ledger.transactions import EntryObject, entry_object
-from doppia.engine.ledger import entries as engine
+from doppia.engine.ledger.entries import AnnotateEntry
 from doppia.store.database.listing import Filter, Order, Place
 from doppia.store.ledger import entries as store
 from doppia.store.ledger import statements
@@ -75,10 +75,9 @@ def _object(found: EntryInTransaction, *, shows_balances: bool) -> EntryObject:
 
 async def get(request: Request) -> Reply:
     """Get an entry."""
-    service = request.service
     query = parse_list(request.query, "ledger_entry", GET_FILTERS, paged=False)
-    id_ = await service.find(request.principal, request.path["id"], "ledger_entry")
-    async with service.database.connection() as connection:
+    id_ = await request.find(request.path["id"], "ledger_entry")
+    async with request.scope.connection() as connection:
         found = await store.get(connection, id_)
     if found is None:
         raise ObjectNotFound(object="ledger_entry", id=request.path["id"])
@@ -132,15 +131,14 @@ async def list_(request: Request) -> Reply:
 
     Those of a statement are the entries that it was made of, be they discarded since.
     """
-    service = request.service
     query = parse_list(request.query, "ledger_entries", FILTERS)
     order = order_of(query, "entry", ORDINAL_BITS)
     filters = _filters(query, order)
-    ledgers = await service.scope(request.principal, named_ledgers(query))
+    ledgers = await request.scope.ledgers(named_ledgers(query))
     statement_id: Id | None = query.values.get("ledger_account_statement_id")
     page_of = (filters, order, query.after, query.per_page + 1)
     rows: list[EntryInTransaction] = []
-    async with service.database.connection() as connection:
+    async with request.scope.connection() as connection:
         if statement_id is None:
             rows = await store.list_page(connection, ledgers, *page_of)
         elif statement_id.ledger in ledgers:
@@ -161,17 +159,7 @@ async def list_(request: Request) -> Reply:
 async def update(request: Request) -> Reply:
     """Update an entry's metadata."""
     body = request.decode(_UPDATE)
-    service, principal = request.service, request.principal
-    id_ = await service.find(principal, request.path["id"], "ledger_entry")
-    metadata: dict[str, Any] = dict(check_metadata(body.metadata or {}))
-    return reply(
-        await engine.annotate(
-            service.database,
-            service.clock,
-            id_,
-            principal.key_id,
-            request.key(body),
-            lambda found: encode(_object(found, shows_balances=False)),
-            metadata,
-        )
-    )
+    id_ = await request.find(request.path["id"], "ledger_entry")
+    metadata = check_metadata(body.metadata or {})
+    command = AnnotateEntry(ledger=request.scope.ledger(id_.ledger), target=id_, metadata=metadata)
+    return Reply(200, encode(_object(await request.perform(command, body), shows_balances=False)))

@@ -19,7 +19,7 @@ from doppia.api.http.lists import (
     page_headers,
     parse_list,
 )
-from doppia.api.http.request import BodyDecoder, Reply, Request, encode, reply
+from doppia.api.http.request import BodyDecoder, Reply, Request, encode
 from doppia.api.http.wire import (
     Description,
     Metadata,
@@ -31,7 +31,7 @@ from doppia.api.http.wire import (
     new_metadata,
     parse_object_id,
 )
-from doppia.engine.ledger import ledgers as engine
+from doppia.engine.ledger.ledgers import CreateLedger, DiscardLedger, PurgeLedger, UpdateLedger
 from doppia.store.database.listing import Filter, Place
 from doppia.store.ledger import ledgers as store
 
@@ -82,37 +82,26 @@ def to_object(ledger: Ledger) -> LedgerObject:
     )
 
 
-def _render(ledger: Ledger) -> bytes:
-    return encode(to_object(ledger))
-
-
 async def create(request: Request) -> Reply:
     """Create a ledger."""
     body = request.decode(_CREATE)
-    service, principal = request.service, request.principal
-    return reply(
-        await engine.create(
-            service.database,
-            service.clock,
-            principal.organization,
-            principal.key_id,
-            request.key(body),
-            _render,
-            name=body.name,
-            description=body.description,
-            metadata=new_metadata(body.metadata),
-        )
+    command = CreateLedger(
+        organization=request.principal.organization,
+        name=body.name,
+        description=body.description,
+        metadata=new_metadata(body.metadata),
     )
+    return Reply(201, encode(to_object(await request.perform(command, body))))
 
 
 async def get(request: Request) -> Reply:
     """Get a ledger."""
-    id_ = await request.service.find(request.principal, request.path["id"], "ledger")
-    async with request.service.database.connection() as connection:
+    id_ = await request.find(request.path["id"], "ledger")
+    async with request.scope.connection() as connection:
         ledger = await store.get(connection, id_.ledger)
     if ledger is None or ledger.id != str(id_):
         raise ObjectNotFound(object="ledger", id=request.path["id"])
-    return Reply(200, _render(ledger))
+    return Reply(200, encode(to_object(ledger)))
 
 
 async def list_(request: Request) -> Reply:
@@ -122,8 +111,8 @@ async def list_(request: Request) -> Reply:
     for name in ("metadata", "discarded"):
         if name in query.values:
             filters.append(Filter(name, query.values[name]))
-    ledgers = await request.service.scope(request.principal, named_ledgers(query))
-    async with request.service.database.connection() as connection:
+    ledgers = await request.scope.ledgers(named_ledgers(query))
+    async with request.scope.connection() as connection:
         rows = await store.list_page(connection, ledgers, filters, query.after, query.per_page + 1)
     page, headers = page_headers(query, rows, lambda row: Place(row.created_at, row.number, row.number))
     return Reply(200, encode([to_object(row) for row in page]), headers)
@@ -132,34 +121,22 @@ async def list_(request: Request) -> Reply:
 async def update(request: Request) -> Reply:
     """Update a ledger."""
     body = request.decode(_UPDATE)
-    service, principal = request.service, request.principal
-    id_ = await service.find(principal, request.path["id"], "ledger")
+    id_ = await request.find(request.path["id"], "ledger")
     changes = given(body, "name", "description", "metadata")
     check_metadata(changes.get("metadata") or {})
-    return reply(
-        await engine.update(service.database, service.clock, id_, principal.key_id, request.key(body), _render, changes)
-    )
+    command = UpdateLedger(ledger=request.scope.ledger(id_.ledger), **changes)
+    return Reply(200, encode(to_object(await request.perform(command, body))))
 
 
 async def delete(request: Request) -> Reply:
     """Discard a ledger with its accounts; with purge=true and confirm={id}, remove it and all its data for good."""
     parameters = parse_list(request.query, "ledger", DELETE_PARAMETERS, paged=False).values
-    service, principal = request.service, request.principal
-    key = request.key(parameters)
+    principal = request.principal
     if not parameters.get("purge", False):
-        id_ = await service.find(principal, request.path["id"], "ledger")
-        return reply(await engine.discard(service.database, service.clock, id_, principal.key_id, key, _render))
+        id_ = await request.find(request.path["id"], "ledger")
+        discarded = await request.perform(DiscardLedger(ledger=request.scope.ledger(id_.ledger)), parameters)
+        return Reply(200, encode(to_object(discarded)))
     check_role(principal, "admin")
     id_ = parse_object_id(request.path["id"], "ledger")
-    return reply(
-        await engine.purge(
-            service.database,
-            service.clock,
-            id_,
-            principal.organization,
-            principal.key_id,
-            key,
-            _render,
-            parameters.get("confirm"),
-        )
-    )
+    command = PurgeLedger(organization=principal.organization, target=id_, confirmation=parameters.get("confirm"))
+    return Reply(200, encode(to_object(await request.perform(command, parameters))))

@@ -9,7 +9,7 @@ from doppia.accounting.ledger.monitors import AlertOperator, MonitoredField, Mon
 from doppia.accounting.money import BOUND_MAX
 from doppia.accounting.texts import check_metadata
 from doppia.api.http.lists import BOOLEAN, METADATA, id_filters, id_kind, named_ledgers, page_headers, parse_list
-from doppia.api.http.request import BodyDecoder, Reply, Request, encode, reply
+from doppia.api.http.request import BodyDecoder, Reply, Request, encode
 from doppia.api.http.wire import (
     BalancesObject,
     Description,
@@ -23,7 +23,7 @@ from doppia.api.http.wire import (
     in_order,
     new_metadata,
 )
-from doppia.engine.ledger import monitors as engine
+from doppia.engine.ledger.monitors import CreateMonitor, DiscardMonitor, UpdateMonitor
 from doppia.store.database.listing import Filter, Place
 from doppia.store.ledger import monitors as store
 
@@ -112,50 +112,38 @@ def to_object(state: MonitorState) -> MonitorObject:
     )
 
 
-def _render(state: MonitorState) -> bytes:
-    return encode(to_object(state))
-
-
 async def create(request: Request) -> Reply:
     """Create a monitor of an account."""
     body = request.decode(_CREATE)
-    service, principal = request.service, request.principal
     condition = body.alert_condition
     if abs(condition.value) > BOUND_MAX:
         raise ParameterInvalid(parameter="alert_condition.value", reason="is beyond 10^45")
     metadata = new_metadata(body.metadata)
-    account = await service.find(principal, body.ledger_account_id, "ledger_account", "ledger_account_id")
-    return reply(
-        await engine.create(
-            service.database,
-            service.clock,
-            account,
-            principal.key_id,
-            request.key(body),
-            _render,
-            field=condition.field,
-            operator=condition.operator,
-            value=condition.value,
-            description=body.description,
-            metadata=metadata,
-        )
+    account = await request.find(body.ledger_account_id, "ledger_account", "ledger_account_id")
+    command = CreateMonitor(
+        ledger=request.scope.ledger(account.ledger),
+        account=account,
+        monitored=condition.field,
+        operator=condition.operator,
+        value=condition.value,
+        description=body.description,
+        metadata=metadata,
     )
+    return Reply(201, encode(to_object(await request.perform(command, body))))
 
 
 async def get(request: Request) -> Reply:
     """Get a monitor with its account's balances."""
-    service = request.service
-    id_ = await service.find(request.principal, request.path["id"], _KIND)
-    async with service.database.connection() as connection:
+    id_ = await request.find(request.path["id"], _KIND)
+    async with request.scope.connection() as connection:
         found = await store.get(connection, id_.ledger, id_.sequence)
     if found is None or found.fields.id != str(id_):
         raise ObjectNotFound(object=_KIND, id=request.path["id"])
-    return Reply(200, _render(found))
+    return Reply(200, encode(to_object(found)))
 
 
 async def list_(request: Request) -> Reply:
     """List monitors, the newest first."""
-    service = request.service
     query = parse_list(request.query, "ledger_account_balance_monitors", FILTERS)
     filters = id_filters(query)
     for name in ("discarded", "metadata"):
@@ -163,8 +151,8 @@ async def list_(request: Request) -> Reply:
             filters.append(Filter(name, query.values[name]))
     if "ledger_account_id" in query.values:
         filters.append(Filter("ledger_account_id", query.values["ledger_account_id"].sequence))
-    ledgers = await service.scope(request.principal, named_ledgers(query))
-    async with service.database.connection() as connection:
+    ledgers = await request.scope.ledgers(named_ledgers(query))
+    async with request.scope.connection() as connection:
         rows = await store.list_page(connection, ledgers, filters, query.after, query.per_page + 1)
     page, headers = page_headers(
         query, rows, lambda row: Place(row.fields.created_at, row.fields.ledger, row.fields.monitor.sequence)
@@ -175,17 +163,15 @@ async def list_(request: Request) -> Reply:
 async def update(request: Request) -> Reply:
     """Update a monitor's description or metadata; its condition is fixed."""
     body = request.decode(_UPDATE)
-    service, principal = request.service, request.principal
-    id_ = await service.find(principal, request.path["id"], _KIND)
+    id_ = await request.find(request.path["id"], _KIND)
     changes = given(body, "description", "metadata")
     check_metadata(changes.get("metadata") or {})
-    return reply(
-        await engine.update(service.database, service.clock, id_, principal.key_id, request.key(body), _render, changes)
-    )
+    command = UpdateMonitor(ledger=request.scope.ledger(id_.ledger), target=id_, **changes)
+    return Reply(200, encode(to_object(await request.perform(command, body))))
 
 
 async def delete(request: Request) -> Reply:
     """Discard a monitor."""
-    service, principal = request.service, request.principal
-    id_ = await service.find(principal, request.path["id"], _KIND)
-    return reply(await engine.discard(service.database, service.clock, id_, principal.key_id, request.key(), _render))
+    id_ = await request.find(request.path["id"], _KIND)
+    command = DiscardMonitor(ledger=request.scope.ledger(id_.ledger), target=id_)
+    return Reply(200, encode(to_object(await request.perform(command))))

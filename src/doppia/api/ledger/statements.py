@@ -7,7 +7,7 @@ from msgspec import Struct
 from doppia.accounting.errors import ObjectNotFound, ParameterInvalid
 from doppia.accounting.ledger.statements import Statement
 from doppia.api.http.lists import METADATA, TIME, id_filters, id_kind, named_ledgers, page_headers, parse_list
-from doppia.api.http.request import BodyDecoder, Reply, Request, encode, reply
+from doppia.api.http.request import BodyDecoder, Reply, Request, encode
 from doppia.api.http.wire import (
     BalancesObject,
     Description,
@@ -22,7 +22,7 @@ from doppia.api.http.wire import (
     new_metadata,
     parse_time,
 )
-from doppia.engine.ledger import statements as engine
+from doppia.engine.ledger.statements import CreateStatement
 from doppia.store.database.listing import Filter, Place
 from doppia.store.ledger import statements as store
 
@@ -89,7 +89,6 @@ def to_object(statement: Statement, ledger_id: str) -> StatementObject:
 async def create(request: Request) -> Reply:
     """Make a statement of an account."""
     body = request.decode(_CREATE)
-    service, principal = request.service, request.principal
     lower = parse_time(body.effective_at_lower_bound, "effective_at_lower_bound")
     upper = parse_time(body.effective_at_upper_bound, "effective_at_upper_bound")
     if upper < lower:
@@ -97,46 +96,38 @@ async def create(request: Request) -> Reply:
             parameter="effective_at_upper_bound", reason="is before effective_at_lower_bound; it may not be"
         )
     metadata = new_metadata(body.metadata)
-    account = await service.find(principal, body.ledger_account_id, "ledger_account", "ledger_account_id")
-    ledger_id = service.ledger_id(account.ledger)
-    return reply(
-        await engine.create(
-            service.database,
-            service.clock,
-            account,
-            principal.key_id,
-            request.key(body),
-            lambda statement: encode(to_object(statement, ledger_id)),
-            effective_at_lower_bound=lower,
-            effective_at_upper_bound=upper,
-            description=body.description,
-            metadata=metadata,
-        )
+    account = await request.find(body.ledger_account_id, "ledger_account", "ledger_account_id")
+    command = CreateStatement(
+        ledger=request.scope.ledger(account.ledger),
+        account=account,
+        effective_at_lower_bound=lower,
+        effective_at_upper_bound=upper,
+        description=body.description,
+        metadata=metadata,
     )
+    return Reply(201, encode(to_object(await request.perform(command, body), command.ledger.id)))
 
 
 async def get(request: Request) -> Reply:
     """Get a statement."""
-    service = request.service
-    id_ = await service.find(request.principal, request.path["id"], _KIND)
-    async with service.database.connection() as connection:
+    id_ = await request.find(request.path["id"], _KIND)
+    async with request.scope.connection() as connection:
         statement = await store.get(connection, id_.ledger, id_.sequence)
     if statement is None or statement.id != str(id_):
         raise ObjectNotFound(object=_KIND, id=request.path["id"])
-    return Reply(200, encode(to_object(statement, service.ledger_id(id_.ledger))))
+    return Reply(200, encode(to_object(statement, request.scope.ledger_id(id_.ledger))))
 
 
 async def list_(request: Request) -> Reply:
     """List statements, the newest first."""
-    service = request.service
     query = parse_list(request.query, "ledger_account_statements", FILTERS)
     filters = [*query.filters, *id_filters(query)]
     if "metadata" in query.values:
         filters.append(Filter("metadata", query.values["metadata"]))
     if "ledger_account_id" in query.values:
         filters.append(Filter("ledger_account_id", query.values["ledger_account_id"].sequence))
-    ledgers = await service.scope(request.principal, named_ledgers(query))
-    async with service.database.connection() as connection:
+    ledgers = await request.scope.ledgers(named_ledgers(query))
+    async with request.scope.connection() as connection:
         rows = await store.list_page(connection, ledgers, filters, query.after, query.per_page + 1)
     page, headers = page_headers(query, rows, lambda row: Place(row.created_at, row.ledger, row.sequence))
-    return Reply(200, encode([to_object(row, service.ledger_id(row.ledger)) for row in page]), headers)
+    return Reply(200, encode([to_object(row, request.scope.ledger_id(row.ledger)) for row in page]), headers)

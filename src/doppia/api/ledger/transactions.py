@@ -1,12 +1,12 @@
 """Ledger transactions over HTTP."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 from doppia.accounting.errors import AmbiguousExternalId, LedgerError, ObjectNotFound
-from doppia.accounting.ids import Id, format_id, parse_id
+from doppia.accounting.ids import Id, LedgerRef, format_id, parse_id
 from doppia.accounting.ledger.transactions import Draft, Entry, Transaction
 from doppia.api.http.lists import (
     AMOUNT,
@@ -23,7 +23,7 @@ from doppia.api.http.lists import (
     page_headers,
     parse_list,
 )
-from doppia.api.http.request import BodyDecoder, Reply, Request, encode, reply
+from doppia.api.http.request import BodyDecoder, Reply, Request, encode
 from doppia.api.http.wire import (
     Amount,
     AmountText,
@@ -38,7 +38,6 @@ from doppia.api.http.wire import (
     new_metadata,
 )
 from doppia.api.ledger.drafts import (
-    EntryPart,
     PartialPostCreate,
     ReversalCreate,
     StatusText,
@@ -49,8 +48,7 @@ from doppia.api.ledger.drafts import (
     read_legs,
     read_update,
 )
-from doppia.engine.posting.commands import Create, PartialPost, Reverse, Revise, Single
-from doppia.engine.posting.writing import Key, replayed
+from doppia.engine.posting.commands import CreateTransaction, PostPart, ReverseTransaction, ReviseTransaction
 from doppia.store.database.listing import Filter, Place
 from doppia.store.ledger import transactions as store
 
@@ -185,49 +183,40 @@ def to_object(transaction: Transaction, ledger: int, ledger_id: str, shows: Sequ
     )
 
 
-async def _submit(
-    request: Request,
-    kind: type[Single],
-    key: Key | None,
-    ledger: Id,
-    entries: Sequence[EntryPart] = (),
-    *,
-    keep_answer: bool = False,
-    **fields: Any,
-) -> Reply:
-    """Post a command made of these fields, and answer with the transaction.
+class _Shows(Protocol):
+    """An entry of a request, which says whether its account's resulting balances are to be shown."""
 
-    Args:
-        request: the caller's.
-        kind: of the command.
-        key: the caller's idempotency key.
-        ledger: an id of the ledger.
-        entries: those of the body, which say whose balances are shown.
-        keep_answer: whether the key keeps the answer though the log yields it; it does where balances are shown.
-        fields: of the command.
-    """
-    ledger_id = request.service.ledger_id(ledger.ledger)
+    show_resulting_ledger_account_balances: bool | None
+
+
+def shows_of(entries: Iterable[_Shows]) -> list[bool]:
+    """Return whose resulting balances a request asks to be shown; nothing where it asks for none."""
     shows = [bool(entry.show_resulting_ledger_account_balances) for entry in entries]
-    if not any(shows):
-        shows = []
-    command = kind(
-        ledger=ledger,
-        actor=request.principal.key_id.bytes,
-        key=key,
+    return shows if any(shows) else []
+
+
+def _reply(status: int, transaction: Transaction, ledger: LedgerRef, shows: Sequence[bool] = ()) -> Reply:
+    return Reply(status, encode(to_object(transaction, ledger.number, ledger.id, shows)))
+
+
+async def read_creation(request: Request) -> tuple[CreateTransaction, TransactionCreate]:
+    """Return the transaction that a request asks to create, and what its idempotency key stands for."""
+    body = request.decode(_CREATE)
+    draft, account = await read_create(request, body)
+    command = CreateTransaction(
+        ledger=request.scope.ledger(account.ledger),
         size_bytes=len(request.body),
-        status=200 if kind is Revise else 201,
-        render=lambda transaction: encode(to_object(transaction, ledger.ledger, ledger_id, shows)),
-        keep_answer=keep_answer or bool(shows),
-        **fields,
+        keeps_result=bool(shows_of(body.ledger_entries)),
+        draft=draft,
     )
-    return reply(await request.service.groups.submit(command))
+    return command, body
 
 
 async def create(request: Request) -> Reply:
     """Create a transaction."""
-    body = request.decode(_CREATE)
-    draft, account = await read_create(request, body)
-    return await _submit(request, Create, request.key(body), account, body.ledger_entries, draft=draft)
+    command, body = await read_creation(request)
+    created = await request.perform(command, body)
+    return _reply(201, created, command.ledger, shows_of(body.ledger_entries))
 
 
 async def _target(request: Request, ledger: Id | None = None) -> Id:
@@ -239,32 +228,31 @@ async def _target(request: Request, ledger: Id | None = None) -> Id:
         ObjectNotFound.
         AmbiguousExternalId: transactions of several ledgers have it, and `ledger` says not which.
     """
-    service, text = request.service, request.path["id"]
+    text = request.path["id"]
     if parse_id(text) is not None:
-        return await service.find(request.principal, text, "ledger_transaction")
+        return await request.find(text, "ledger_transaction")
     holders: list[Id] = []
     if "\x00" not in text:  # which no external_id holds, and no database takes
-        ledgers = await service.scope(request.principal, None if ledger is None else {ledger.ledger})
-        async with service.database.connection() as connection:
+        ledgers = await request.scope.ledgers(None if ledger is None else {ledger.ledger})
+        async with request.scope.connection() as connection:
             holders = await store.by_external_id(connection, ledgers, text)
     if not holders:
         raise ObjectNotFound(object="ledger_transaction", id=text[:200])
     if len(holders) > 1:
-        ids = [service.ledger_id(holder.ledger) for holder in holders]
+        ids = [request.scope.ledger_id(holder.ledger) for holder in holders]
         raise AmbiguousExternalId(external_id=text[:200], ledger_ids=ids)
     return holders[0]
 
 
 async def get(request: Request) -> Reply:
     """Get a transaction with its entries, by its id or its external_id."""
-    service = request.service
     query = parse_list(request.query, "ledger_transaction", GET_PARAMETERS, paged=False)
     id_ = await _target(request, query.values.get("ledger_id"))
-    async with service.database.connection() as connection:
+    async with request.scope.connection() as connection:
         found = (await store.get(connection, id_.ledger, [id_.sequence])).get(id_.sequence)
     if found is None or found.id != str(id_):
         raise ObjectNotFound(object="ledger_transaction", id=request.path["id"])
-    return Reply(200, encode(to_object(found, id_.ledger, service.ledger_id(id_.ledger))))
+    return Reply(200, encode(to_object(found, id_.ledger, request.scope.ledger_id(id_.ledger))))
 
 
 def _filters(values: Mapping[str, Any]) -> list[Filter]:
@@ -286,13 +274,12 @@ def _filters(values: Mapping[str, Any]) -> list[Filter]:
 
 async def list_(request: Request) -> Reply:
     """List transactions, the newest first unless order_by says otherwise."""
-    service = request.service
     query = parse_list(request.query, "ledger_transactions", FILTERS)
     order = order_of(query, "transaction_sequence", 0)
     compared = [found for found in query.filters if found.name != "order_by"]
     filters = [*compared, *id_filters(query), *_filters(query.values)]
-    ledgers = await service.scope(request.principal, named_ledgers(query))
-    async with service.database.connection() as connection:
+    ledgers = await request.scope.ledgers(named_ledgers(query))
+    async with request.scope.connection() as connection:
         rows = await store.list_page(connection, ledgers, filters, order, query.after, query.per_page + 1)
 
     def place(row: tuple[int, Transaction]) -> Place:
@@ -301,43 +288,66 @@ async def list_(request: Request) -> Reply:
         return Place(time, ledger, transaction.sequence)
 
     page, headers = page_headers(query, rows, place)
-    objects = [to_object(transaction, ledger, service.ledger_id(ledger)) for ledger, transaction in page]
+    objects = [to_object(transaction, ledger, request.scope.ledger_id(ledger)) for ledger, transaction in page]
     return Reply(200, encode(objects), headers)
+
+
+async def _target_of_change(request: Request, ledger: Id | None, said: Any) -> Id:
+    """Return the id of the transaction that a change names, as `_target` does.
+
+    A change that is repeated means the transaction that it changed: it may have taken the external_id away by which it
+    names it, and another may have that by now. So the key is looked for after the name.
+
+    Raises what `_target` raises, and IdempotencyKeyReused.
+    """
+    if parse_id(request.path["id"]) is not None:
+        return await _target(request, ledger)
+    target: Id | None = None
+    missing: LedgerError | None = None
+    try:
+        target = await _target(request, ledger)
+    except (ObjectNotFound, AmbiguousExternalId) as refusal:
+        missing = refusal
+    repeated = await request.service.engine.repeated(request.caller(said), Transaction)
+    if repeated is not None:
+        return await request.find(repeated.id, "ledger_transaction")
+    if target is None:
+        assert missing is not None, "one of both is there"
+        raise missing
+    return target
+
+
+async def read_revision(request: Request) -> tuple[ReviseTransaction, Any]:
+    """Return the change that a request asks for, and what its idempotency key stands for.
+
+    The request names the transaction by its id or its external_id.
+    """
+    body = request.decode(_UPDATE)
+    query = parse_list(request.query, "ledger_transaction", GET_PARAMETERS, paged=False)
+    named = query.values.get("ledger_id")
+    said = body if named is None else [str(named), body]
+    target = await _target_of_change(request, named, said)
+    command = ReviseTransaction(
+        ledger=request.scope.ledger(target.ledger),
+        size_bytes=len(request.body),
+        keeps_result=bool(shows_of(body.ledger_entries or ())) or parse_id(request.path["id"]) is None,
+        target=target,
+        changes=await read_update(request, body, target),
+    )
+    return command, said
 
 
 async def update(request: Request) -> Reply:
     """Update a transaction, named by its id or its external_id."""
-    body = request.decode(_UPDATE)
-    query = parse_list(request.query, "ledger_transaction", GET_PARAMETERS, paged=False)
-    ledger = query.values.get("ledger_id")
-    key = request.key(body if ledger is None else [str(ledger), body])
-    try:
-        target = await _target(request, ledger)
-    except (ObjectNotFound, AmbiguousExternalId):
-        # The change that is repeated may have taken the external_id away by which it names its transaction.
-        async with request.service.database.connection() as connection:
-            answer = await replayed(connection, key)
-        if answer is None:
-            raise
-        return reply(answer)
-    changes = await read_update(request, body, target)
-    by_external_id = parse_id(request.path["id"]) is None
-    return await _submit(
-        request,
-        Revise,
-        key,
-        target,
-        body.ledger_entries or (),
-        keep_answer=by_external_id,
-        target=target,
-        changes=changes,
-    )
+    command, said = await read_revision(request)
+    body = said if isinstance(said, TransactionUpdate) else said[1]
+    return _reply(200, await request.perform(command, said), command.ledger, shows_of(body.ledger_entries or ()))
 
 
 async def reverse(request: Request) -> Reply:
     """Reverse a posted transaction."""
     body = request.decode(_REVERSAL)
-    target = await request.service.find(request.principal, request.path["id"], "ledger_transaction")
+    target = await request.find(request.path["id"], "ledger_transaction")
     draft = Draft(
         (),
         body.status or "posted",
@@ -348,13 +358,15 @@ async def reverse(request: Request) -> Reply:
         body.ledgerable_id,
         new_metadata(body.metadata),
     )
-    return await _submit(request, Reverse, request.key(body), target, target=target, draft=draft)
+    ledger = request.scope.ledger(target.ledger)
+    command = ReverseTransaction(ledger=ledger, size_bytes=len(request.body), target=target, draft=draft)
+    return _reply(201, await request.perform(command, body), ledger)
 
 
 async def partial_post(request: Request) -> Reply:
     """Post a part of a pending transaction; the rest stays pending."""
     body = request.decode(_PARTIAL_POST)
-    target = await request.service.find(request.principal, request.path["id"], "ledger_transaction")
+    target = await request.find(request.path["id"], "ledger_transaction")
     field = "posted_ledger_entries"
     legs = (
         (await read_legs(request, body.posted_ledger_entries, target, field))[0] if body.posted_ledger_entries else []
@@ -366,11 +378,15 @@ async def partial_post(request: Request) -> Reply:
         effective_at=read_effective_at(body.effective_at),
         metadata=new_metadata(body.metadata),
     )
-    key = request.key(body)
+    ledger, shows = request.scope.ledger(target.ledger), shows_of(body.posted_ledger_entries)
+    command = PostPart(
+        ledger=ledger, size_bytes=len(request.body), keeps_result=bool(shows), target=target, draft=draft
+    )
     try:
-        return await _submit(request, PartialPost, key, target, body.posted_ledger_entries, target=target, draft=draft)
+        posted = await request.perform(command, body)
     except LedgerError as refusal:
         if refusal.parameter is not None:
             # The rules call the entries of any transaction by one name.
             refusal.parameter = re.sub("^ledger_entries", field, refusal.parameter)
         raise
+    return _reply(201, posted, ledger, shows)

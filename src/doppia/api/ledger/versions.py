@@ -181,12 +181,11 @@ def _filters(query: ListQuery) -> list[Filter]:
 
 
 async def _page(request: Request, query: ListQuery, ledgers: Sequence[int], filters: Sequence[Filter]) -> Reply:
-    service = request.service
     statement: Id | None = query.values.get("ledger_account_statement_id")
-    async with service.database.connection() as connection:
+    async with request.scope.connection() as connection:
         rows = await store.list_page(connection, ledgers, statement, filters, query.after, query.per_page + 1)
     page, headers = page_headers(query, rows, lambda version: version.row.place)
-    objects = [to_object(version, service.ledger_id(version.row.ledger)) for version in page]
+    objects = [to_object(version, request.scope.ledger_id(version.row.ledger)) for version in page]
     return Reply(200, encode(objects), headers)
 
 
@@ -200,16 +199,15 @@ async def list_(request: Request) -> Reply:
     filters = _filters(query)
     if "ledger_transaction_id" in query.values:
         filters.append(Filter("object", query.values["ledger_transaction_id"].sequence))
-    ledgers = await request.service.scope(request.principal, named_ledgers(query))
+    ledgers = await request.scope.ledgers(named_ledgers(query))
     return await _page(request, query, ledgers, filters)
 
 
 async def list_of_transaction(request: Request) -> Reply:
     """List the versions of a transaction, the newest first."""
-    service = request.service
-    id_ = await service.find(request.principal, request.path["id"], "ledger_transaction")
+    id_ = await request.find(request.path["id"], "ledger_transaction")
     query = parse_list(request.query, f"ledger_transactions/{id_}/versions", OF_TRANSACTION_FILTERS)
-    async with service.database.connection() as connection:
+    async with request.scope.connection() as connection:
         found = (await transaction_store.get(connection, id_.ledger, [id_.sequence])).get(id_.sequence)
     if found is None or found.id != str(id_):
         raise ObjectNotFound(object="ledger_transaction", id=request.path["id"])

@@ -1,7 +1,8 @@
-"""Bulk requests over HTTP: many writes sent at once, answered when they are kept, done afterwards (bulk_work.py)."""
+"""Bulk requests over HTTP: many writes sent at once, answered when they are kept, done afterwards."""
 
 import hashlib
 import re
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
@@ -9,13 +10,14 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from doppia.accounting.errors import InvalidJson, ObjectNotFound, ParameterInvalid, TooManyItems
-from doppia.accounting.ids import is_uuid, parse_id
+from doppia.accounting.ids import LedgerId, is_uuid, parse_id
 from doppia.accounting.platform.bulk import Action, BulkRequest, Resource, low_bits_of, result_id, split_id
 from doppia.api.http.errors import ErrorDetail
 from doppia.api.http.lists import METADATA, TIME, UUID_SCHEMA, Kind, page_headers, parse_list, words
-from doppia.api.http.request import BodyDecoder, Reply, Request, encode, reply
+from doppia.api.http.request import BodyDecoder, Reply, Request, encode
 from doppia.api.http.wire import Metadata, Object, UuidText, in_order, new_metadata
-from doppia.engine.platform import bulk as engine
+from doppia.api.platform.bulk_items import entity_of, error_of
+from doppia.engine.platform.bulk import AcceptBulkRequest
 from doppia.store.database.listing import Filter, Place
 from doppia.store.platform import bulk as store
 from doppia.store.platform.bulk import BulkResult, Item
@@ -121,21 +123,16 @@ async def create(request: Request) -> Reply:
     """Send up to 10,000 writes at once; they are kept when this is answered, and done right after."""
     body = request.decode(_CREATE)
     items = _items(request, body)
-    service, principal = request.service, request.principal
-    answer = await engine.accept(
-        service.database,
-        service.clock,
-        principal.organization,
-        principal.key_id,
-        request.key(hashlib.sha256(request.body).hexdigest()),
-        lambda accepted: encode(_request_object(accepted)),
+    command = AcceptBulkRequest(
+        organization=request.principal.organization,
         action_type=body.action_type,
         resource_type=body.resource_type,  # type: ignore[arg-type] # one that is offered, says _items
         items=items,
         metadata=new_metadata(body.metadata),
     )
-    service.background.wake()
-    return reply(answer)
+    accepted = await request.perform(command, hashlib.sha256(request.body).hexdigest())
+    request.service.background.wake()
+    return Reply(201, encode(_request_object(accepted)))
 
 
 def _items(request: Request, body: _RawBulkRequest) -> list[Item]:
@@ -205,17 +202,36 @@ def _request_object(request: BulkRequest) -> BulkRequestObject:
     )
 
 
-def _result_object(result: BulkResult) -> BulkResultObject:
+async def _shown(request: Request, results: Sequence[BulkResult]) -> list[BulkResultObject]:
+    """Return results as the wire shows them."""
+    entities = [parse_id(str(result.entity_id)) for result in results if result.entity_type != "bulk_error"]
+    numbers = {id_.ledger for id_ in entities if id_ is not None}
+    owned = await request.scope.ledgers(numbers)
+    ledger_ids: dict[int, LedgerId] = {ledger: request.scope.ledger_id(ledger) for ledger in owned}
+    return [_result_object(result, ledger_ids) for result in results]
+
+
+def _result_object(result: BulkResult, ledger_ids: Mapping[int, LedgerId]) -> BulkResultObject:
+    entity: Any = None
+    if result.entity is not None and result.entity_type == "bulk_error":
+        entity = BulkErrorObject(
+            id=str(result.entity_id),
+            created_at=result.updated_at,
+            updated_at=result.updated_at,
+            request_errors=[error_of(result)],
+        )
+    elif result.entity is not None:
+        entity = entity_of(result, ledger_ids)
     return BulkResultObject(
         id=str(result_id(result.request_id, result.ordinal)),
         request_id=str(result.request_id),
         index=result.ordinal - 1,
         status=result.status,
-        # Both are JSON already, and go out as they came in.
+        # They are JSON already, and go out as they came in.
         request_params=None if result.params is None else Raw(result.params),  # type: ignore[arg-type]
         entity_type=result.entity_type,  # type: ignore[arg-type] # one of these words, says the table
         entity_id=None if result.entity_id is None else str(result.entity_id),
-        entity=None if result.entity is None else Raw(result.entity),
+        entity=entity,
         created_at=result.created_at,
         updated_at=result.updated_at,
     )
@@ -231,7 +247,7 @@ def _asked_id(request: Request, kind: str) -> UUID:
 async def get(request: Request) -> Reply:
     """Get a bulk request, and how far it is."""
     id_ = _asked_id(request, "bulk_request")
-    async with request.service.database.connection() as connection:
+    async with request.scope.connection() as connection:
         found = await store.get_request(connection, request.principal.organization, id_)
     if found is None:
         raise ObjectNotFound(object="bulk_request", id=str(id_))
@@ -243,7 +259,7 @@ async def list_(request: Request) -> Reply:
     query = parse_list(request.query, "bulk_requests", REQUEST_FILTERS)
     named = {"status": "request_status"}
     filters = [*query.filters, *(Filter(named.get(name, name), value) for name, value in query.values.items())]
-    async with request.service.database.connection() as connection:
+    async with request.scope.connection() as connection:
         rows = await store.list_requests(
             connection, request.principal.organization, filters, query.after, query.per_page + 1
         )
@@ -255,11 +271,11 @@ async def get_result(request: Request) -> Reply:
     """Get what became of an item of a bulk request."""
     id_ = _asked_id(request, "bulk_result")
     request_id, ordinal = split_id(id_)
-    async with request.service.database.connection() as connection:
+    async with request.scope.connection() as connection:
         found = await store.get_result(connection, request.principal.organization, request_id, ordinal)
     if found is None:
         raise ObjectNotFound(object="bulk_result", id=str(id_))
-    return Reply(200, encode(_result_object(found)))
+    return Reply(200, encode((await _shown(request, [found]))[0]))
 
 
 async def list_results(request: Request) -> Reply:
@@ -269,11 +285,11 @@ async def list_results(request: Request) -> Reply:
     filters = [Filter(name, values[name]) for name in ("request_id", "entity_id", "entity_type") if name in values]
     if "status" in values:
         filters.append(Filter(values["status"], value=True))
-    async with request.service.database.connection() as connection:
+    async with request.scope.connection() as connection:
         rows = await store.list_results(
             connection, request.principal.organization, filters, query.after, query.per_page + 1
         )
     page, headers = page_headers(
         query, rows, lambda row: Place(row.created_at, 0, low_bits_of(result_id(row.request_id, row.ordinal)))
     )
-    return Reply(200, encode([_result_object(row) for row in page]), headers)
+    return Reply(200, encode(await _shown(request, page)), headers)

@@ -27,7 +27,7 @@ from doppia.api.http.lists import (
     parse_list,
     words,
 )
-from doppia.api.http.request import Reply, Request, Service, encode
+from doppia.api.http.request import Reply, Request, encode
 from doppia.api.http.wire import Object, Time, UuidText, parse_time
 from doppia.api.ledger import accounts, categories, ledgers, monitors, statements, transactions
 from doppia.proof import records
@@ -36,6 +36,7 @@ from doppia.store.ledger.entries import EntryInTransaction
 from doppia.store.log.log import about, happening
 from doppia.store.platform import events as store
 from doppia.store.platform.events import RecordedEvent
+from doppia.store.scopes import Scope
 
 Resource = Literal[
     "ledger",
@@ -130,10 +131,10 @@ FILTERS: Final = {
 }
 
 
-def _object(found: RecordedEvent, service: Service) -> Object:
+def _object(found: RecordedEvent, scope: Scope) -> Object:
     """Return what an event is about as the wire shows it, were it not for what the record does not say."""
     ledger, object_ = found.row.ledger, found.object
-    ledger_id = service.ledger_id(ledger)
+    ledger_id = scope.ledger_id(ledger)
     match object_:
         case Ledger():
             return ledgers.to_object(object_)
@@ -155,9 +156,9 @@ def _object(found: RecordedEvent, service: Service) -> Object:
             assert_never(object_)
 
 
-def to_object(found: RecordedEvent, service: Service) -> EventObject:
+def to_object(found: RecordedEvent, scope: Scope) -> EventObject:
     """Return an event as the wire shows it."""
-    row, object_ = found.row, _object(found, service)
+    row, object_ = found.row, _object(found, scope)
     data = to_builtins(object_)
     data.pop("lock_version", None)
     if (balances := data.pop("balances", None)) is not None:
@@ -176,12 +177,11 @@ def to_object(found: RecordedEvent, service: Service) -> EventObject:
 
 async def get(request: Request) -> Reply:
     """Get an event."""
-    service = request.service
-    id_ = await service.find(request.principal, request.path["id"], "event")
+    id_ = await request.find(request.path["id"], "event")
     filters = [Filter("id", [id_.sequence << ORDINAL_BITS])]
-    async with service.database.connection() as connection:
+    async with request.scope.connection() as connection:
         page = await store.list_page(connection, [id_.ledger], filters, None, 1)
-    found = [event for event in (to_object(row, service) for row in page) if event.id == str(id_)]
+    found = [event for event in (to_object(row, request.scope) for row in page) if event.id == str(id_)]
     if not found:
         raise ObjectNotFound(object="event", id=request.path["id"])
     return Reply(200, encode(found[0]))
@@ -216,11 +216,10 @@ def _filters(query: ListQuery) -> list[Filter]:
 
 async def list_(request: Request) -> Reply:
     """List events, the newest first."""
-    service = request.service
     query = parse_list(request.query, "events", FILTERS)
     filters = _filters(query)
-    ledgers_ = await service.scope(request.principal, named_ledgers(query))
-    async with service.database.connection() as connection:
+    ledgers_ = await request.scope.ledgers(named_ledgers(query))
+    async with request.scope.connection() as connection:
         rows = await store.list_page(connection, ledgers_, filters, query.after, query.per_page + 1)
     page, headers = page_headers(query, rows, lambda found: found.row.place)
-    return Reply(200, encode([to_object(found, service) for found in page]), headers)
+    return Reply(200, encode([to_object(found, request.scope) for found in page]), headers)

@@ -60,7 +60,7 @@ async def healthz(_service: Service) -> Reply:
 async def readyz(service: Service) -> Reply:
     """Say whether requests can be answered, and with which durability."""
     try:
-        async with service.database.connection() as connection:
+        async with service.engine.database.connection() as connection:
             fsync, synchronous_commit, standbys = await durability(connection)
     except TryAgain as refusal:
         return Reply(503, encode(Readiness(False, str(refusal))), {"Retry-After": "1"})

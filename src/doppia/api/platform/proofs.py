@@ -87,7 +87,7 @@ def _text(hash_: bytes) -> str:
 
 
 async def _ledger(request: Request) -> int:
-    id_ = await request.service.find(request.principal, request.path["id"], "ledger")
+    id_ = await request.find(request.path["id"], "ledger")
     return id_.ledger
 
 
@@ -106,11 +106,11 @@ async def read_log(request: Request) -> Reply:
     if not 1 <= limit <= LIMIT_MAX:
         raise ParameterInvalid(parameter="limit", reason=f"must be 1 to {LIMIT_MAX}")
     after = max(values.get("from_sequence", 1), 1) - 1
-    async with request.service.database.connection() as connection:
+    async with request.scope.connection() as connection:
         found = await log.records(connection, ledger, after, limit, PAGE_BYTES_MAX)
         size = await _size(connection, request, ledger)
     records = [_object(sequence, payload) for sequence, payload in found]
-    ledger_id = request.service.ledger_id(ledger)
+    ledger_id = request.scope.ledger_id(ledger)
     return Reply(200, encode(LogObject(ledger_id=ledger_id, size=size.records, records=records)))
 
 
@@ -126,9 +126,9 @@ def _object(sequence: int, payload: bytes) -> LogRecordObject:
 async def checkpoint(request: Request) -> Reply:
     """Get the signed checkpoint of a ledger's log as it is now: a C2SP signed note."""
     ledger = await _ledger(request)
-    async with request.service.database.connection() as connection:
+    async with request.scope.connection() as connection:
         size = await _size(connection, request, ledger)
-    text = note(request.service.checkpoint_keys, request.service.ledger_id(ledger), size)
+    text = note(request.service.checkpoint_keys, request.scope.ledger_id(ledger), size)
     return Reply(200, text.encode(), {"Content-Type": NOTE})
 
 
@@ -141,7 +141,7 @@ async def inclusion(request: Request) -> Reply:
         raise ParameterInvalid(parameter="id", reason="stands in the place of sequence; send one of them")
     if "sequence" not in values and id_ is None:
         raise ParameterMissing(parameter="sequence")
-    async with request.service.database.connection() as connection:
+    async with request.scope.connection() as connection:
         whole = await _size(connection, request, ledger)
         size = _size_asked(values, "size", whole)
         sequence = values["sequence"] if id_ is None else id_.sequence
@@ -162,7 +162,7 @@ async def inclusion(request: Request) -> Reply:
         200,
         encode(
             InclusionProofObject(
-                ledger_id=request.service.ledger_id(ledger),
+                ledger_id=request.scope.ledger_id(ledger),
                 sequence=sequence,
                 leaf_hash=leaf,
                 size=size,
@@ -179,7 +179,7 @@ async def consistency(request: Request) -> Reply:
     values = parse_list(request.query, "consistency_proof", CONSISTENCY_PARAMETERS, paged=False).values
     if "from_size" not in values:
         raise ParameterMissing(parameter="from_size")
-    async with request.service.database.connection() as connection:
+    async with request.scope.connection() as connection:
         whole = await _size(connection, request, ledger)
         to_size = _size_asked(values, "to_size", whole)
         from_size = _size_asked(values, "from_size", whole._replace(records=to_size))
@@ -196,7 +196,7 @@ async def consistency(request: Request) -> Reply:
         200,
         encode(
             ConsistencyProofObject(
-                ledger_id=request.service.ledger_id(ledger),
+                ledger_id=request.scope.ledger_id(ledger),
                 from_size=from_size,
                 from_root=from_root,
                 to_size=to_size,

@@ -4,18 +4,16 @@ import asyncio
 from typing import Final
 
 from doppia.accounting.errors import LedgerError
-from doppia.accounting.ids import Id
-from doppia.engine.posting.commands import Expire
-from doppia.engine.posting.lanes import PostingGroups
-from doppia.engine.posting.writing import Clock
-from doppia.store.database.connections import Database
+from doppia.engine.performing import Engine
+from doppia.engine.posting.commands import ExpireTransaction
+from doppia.engine.posting.writing import NOBODY
 from doppia.store.ledger import transactions
 from doppia.store.ledger.transactions import Due
 
 AT_ONCE_MAX: Final = 1000
 
 
-async def expire_due(database: Database, clock: Clock, groups: PostingGroups) -> None:
+async def expire_due(engine: Engine) -> None:
     """Archive every hold that is due, in all ledgers, also those that fell due while no service ran.
 
     What was resolved meanwhile is left as it is, and what can't be archived now keeps none of the others from it.
@@ -26,9 +24,10 @@ async def expire_due(database: Database, clock: Clock, groups: PostingGroups) ->
     last: Due | None = None
     failure: BaseException | None = None
     while True:
-        async with database.connection() as connection:
-            due = await transactions.due(connection, clock(), last, AT_ONCE_MAX)
-        told = await asyncio.gather(*(groups.submit(_command(hold)) for _, hold in due), return_exceptions=True)
+        async with engine.database.connection() as connection:
+            due = await transactions.due(connection, engine.clock(), last, AT_ONCE_MAX)
+        commands = [ExpireTransaction(ledger=found.ledger, target=found.hold) for found in due]
+        told = await asyncio.gather(*(engine.perform(NOBODY, command) for command in commands), return_exceptions=True)
         for refusal in told:
             if isinstance(refusal, BaseException) and not isinstance(refusal, LedgerError):
                 failure = refusal
@@ -37,7 +36,3 @@ async def expire_due(database: Database, clock: Clock, groups: PostingGroups) ->
         last = due[-1]
     if failure is not None:
         raise failure
-
-
-def _command(hold: Id) -> Expire:
-    return Expire(ledger=hold, actor=None, key=None, status=200, render=lambda _: b"", target=hold)

@@ -1,10 +1,9 @@
 """Settlements: create, change, pick the entries of a draft."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal
-from uuid import UUID
+from typing import Any, ClassVar, Final, Literal
 
 from doppia.accounting.closing.settlements import (
     Settlement,
@@ -19,7 +18,7 @@ from doppia.accounting.closing.settlements import (
     sweeping,
 )
 from doppia.accounting.errors import EntrySettled, ObjectNotFound
-from doppia.accounting.ids import ORDINAL_BITS, Id, format_id
+from doppia.accounting.ids import ORDINAL_BITS, Id, LedgerRef
 from doppia.accounting.ledger.accounts import Account
 from doppia.accounting.platform.events import Event
 from doppia.engine.closing.settling import (
@@ -35,136 +34,128 @@ from doppia.engine.closing.settling import (
     note_entries,
     settle,
 )
-from doppia.engine.posting.writing import Answer, Clock, Key, Writing, begin, replayed
+from doppia.engine.posting.writing import UNCHANGED, Command, Unchanged, Writing
 from doppia.store.closing import settlements
-from doppia.store.closing.settlements import EntryFacts
-from doppia.store.database.connections import Connection, Database
+from doppia.store.closing.settlements import EntryFacts, Mark
+from doppia.store.database.connections import Connection
 from doppia.store.ledger import ledgers
 from doppia.store.posting import posting
 from doppia.store.posting.groups import Group
 
-Render = Callable[[Settlement], bytes]
-
 _TICK: Final = timedelta(microseconds=1)
 _VERSIONS_SUMMED_AT_ONCE: Final = 100_000
 _VERSIONS_FORESEEN_MAX: Final = 2_000_000
-"""Summing up that many takes as long as a caller may wait; of a longer sweep the end tells."""
+"""Summing up that many steps takes as long as a caller may wait; of a longer sweep, the sum is known at its end."""
 
 
-async def create(
-    database: Database,
-    clock: Clock,
-    settled: Id,
-    contra: Id,
-    actor: UUID | None,
-    key: Key | None,
-    render: Render,
-    *,
-    status: Literal["drafting", "pending", "posted"],
-    effective_at_upper_bound: datetime | None,
-    allows_either_direction: bool,
-    skips_transaction: bool,
-    description: str | None,
-    metadata: Mapping[str, str],
-) -> Answer:
+@dataclass(kw_only=True)
+class CreateSettlement(Command[Settlement]):
     """Create a draft, or sweep an account. A sweep of more than one step is answered while it is processing.
 
-    Args:
-        database: to write to.
-        clock: the time.
-        settled: the account, of whose ledger the settlement is.
-        contra: the account that it is settled against, of the same ledger.
-        actor: id of the API key.
-        key: the idempotency key.
-        render: makes the answer's body.
-        status: what it is to be, or to become.
+    Attributes:
+        settled: the account.
+        contra: the account that it is settled against.
+        status: what the settlement is to be, or to become.
         effective_at_upper_bound: of a sweep; None is the time it is recorded, after that of all before it.
         allows_either_direction: whether a negative sum is settled, too.
         skips_transaction: whether nothing is moved.
         description: of the settlement, and of its transaction.
-        metadata: of the settlement.
 
     Raises, the first that holds, in this order:
-        IdempotencyKeyReused, LedgerDiscarded.
         ObjectNotFound: of an account.
         ParameterInvalid, AccountDiscarded: as `check_accounts`.
         SettlementNegative, AmountOutOfRange: as `complete`.
     """
-    by = actor.bytes if actor else None
-    foreseen = 0
-    if status != "drafting" and not allows_either_direction:
-        foreseen = await _foresee(database, clock, settled, effective_at_upper_bound)
-    async with database.tx() as connection:
-        await settlements.lock_account(connection, settled.ledger, settled.sequence)
-        mark = await settlements.mark(connection, settled.ledger, settled.sequence)
-        ends = {"after": mark.begin, "to": mark.lock_version}
-        found = None
-        if status != "drafting":
-            found = await look(connection, settled.ledger, settled.sequence, **ends)
-        write = await begin(connection, clock, settled, key)
-        if write.replay is not None:
-            return write.replay
-        # What was recorded before is effective before, if no other time was named for it: the bound is exclusive.
-        write.now += _TICK
-        account, other = await _accounts(connection, settled, contra)
-        check_net(foreseen, account.normal_balance, allows_either_direction=allows_either_direction)
-        settlement = new_draft(
-            account,
-            other,
-            id_=format_id(int(write.now.timestamp()), settled.ledger, write.sequence),
-            ledger=settled.ledger,
-            sequence=write.sequence,
-            recorded_at=write.now,
-            allows_either_direction=allows_either_direction,
-            skips_transaction=skips_transaction,
-            description=description,
-            metadata=metadata,
-        )
-        if status != "drafting":
-            settlement = sweeping(settlement, status, before=effective_at_upper_bound or write.now, **ends)
-        await settlements.create(connection, settlement)
-        group = group_of(write)
-        note(group, settlement, by, Event.CREATED)
-        if found is not None and found.reached == mark.lock_version and not mark.is_freeing:
-            settlement = await _settle_at_once(connection, group, settlement, found, by)
-        else:
-            await posting.record(connection, group)
-        return await write.answer(201, render(settlement))
 
+    LOCKS_FIRST: ClassVar[bool] = True
 
-async def _foresee(database: Database, clock: Clock, settled: Id, bound: datetime | None) -> int:
-    """Return credits less debits of what a sweep would settle as things are now; 0 for one of one step, or of many."""
-    ledger, number = settled.ledger, settled.sequence
-    async with database.connection() as connection:
-        mark = await settlements.mark(connection, ledger, number)
-        net, after = 0, mark.begin
+    ledger: LedgerRef
+    settled: Id
+    contra: Id
+    status: Literal["drafting", "pending", "posted"]
+    effective_at_upper_bound: datetime | None = None
+    allows_either_direction: bool = False
+    skips_transaction: bool = False
+    description: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    async def lock(self, connection: Connection) -> None:
+        """Lock what is settled of the account."""
+        await settlements.lock_account(connection, self.ledger.number, self.settled.sequence)
+
+    async def look(self, connection: Connection, now: datetime) -> None:
+        """Look for the entries of a first step, and for what a longer sweep will come to."""
+        ledger, account = self.ledger.number, self.settled.sequence
+        self._mark = await settlements.mark(connection, ledger, account)
+        self._found: Found | None = None
+        self._foreseen = 0
+        if self.status == "drafting":
+            return
+        if not self.allows_either_direction:
+            self._foreseen = await self._foresee(connection, self._mark, now)
+        self._found = await look(connection, ledger, account, after=self._mark.begin, to=self._mark.lock_version)
+
+    async def _foresee(self, connection: Connection, mark: Mark, now: datetime) -> int:
+        """Return credits less debits of what a sweep would settle; 0 for one of one step, or of very many."""
+        ledger, number, net, after = self.ledger.number, self.settled.sequence, 0, mark.begin
         if not ENTRIES_AT_ONCE <= mark.lock_version - after <= _VERSIONS_FORESEEN_MAX:
             return 0
-        bound = bound or max(clock(), await ledgers.recorded_at(connection, ledger)) + _TICK
+        bound = self.effective_at_upper_bound or max(now, await ledgers.recorded_at(connection, ledger)) + _TICK
         while after < mark.lock_version:
             to = min(mark.lock_version, after + _VERSIONS_SUMMED_AT_ONCE)
             net += await settlements.unsettled_net(connection, ledger, number, after=after, to=to, before_time=bound)
             after = to
-    return net
+        return net
+
+    async def carry_out(self, writing: Writing) -> Settlement:
+        """Write what was asked, under the lock of the ledger's head."""
+        # What was recorded before is effective before, if no other time was named for it: the bound is exclusive.
+        writing.now += _TICK
+        mark, found, connection = self._mark, self._found, writing.connection
+        account, other = await self._accounts(connection)
+        check_net(self._foreseen, account.normal_balance, allows_either_direction=self.allows_either_direction)
+        settlement = new_draft(
+            account,
+            other,
+            id_=writing.moment().id(),
+            ledger=self.ledger.number,
+            sequence=writing.sequence,
+            recorded_at=writing.now,
+            allows_either_direction=self.allows_either_direction,
+            skips_transaction=self.skips_transaction,
+            description=self.description,
+            metadata=self.metadata,
+        )
+        if self.status != "drafting":
+            bound = self.effective_at_upper_bound or writing.now
+            settlement = sweeping(settlement, self.status, after=mark.begin, to=mark.lock_version, before=bound)
+        await settlements.create(connection, settlement)
+        group = group_of(writing)
+        note(group, settlement, writing.actor, Event.CREATED)
+        if found is not None and found.reached == mark.lock_version and not mark.is_freeing:
+            settlement = await _settle_at_once(writing, group, settlement, found)
+        else:
+            await posting.record(connection, group)
+        writing.about = group.sequence
+        return settlement
+
+    async def _accounts(self, connection: Connection) -> tuple[Account, Account]:
+        """Return the two accounts, if one can be settled against the other."""
+        settled, contra = self.settled, self.contra
+        _, accounts, _, _ = await posting.read_at_once(
+            connection, self.ledger.number, [settled.sequence, contra.sequence], (), ()
+        )
+        for id_, name in ((settled, "settled"), (contra, "contra")):
+            if id_.sequence not in accounts or accounts[id_.sequence].id != str(id_):
+                raise ObjectNotFound(object="ledger_account", id=str(id_), parameter=f"{name}_ledger_account_id")
+        account, other = accounts[settled.sequence], accounts[contra.sequence]
+        check_accounts(account, other)
+        return account, other
 
 
-async def _accounts(connection: Connection, settled: Id, contra: Id) -> tuple[Account, Account]:
-    """Return the two accounts of a settlement, if one can be settled against the other."""
-    _, accounts, _, _ = await posting.read_at_once(
-        connection, settled.ledger, [settled.sequence, contra.sequence], (), ()
-    )
-    for id_, name in ((settled, "settled"), (contra, "contra")):
-        if id_.sequence not in accounts or accounts[id_.sequence].id != str(id_):
-            raise ObjectNotFound(object="ledger_account", id=str(id_), parameter=f"{name}_ledger_account_id")
-    account, other = accounts[settled.sequence], accounts[contra.sequence]
-    check_accounts(account, other)
-    return account, other
-
-
-async def _settle_at_once(
-    connection: Connection, group: Group, settlement: Settlement, found: Found, actor: bytes | None
-) -> Settlement:
+async def _settle_at_once(writing: Writing, group: Group, settlement: Settlement, found: Found) -> Settlement:
     """Do all the steps of a sweep."""
+    connection, actor = writing.connection, writing.actor
     bound, becomes = settlement.effective_at_upper_bound, settlement.becomes
     assert bound is not None, "a sweep has a bound"
     assert becomes is not None, "it is processing"
@@ -177,77 +168,111 @@ async def _settle_at_once(
     return settled
 
 
-async def _find(connection: Connection, target: Id) -> Settlement:
-    settlement = await settlements.get(connection, target.ledger, target.sequence)
-    if settlement is None or settlement.id != str(target):
-        raise ObjectNotFound(object="ledger_account_settlement", id=str(target))
-    return settlement
+@dataclass(kw_only=True)
+class _OfSettlement(Command[Any]):
+    """A command about one settlement, what is settled of whose account is locked first."""
+
+    LOCKS_FIRST: ClassVar[bool] = True
+
+    ledger: LedgerRef
+    target: Id
+
+    async def lock(self, connection: Connection) -> None:
+        """Lock what is settled of the settlement's account."""
+        await settlements.lock_account_of(connection, self.ledger.number, self.target.sequence)
+
+    async def _find(self, connection: Connection) -> Settlement:
+        settlement = await settlements.get(connection, self.ledger.number, self.target.sequence)
+        if settlement is None or settlement.id != str(self.target):
+            raise ObjectNotFound(object="ledger_account_settlement", id=str(self.target))
+        return settlement
 
 
-async def update(
-    database: Database,
-    clock: Clock,
-    target: Id,
-    actor: UUID | None,
-    key: Key | None,
-    render: Render,
-    changes: Mapping[str, Any],
-) -> Answer:
-    """Change a settlement: `status`, `description`, `metadata` (merged in), `skips_transaction`.
+@dataclass(kw_only=True)
+class UpdateSettlement(_OfSettlement, Command[Settlement]):
+    """Change a settlement; metadata is merged in. Its transaction follows it.
 
-    The transaction of a settlement follows it. One with more entries than a step frees is answered while it is
-    archiving.
+    One with more entries than a step frees is answered while it is archiving.
 
     Raises, the first that holds, in this order:
-        IdempotencyKeyReused, LedgerDiscarded, ObjectNotFound.
+        ObjectNotFound.
         SettlementFinal, MetadataTooLarge: as `check_status` and `revise`.
         SettlementNegative, AmountOutOfRange, AccountDiscarded: a draft can't be settled.
     """
-    by = actor.bytes if actor else None
-    async with database.tx() as connection:
-        await settlements.lock_account_of(connection, target.ledger, target.sequence)
-        write = await begin(connection, clock, target, key)
-        if write.replay is not None:
-            return write.replay
-        before = await _find(connection, target)
-        status: SettlementStatus = changes.get("status") or before.status
+
+    status: SettlementStatus | Unchanged = UNCHANGED
+    description: str | Unchanged | None = UNCHANGED
+    metadata: Mapping[str, str | None] | Unchanged | None = UNCHANGED
+    skips_transaction: bool | Unchanged = UNCHANGED
+
+    async def carry_out(self, writing: Writing) -> Settlement:
+        """Write what was asked, under the lock of the ledger's head."""
+        connection, actor = writing.connection, writing.actor
+        before = await self._find(connection)
+        status = before.status if isinstance(self.status, Unchanged) else self.status
         check_status(before, status)
-        settlement, event = revise(before, changes, recorded_at=write.now), Event.UPDATED
-        group = group_of(write)
+        names = ("description", "metadata", "skips_transaction")
+        changes = {name: value for name in names if (value := getattr(self, name)) is not UNCHANGED}
+        settlement, event = revise(before, changes, recorded_at=writing.now), Event.UPDATED
+        group = group_of(writing)
         match before.status, status:
             case "drafting", ("pending" | "posted") as becomes:
-                settlement = await settle(connection, group, settlement, becomes, by)
+                settlement = await settle(connection, group, settlement, becomes, actor)
                 event = Event.POSTED if becomes == "posted" else Event.UPDATED
             case "pending", "posted":
-                await follow(connection, group, settlement, "posted", by)
+                await follow(connection, group, settlement, "posted", actor)
                 settlement, event = replace(settlement, status="posted"), Event.POSTED
             case (("drafting" | "pending" | "posted"), "archived"):
-                settlement, event = await archive(connection, group, settlement, by)
-        await conclude(connection, group, settlement, by, event)
-        return await write.answer(200, render(settlement))
+                settlement, event = await archive(connection, group, settlement, actor)
+        await conclude(connection, group, settlement, actor, event)
+        writing.about = group.sequence
+        return settlement
 
 
-async def add_entries(
-    database: Database, clock: Clock, target: Id, actor: UUID | None, key: Key | None, entries: Sequence[Id]
-) -> Answer:
+@dataclass(kw_only=True)
+class _Pick(_OfSettlement, Command[None]):
+    """Entries put into a draft or taken out of it, before the head is locked to put it on record."""
+
+    entries: Sequence[Id]
+
+    async def look(self, connection: Connection, now: datetime) -> None:  # noqa: ARG002 - of all commands
+        """Pick the entries."""
+        self._draft = await self._find(connection)
+        check_draft(self._draft)
+        self._added: list[int] = []
+        self._removed: list[int] = []
+        await self._pick(connection, self._draft)
+
+    async def _pick(self, connection: Connection, draft: Settlement) -> None:
+        raise NotImplementedError
+
+    async def carry_out(self, writing: Writing) -> None:
+        """Put on record what was picked, under the lock of the ledger's head."""
+        group = group_of(writing)
+        note_entries(group, self._draft, writing.actor, added=self._added, removed=self._removed)
+        if group.records:
+            await posting.record(writing.connection, group)
+            await settlements.update(writing.connection, replace(self._draft, updated_at=writing.now))
+
+
+@dataclass(kw_only=True)
+class AddEntries(_Pick):
     """Put entries of the ledger into a draft, all of them or none; those that are in it stay there.
 
     Raises, the first that holds, in this order:
-        IdempotencyKeyReused.
         ObjectNotFound: of the settlement.
         SettlementFinal: it is no draft.
         ObjectNotFound, EntryNotSettleable, EntrySettled: of an entry, in order.
         LedgerDiscarded.
     """
-    numbers = [_number(entry) for entry in entries]
-    async with database.tx() as connection:
-        draft = await _lock_draft(connection, target, key)
-        if isinstance(draft, Answer):
-            return draft
-        facts = await settlements.entry_facts(connection, target.ledger, numbers)
-        holders = await settlements.holders(connection, target.ledger, numbers)
+
+    async def _pick(self, connection: Connection, draft: Settlement) -> None:
+        ledger = self.ledger.number
+        numbers = [_number(entry) for entry in self.entries]
+        facts = await settlements.entry_facts(connection, ledger, numbers)
+        holders = await settlements.holders(connection, ledger, numbers)
         freed: dict[int, list[int]] = {}
-        for position, (entry, number) in enumerate(zip(entries, numbers, strict=True)):
+        for position, (entry, number) in enumerate(zip(self.entries, numbers, strict=True)):
             where = f"ledger_entry_ids[{position}]"
             if not _is_known(entry, facts):
                 raise ObjectNotFound(object="ledger_entry", id=str(entry), parameter=where)
@@ -261,27 +286,25 @@ async def add_entries(
                 raise EntrySettled(ledger_entry_id=str(entry), ledger_account_settlement_id=holder.id, parameter=where)
             freed.setdefault(holder.sequence, []).append(number)
         for sequence, held in freed.items():
-            await settlements.remove_entries(connection, target.ledger, sequence, held)
-        added = await settlements.add_entries(connection, draft, numbers)
-        write = await begin(connection, clock, target, key)
-        return await _answer(write, draft, actor, added=added, removed=[])
+            await settlements.remove_entries(connection, ledger, sequence, held)
+        self._added = await settlements.add_entries(connection, draft, numbers)
 
 
-async def _lock_draft(connection: Connection, target: Id, key: Key | None) -> Settlement | Answer:
-    """Lock what is settled of a draft's account; return the draft, or the answer that a repeated key had.
+@dataclass(kw_only=True)
+class RemoveEntries(_Pick):
+    """Take entries of the ledger out of a draft; those that are not in it stay where they are.
 
     Raises, the first that holds, in this order:
-        IdempotencyKeyReused.
         ObjectNotFound: of the settlement.
         SettlementFinal: it is no draft.
+        LedgerDiscarded.
     """
-    await settlements.lock_account_of(connection, target.ledger, target.sequence)
-    replay = await replayed(connection, key)
-    if replay is not None:
-        return replay
-    draft = await _find(connection, target)
-    check_draft(draft)
-    return draft
+
+    async def _pick(self, connection: Connection, draft: Settlement) -> None:
+        ledger = self.ledger.number
+        facts = await settlements.entry_facts(connection, ledger, [_number(entry) for entry in self.entries])
+        meant = [_number(entry) for entry in self.entries if _is_known(entry, facts)]
+        self._removed = await settlements.remove_entries(connection, ledger, draft.sequence, meant)
 
 
 def _number(entry: Id) -> int:
@@ -291,37 +314,3 @@ def _number(entry: Id) -> int:
 def _is_known(entry: Id, facts: Mapping[int, EntryFacts]) -> bool:
     known = facts.get(_number(entry))
     return known is not None and known.seconds == entry.seconds
-
-
-async def remove_entries(
-    database: Database, clock: Clock, target: Id, actor: UUID | None, key: Key | None, entries: Sequence[Id]
-) -> Answer:
-    """Take entries of the ledger out of a draft; those that are not in it stay where they are.
-
-    Raises, the first that holds, in this order:
-        IdempotencyKeyReused.
-        ObjectNotFound: of the settlement.
-        SettlementFinal: it is no draft.
-        LedgerDiscarded.
-    """
-    async with database.tx() as connection:
-        draft = await _lock_draft(connection, target, key)
-        if isinstance(draft, Answer):
-            return draft
-        facts = await settlements.entry_facts(connection, target.ledger, [_number(entry) for entry in entries])
-        meant = [_number(entry) for entry in entries if _is_known(entry, facts)]
-        removed = await settlements.remove_entries(connection, target.ledger, draft.sequence, meant)
-        write = await begin(connection, clock, target, key)
-        return await _answer(write, draft, actor, added=[], removed=removed)
-
-
-async def _answer(
-    write: Writing, draft: Settlement, actor: UUID | None, *, added: list[int], removed: list[int]
-) -> Answer:
-    """Put on record what was picked, and answer with nothing."""
-    group = group_of(write)
-    note_entries(group, draft, actor.bytes if actor else None, added=added, removed=removed)
-    if group.records:
-        await posting.record(write.connection, group)
-        await settlements.update(write.connection, replace(draft, updated_at=write.now))
-    return await write.answer(200, b"")

@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 
 from doppia.accounting.closing.settlements import SettledAs, Settlement, check_accounts, complete, moving
 from doppia.accounting.errors import AccountDiscarded, AmountOutOfRange, LedgerDiscarded, SettlementNegative, TryAgain
-from doppia.accounting.ids import Id, format_id
+from doppia.accounting.ids import Id, LedgerNumber, LedgerRef, format_id
 from doppia.accounting.ledger.transaction_life import create, revise
 from doppia.accounting.ledger.transactions import Status
 from doppia.accounting.platform.events import Event
@@ -30,6 +30,7 @@ from doppia.proof.records import SettledEntries, SettlementWritten, microseconds
 from doppia.store.closing import settlements
 from doppia.store.closing.settlements import Unsettled
 from doppia.store.database.connections import Connection, Database
+from doppia.store.ledger import ledgers
 from doppia.store.posting import posting
 from doppia.store.posting.groups import Group
 
@@ -81,7 +82,7 @@ async def gather(connection: Connection, settlement: Settlement, found: Found, b
 
 def group_of(write: Writing) -> Group:
     """Return an empty group for the records of a write."""
-    return Group(write.ledger, write.now, write.sequence - 1, write.tree)
+    return Group(write.ledger.number, write.now, write.sequence - 1, write.tree)
 
 
 def note(group: Group, settlement: Settlement, actor: bytes | None, event: Event) -> None:
@@ -244,18 +245,32 @@ async def _step(database: Database, clock: Clock, target: Id) -> bool:
             settlement = await settlements.get(connection, target.ledger, target.sequence)
             if settlement is None or settlement.status not in ("processing", "archiving"):
                 return False
+            owner = await ledgers.owner(connection, target.ledger)
+            assert owner is not None, "its settlement is there"
+            ledger = LedgerRef(LedgerNumber(target.ledger), owner.ledger_id)
             if settlement.status == "archiving":
-                await _free(connection, clock, target, settlement)
+                await _free(connection, clock, ledger, settlement)
             elif settlement.searched_lock_version == settlement.lock_version:
-                await _finish(connection, clock, target, settlement)
+                await _finish(connection, clock, ledger, settlement)
             else:
-                await _sweep(connection, clock, target, settlement)
+                await _sweep(connection, clock, ledger, settlement)
     except LedgerDiscarded:
         return False
     return True
 
 
-async def _sweep(connection: Connection, clock: Clock, target: Id, settlement: Settlement) -> None:
+async def _group(connection: Connection, clock: Clock, ledger: LedgerRef) -> Group:
+    """Lock the head of a ledger, and return an empty group for what the service itself writes to it.
+
+    Raises:
+        LedgerDiscarded: nothing more is written to it.
+    """
+    writing = await begin(connection, clock, ledger)
+    writing.check_open()
+    return group_of(writing)
+
+
+async def _sweep(connection: Connection, clock: Clock, ledger: LedgerRef, settlement: Settlement) -> None:
     """Gather some more entries."""
     after, to, bound = settlement.searched_lock_version, settlement.lock_version, settlement.effective_at_upper_bound
     assert after is not None, "a sweep has come somewhere"
@@ -264,15 +279,15 @@ async def _sweep(connection: Connection, clock: Clock, target: Id, settlement: S
     found = await look(connection, settlement.ledger, settlement.settled_account[0], after=after, to=to)
     added = await gather(connection, settlement, found, bound)
     if added:
-        group = group_of(await begin(connection, clock, target))
+        group = await _group(connection, clock, ledger)
         note_entries(group, settlement, None, added=added, removed=[])
         await posting.record(connection, group)
 
 
-async def _finish(connection: Connection, clock: Clock, target: Id, settlement: Settlement) -> None:
+async def _finish(connection: Connection, clock: Clock, ledger: LedgerRef, settlement: Settlement) -> None:
     """Settle a sweep that has all its entries. One that comes to what can't be settled is archived."""
     assert settlement.becomes is not None, "it is processing"
-    group = group_of(await begin(connection, clock, target))
+    group = await _group(connection, clock, ledger)
     try:
         settlement = await settle(connection, group, settlement, settlement.becomes, None)
     except (SettlementNegative, AmountOutOfRange, AccountDiscarded):
@@ -280,9 +295,9 @@ async def _finish(connection: Connection, clock: Clock, target: Id, settlement: 
     await conclude(connection, group, settlement, None, Event.FINISH_PROCESSING)
 
 
-async def _free(connection: Connection, clock: Clock, target: Id, settlement: Settlement) -> None:
+async def _free(connection: Connection, clock: Clock, ledger: LedgerRef, settlement: Settlement) -> None:
     """Free some more entries; with the last of them the settlement is archived."""
-    if await settlements.free_entries(connection, target.ledger, target.sequence, ENTRIES_AT_ONCE):
-        group = group_of(await begin(connection, clock, target))
+    if await settlements.free_entries(connection, ledger.number, settlement.sequence, ENTRIES_AT_ONCE):
+        group = await _group(connection, clock, ledger)
         archived = replace(settlement, status="archived", updated_at=group.recorded_at)
         await conclude(connection, group, archived, None, Event.FINISH_ARCHIVING)

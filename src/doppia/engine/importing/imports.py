@@ -19,7 +19,8 @@ from doppia.accounting.ids import ORDINAL_BITS, Id, format_id, parse_id
 from doppia.accounting.ledger.accounts import Account
 from doppia.accounting.ledger.balances import NOTHING, Sums
 from doppia.accounting.ledger.transactions import Change, Discard, Entry, Status, Transaction
-from doppia.engine.importing.subjects import WRITERS, account_of, is_crossing
+from doppia.engine.importing import subjects
+from doppia.engine.importing.subjects import account_of, is_crossing
 from doppia.engine.posting.writing import Clock
 from doppia.proof.exchange import Header, MalformedLine, UnreadableFile, from_line, header_from_line
 from doppia.proof.records import (
@@ -257,7 +258,7 @@ class _Step:
                 await self._write()
             await self._written()
             self.lines.written = self.lines.taken
-            await WRITERS[type(record)](self.connection, self.ledger, record)
+            await subjects.write(self.connection, self.ledger, record)
             if isinstance(record, SettlementWritten):
                 self.unsettled.discard(record.settlement)
         self._note(record)

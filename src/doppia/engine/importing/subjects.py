@@ -1,36 +1,23 @@
 """Records that are no transactions, as an import writes what they say: by the queries that wrote it at first."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from doppia.accounting.closing.settlements import SettledAs, Settlement, SettlementStatus
-from doppia.accounting.ids import ORDINAL_BITS
-from doppia.accounting.ledger.accounts import Account, AccountFields
-from doppia.accounting.ledger.balances import NOTHING, Direction, Sums
-from doppia.accounting.ledger.categories import Category, CategoryFields
-from doppia.accounting.ledger.ledgers import Ledger
-from doppia.accounting.ledger.monitors import AlertOperator, Monitor, MonitoredField, MonitorFields
-from doppia.accounting.ledger.statements import Statement
+from doppia.accounting.ledger.accounts import Account
+from doppia.accounting.ledger.balances import NOTHING, Sums
 from doppia.accounting.money import Currency
 from doppia.accounting.platform.events import Event
+from doppia.engine.posting.recording import write_rows
 from doppia.proof.records import (
-    AccountCategories,
-    AccountWritten,
     AnyRecord,
-    CategoryParents,
-    CategoryWritten,
-    EntryAnnotated,
-    LedgerWritten,
     MonitorWritten,
     SettledEntries,
     SettlementWritten,
-    StatementWritten,
     moment,
 )
 from doppia.store.closing import settlements
 from doppia.store.database.connections import Connection
-from doppia.store.ledger import accounts, categories, entries, ledgers, monitors, statements
 
 _ENTRIES_FREED_AT_ONCE: Final = 10_000
 _NO_UNIT: Final = Currency("", 0)
@@ -41,117 +28,9 @@ def account_of(sequence: int, lock_version: int = 0, sums: Sums = NOTHING) -> Ac
     return Account("", sequence, _NO_UNIT, "credit", True, lock_version, sums)
 
 
-def _side(normal_balance: str) -> Direction:
-    return "credit" if normal_balance == "credit" else "debit"
-
-
-async def _ledger(connection: Connection, ledger: int, record: LedgerWritten) -> None:
-    at = moment(record.recorded_at)
-    changed = Ledger("", ledger, record.name, record.description, record.metadata, at, at, None)
-    await ledgers.update(connection, changed)
-    if record.discarded:
-        await ledgers.discard(connection, ledger, at)
-
-
-async def _account(connection: Connection, ledger: int, record: AccountWritten) -> None:
-    at = moment(record.recorded_at)
-    unit = Currency(record.currency, record.currency_exponent)
-    fields = AccountFields(
-        account=Account("", record.account, unit, _side(record.normal_balance), True, 0, NOTHING),
-        ledger=ledger,
-        name=record.name,
-        description=record.description,
-        external_id=record.external_id,
-        ledgerable_type=record.ledgerable_type,
-        ledgerable_id=record.ledgerable_id,
-        metadata=record.metadata,
-        created_at=at,
-        updated_at=at,
-        discarded_at=None,
-    )
-    if record.account == record.sequence:
-        await accounts.create(connection, fields)
-        return
-    await accounts.update(connection, fields)
-    if record.discarded:
-        await accounts.discard(connection, ledger, record.account, at)
-
-
-async def _entry(connection: Connection, ledger: int, record: EntryAnnotated) -> None:
-    number = record.entry_sequence << ORDINAL_BITS | record.entry_ordinal
-    await entries.annotate(connection, ledger, number, record.metadata, moment(record.recorded_at))
-
-
-async def _category(connection: Connection, ledger: int, record: CategoryWritten) -> None:
-    at = moment(record.recorded_at)
-    unit = Currency(record.currency, record.currency_exponent)
-    fields = CategoryFields(
-        category=Category("", record.category, unit, _side(record.normal_balance), True),
-        ledger=ledger,
-        name=record.name,
-        description=record.description,
-        external_id=record.external_id,
-        metadata=record.metadata,
-        sums=NOTHING,
-        created_at=at,
-        updated_at=at,
-        discarded_at=None,
-    )
-    if record.category == record.sequence:
-        await categories.create(connection, fields)
-        return
-    await categories.update(connection, fields)
-    if record.discarded:
-        await categories.discard(connection, ledger, record.category, at)
-
-
-async def _account_categories(connection: Connection, ledger: int, record: AccountCategories) -> None:
-    await categories.place(connection, ledger, record.account, record.categories, record.sequence)
-
-
-async def _category_parents(connection: Connection, ledger: int, record: CategoryParents) -> None:
-    before = set(await categories.parents(connection, ledger, record.category))
-    for upper in before.difference(record.parents):
-        await categories.part(connection, ledger, upper, record.category)
-    await categories.join(connection, ledger, sorted(set(record.parents) - before), record.category)
-
-
-async def _monitor(connection: Connection, ledger: int, record: MonitorWritten) -> None:
-    at = moment(record.recorded_at)
-    value = int(record.value)
-    field, operator = cast("MonitoredField", record.field), cast("AlertOperator", record.operator)
-    monitor = Monitor(record.monitor, record.account, field, operator, value, record.triggered)
-    fields = MonitorFields(monitor, "", ledger, record.description, record.metadata, at, at, at)
-    if record.monitor == record.sequence:
-        await monitors.create(connection, fields)
-    elif is_crossing(record):
-        await monitors.trigger(connection, ledger, [monitor], at)
-    else:
-        await monitors.update(connection, fields)
-        if record.discarded:
-            await monitors.discard(connection, fields)
-
-
 def is_crossing(record: AnyRecord) -> bool:
     """Say whether a record tells what the change before it did to a monitor, and so belongs to the same command."""
     return isinstance(record, MonitorWritten) and record.event in (Event.TRIGGERED, Event.RESOLVED)
-
-
-async def _statement(connection: Connection, ledger: int, record: StatementWritten) -> None:
-    starting, ending = (Sums(*map(int, told)) for told in (record.starting_sums, record.ending_sums))
-    statement = Statement(
-        id="",
-        ledger=ledger,
-        sequence=record.sequence,
-        account=account_of(record.account, record.lock_version, ending),
-        effective_at_lower_bound=moment(record.effective_at_lower_bound),
-        effective_at_upper_bound=moment(record.effective_at_upper_bound),
-        starting=starting,
-        description=record.description,
-        metadata=record.metadata,
-        created_at=moment(record.recorded_at),
-    )
-    await statements.create(connection, statement)
 
 
 async def _settlement(connection: Connection, ledger: int, record: SettlementWritten) -> None:
@@ -221,16 +100,12 @@ async def _settled_entries(connection: Connection, ledger: int, record: SettledE
         await settlements.update(connection, replace(settlement, updated_at=moment(record.recorded_at)))
 
 
-WRITERS: Final[dict[type[Any], Callable[[Connection, int, Any], Awaitable[None]]]] = {
-    LedgerWritten: _ledger,
-    AccountWritten: _account,
-    EntryAnnotated: _entry,
-    CategoryWritten: _category,
-    AccountCategories: _account_categories,
-    CategoryParents: _category_parents,
-    MonitorWritten: _monitor,
-    StatementWritten: _statement,
-    SettlementWritten: _settlement,
-    SettledEntries: _settled_entries,
-}
-"""Of each kind of record but transactions: writes what it says, to a ledger that has all of the records before it."""
+async def write(connection: Connection, ledger: int, record: AnyRecord) -> None:
+    """Write what a record that is no transaction's says, to a ledger that has all of the records before it."""
+    match record:
+        case SettlementWritten():
+            await _settlement(connection, ledger, record)
+        case SettledEntries():
+            await _settled_entries(connection, ledger, record)
+        case _:
+            await write_rows(connection, ledger, record)

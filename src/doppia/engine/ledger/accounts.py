@@ -1,163 +1,163 @@
 """Accounts: open, update, discard."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-from uuid import UUID
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from doppia.accounting.errors import AccountDiscarded, ExternalIdTaken, ObjectNotFound
-from doppia.accounting.ids import Id, format_id
+from doppia.accounting.ids import Id, LedgerRef
 from doppia.accounting.ledger.accounts import Account, AccountFields, check_discard
 from doppia.accounting.ledger.balances import NOTHING, Direction
+from doppia.accounting.ledger.categories import Category
 from doppia.accounting.money import Currency
 from doppia.accounting.platform.events import Event
-from doppia.accounting.texts import merge_metadata
-from doppia.engine.ledger import categories
-from doppia.engine.posting.writing import Answer, Clock, Key, Writing, writing
-from doppia.proof.records import AccountWritten, microseconds
-from doppia.store.database.connections import Database
-from doppia.store.ledger import accounts
+from doppia.engine.ledger.categories import named_categories, placing
+from doppia.engine.posting.writing import UNCHANGED, Command, Decision, Moment, Unchanged, chosen, merged
+from doppia.proof.records import AnyRecord
+from doppia.store.database.connections import Connection
+from doppia.store.ledger import accounts, categories
+from doppia.store.ledger.accounts import record_of
 
-Render = Callable[[AccountFields], bytes]
+Holder = tuple[int, str] | None
+"""The sequence and the id of the account that has an external id; None where it is free."""
 
 
-async def open_(
-    database: Database,
-    clock: Clock,
-    ledger: Id,
-    actor: UUID | None,
-    key: Key | None,
-    render: Render,
-    *,
-    name: str,
-    currency: Currency,
-    normal_balance: Direction,
-    description: str | None = None,
-    external_id: str | None = None,
-    ledgerable_type: str | None = None,
-    ledgerable_id: str | None = None,
-    metadata: Mapping[str, str] | None = None,
-    parents: Sequence[Id] = (),
-) -> Answer:
+@dataclass(frozen=True, kw_only=True)
+class OpenAccount(Command[AccountFields]):
     """Open an account at zero, directly in the categories `parents`.
 
-    Raises:
-        ObjectNotFound: of the ledger.
-        IdempotencyKeyReused, LedgerDiscarded.
+    Raises, the first that holds, in this order:
         ExternalIdTaken: an active account of the ledger has the external id.
         ObjectNotFound, ObjectDiscarded, CurrencyMismatch: of a category, the first that is refused.
         TooManyCategories.
     """
-    async with writing(database, clock, ledger, key) as write:
-        if write.replay is not None:
-            return write.replay
-        await _check_external_id(write, external_id)
-        id_ = format_id(int(write.now.timestamp()), ledger.ledger, write.sequence)
+
+    ledger: LedgerRef
+    name: str
+    currency: Currency
+    normal_balance: Direction
+    description: str | None = None
+    external_id: str | None = None
+    ledgerable_type: str | None = None
+    ledgerable_id: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    parents: Sequence[Id] = ()
+
+    async def read(self, connection: Connection) -> tuple[Holder, Mapping[int, Category]]:
+        """Return who has the external id, and the categories by sequence."""
+        ledger = self.ledger.number
+        holder = await _holder(connection, ledger, self.external_id)
+        return holder, await categories.find(connection, ledger, {id_.sequence for id_ in self.parents})
+
+    def decide(self, found: tuple[Holder, Mapping[int, Category]], moment: Moment) -> Decision[AccountFields]:
+        """Decide, as `Command.decide` says."""
+        holder, known = found
+        _check_external_id(self.external_id, holder)
+        account = Account(moment.id(), moment.sequence, self.currency, self.normal_balance, True, 0, NOTHING)
         opened = AccountFields(
-            account=Account(id_, write.sequence, currency, normal_balance, True, 0, NOTHING),
-            ledger=ledger.ledger,
-            name=name,
-            description=description,
-            external_id=external_id,
-            ledgerable_type=ledgerable_type,
-            ledgerable_id=ledgerable_id,
-            metadata=metadata or {},
-            created_at=write.now,
-            updated_at=write.now,
+            account=account,
+            ledger=moment.ledger,
+            name=self.name,
+            description=self.description,
+            external_id=self.external_id,
+            ledgerable_type=self.ledgerable_type,
+            ledgerable_id=self.ledgerable_id,
+            metadata=self.metadata,
+            created_at=moment.now,
+            updated_at=moment.now,
             discarded_at=None,
         )
-        await accounts.create(write.connection, opened)
-        await write.append(_record(opened, write.sequence, actor, Event.CREATED))
-        await categories.open_in(write, opened.account, parents, actor)
-        return await write.answer(201, render(opened))
+        records: list[AnyRecord] = [record_of(opened, moment.origin(Event.CREATED))]
+        if named := named_categories(self.parents, known, self.currency):
+            records.append(placing(account.sequence, None, named, moment.origin(Event.CREATED, 1)))
+        return Decision(opened, records)
 
 
-async def _check_external_id(write: Writing, external_id: str | None) -> None:
-    if external_id is None:
-        return
-    holder = await accounts.external_id_holder(write.connection, write.ledger, external_id)
-    if holder is not None:
-        raise ExternalIdTaken(external_id=external_id, taken_by=holder[1])
+class Found(NamedTuple):
+    """An account, who has the external id that it is to get, and how many of its entries are pending."""
+
+    fields: AccountFields | None
+    holder: Holder = None
+    pending_entries: int = 0
 
 
-def _record(fields: AccountFields, sequence: int, actor: UUID | None, event: Event) -> AccountWritten:
-    account = fields.account
-    return AccountWritten(
-        sequence=sequence,
-        recorded_at=microseconds(fields.updated_at),
-        actor=actor.bytes if actor else None,
-        event=event,
-        account=account.sequence,
-        name=fields.name,
-        description=fields.description,
-        currency=account.currency.code,
-        currency_exponent=account.currency.exponent,
-        normal_balance=account.normal_balance,
-        external_id=fields.external_id,
-        ledgerable_type=fields.ledgerable_type,
-        ledgerable_id=fields.ledgerable_id,
-        metadata=dict(fields.metadata),
-        discarded=fields.discarded_at is not None,
-    )
-
-
-async def _find(write: Writing, target: Id) -> AccountFields:
-    fields = await accounts.get(write.connection, target.ledger, target.sequence)
-    if fields is None or fields.account.id != str(target):
-        raise ObjectNotFound(object="ledger_account", id=str(target))
-    return fields
-
-
-async def update(
-    database: Database,
-    clock: Clock,
-    target: Id,
-    actor: UUID | None,
-    key: Key | None,
-    render: Render,
-    changes: Mapping[str, Any],
-) -> Answer:
+@dataclass(frozen=True, kw_only=True)
+class UpdateAccount(Command[AccountFields]):
     """Change an account's name, description, external_id or metadata; metadata is merged in.
 
-    Raises:
-        ObjectNotFound, IdempotencyKeyReused, LedgerDiscarded, AccountDiscarded, ExternalIdTaken, MetadataTooLarge.
+    Raises, the first that holds, in this order:
+        ObjectNotFound, AccountDiscarded, ExternalIdTaken, MetadataTooLarge.
     """
-    async with writing(database, clock, target, key) as write:
-        if write.replay is not None:
-            return write.replay
-        fields = await _find(write, target)
-        if fields.discarded_at is not None:
-            raise AccountDiscarded(ledger_account_id=fields.account.id)
-        external_id = changes.get("external_id", fields.external_id)
-        if external_id != fields.external_id:
-            await _check_external_id(write, external_id)
-        fields = fields._replace(
-            name=changes.get("name", fields.name),
-            description=changes.get("description", fields.description),
+
+    ledger: LedgerRef
+    target: Id
+    name: str | Unchanged = UNCHANGED
+    description: str | Unchanged | None = UNCHANGED
+    external_id: str | Unchanged | None = UNCHANGED
+    metadata: Mapping[str, str | None] | Unchanged | None = UNCHANGED
+
+    async def read(self, connection: Connection) -> Found:
+        """Return the account, and who has the external id that it is to get."""
+        fields = await accounts.get(connection, self.ledger.number, self.target.sequence)
+        holder = None
+        if fields is not None and self.external_id not in (UNCHANGED, fields.external_id):
+            holder = await _holder(connection, self.ledger.number, chosen(self.external_id, None))
+        return Found(fields, holder)
+
+    def decide(self, found: Found, moment: Moment) -> Decision[AccountFields]:
+        """Decide, as `Command.decide` says."""
+        before = _existing(self.target, found)
+        if before.discarded_at is not None:
+            raise AccountDiscarded(ledger_account_id=before.account.id)
+        external_id = chosen(self.external_id, before.external_id)
+        _check_external_id(external_id, found.holder)
+        fields = before._replace(
+            name=chosen(self.name, before.name),
+            description=chosen(self.description, before.description),
             external_id=external_id,
-            metadata=merge_metadata(fields.metadata, changes.get("metadata") or {}),
-            updated_at=write.now,
+            metadata=merged(self.metadata, before.metadata),
+            updated_at=moment.now,
         )
-        await accounts.update(write.connection, fields)
-        await write.append(_record(fields, write.sequence, actor, Event.UPDATED))
-        return await write.answer(200, render(fields))
+        return Decision(fields, [record_of(fields, moment.origin(Event.UPDATED))])
 
 
-async def discard(
-    database: Database, clock: Clock, target: Id, actor: UUID | None, key: Key | None, render: Render
-) -> Answer:
+@dataclass(frozen=True, kw_only=True)
+class DiscardAccount(Command[AccountFields]):
     """Discard an account that is at zero with nothing pending. Discarding it again changes nothing.
 
     Raises:
-        ObjectNotFound, IdempotencyKeyReused, LedgerDiscarded, AccountNotEmpty.
+        ObjectNotFound, AccountNotEmpty.
     """
-    async with writing(database, clock, target, key) as write:
-        if write.replay is not None:
-            return write.replay
-        fields = await _find(write, target)
-        if fields.discarded_at is None:
-            pending = await accounts.count_pending_entries(write.connection, target.ledger, target.sequence)
-            check_discard(fields.account, pending_entries=pending)
-            fields = fields._replace(discarded_at=write.now, updated_at=write.now)
-            await accounts.discard(write.connection, target.ledger, target.sequence, write.now)
-            await write.append(_record(fields, write.sequence, actor, Event.DISCARDED))
-        return await write.answer(200, render(fields))
+
+    ledger: LedgerRef
+    target: Id
+
+    async def read(self, connection: Connection) -> Found:
+        """Return the account, and how many of its entries are pending."""
+        ledger, sequence = self.ledger.number, self.target.sequence
+        fields = await accounts.get(connection, ledger, sequence)
+        return Found(fields, None, await accounts.count_pending_entries(connection, ledger, sequence))
+
+    def decide(self, found: Found, moment: Moment) -> Decision[AccountFields]:
+        """Decide, as `Command.decide` says."""
+        before = _existing(self.target, found)
+        if before.discarded_at is not None:
+            return Decision(before, unchanged=self.target.sequence)
+        check_discard(before.account, pending_entries=found.pending_entries)
+        fields = before._replace(discarded_at=moment.now, updated_at=moment.now)
+        return Decision(fields, [record_of(fields, moment.origin(Event.DISCARDED))])
+
+
+async def _holder(connection: Connection, ledger: int, external_id: str | None) -> Holder:
+    return None if external_id is None else await accounts.external_id_holder(connection, ledger, external_id)
+
+
+def _check_external_id(external_id: str | None, holder: Holder) -> None:
+    if external_id is not None and holder is not None:
+        raise ExternalIdTaken(external_id=external_id, taken_by=holder[1])
+
+
+def _existing(target: Id, found: Found) -> AccountFields:
+    if found.fields is None or found.fields.account.id != str(target):
+        raise ObjectNotFound(object="ledger_account", id=str(target))
+    return found.fields

@@ -1,12 +1,11 @@
 """Categories: create, update, discard; accounts and other categories come to them and leave them."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-from uuid import UUID
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 
 from doppia.accounting.errors import AccountDiscarded, ExternalIdTaken, ObjectDiscarded, ObjectNotFound
-from doppia.accounting.ids import Id, format_id
-from doppia.accounting.ledger.accounts import Account
+from doppia.accounting.ids import Id, LedgerRef
 from doppia.accounting.ledger.balances import NOTHING, Direction
 from doppia.accounting.ledger.categories import (
     Category,
@@ -17,92 +16,234 @@ from doppia.accounting.ledger.categories import (
 )
 from doppia.accounting.money import Currency
 from doppia.accounting.platform.events import Event
-from doppia.accounting.texts import merge_metadata
-from doppia.engine.posting.writing import Answer, Clock, Key, Writing, writing
-from doppia.proof.records import AccountCategories, CategoryParents, CategoryWritten, microseconds
-from doppia.store.database.connections import Database
-from doppia.store.ledger import categories as store
+from doppia.engine.posting.writing import UNCHANGED, Command, Decision, Moment, Unchanged, chosen, merged
+from doppia.proof.records import AccountCategories, AnyRecord, CategoryParents, Origin
+from doppia.store.database.connections import Connection
+from doppia.store.ledger import categories
+from doppia.store.ledger.categories import Member, record_of
 
-Render = Callable[[CategoryFields], bytes]
+KIND: Final = "ledger_account_category"
 
-KIND = "ledger_account_category"
+Holder = tuple[int, str] | None
+"""The sequence and the id of the category that has an external id; None where it is free."""
 
 
-async def create(
-    database: Database,
-    clock: Clock,
-    ledger: Id,
-    actor: UUID | None,
-    key: Key | None,
-    render: Render,
-    *,
-    name: str,
-    currency: Currency,
-    normal_balance: Direction,
-    description: str | None = None,
-    external_id: str | None = None,
-    parents: Sequence[Id] = (),
-    metadata: Mapping[str, str] | None = None,
-) -> Answer:
+class Uppers(NamedTuple):
+    """Who has an external id, the categories named, and what stands below what around them, all by sequence."""
+
+    holder: Holder
+    named: Mapping[int, Category]
+    children: Mapping[int, list[int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateCategory(Command[CategoryFields]):
     """Create a category, directly below others where `parents` names them.
 
-    Raises:
-        ObjectNotFound: of the ledger.
-        IdempotencyKeyReused, LedgerDiscarded.
+    Raises, the first that holds, in this order:
         ExternalIdTaken: a category of the ledger has the external id.
         ObjectNotFound, ObjectDiscarded, CurrencyMismatch: of a parent, the first that is refused.
         CategoryTooDeep.
     """
-    async with writing(database, clock, ledger, key) as write:
-        if write.replay is not None:
-            return write.replay
-        await _check_external_id(write, external_id)
-        uppers = await _named(write, parents, currency)
-        id_ = format_id(int(write.now.timestamp()), write.ledger, write.sequence)
+
+    ledger: LedgerRef
+    name: str
+    currency: Currency
+    normal_balance: Direction
+    description: str | None = None
+    external_id: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    parents: Sequence[Id] = ()
+
+    async def read(self, connection: Connection) -> Uppers:
+        """Return who has the external id, and what the category is to stand below."""
+        ledger, uppers = self.ledger.number, [id_.sequence for id_ in self.parents]
+        holder = await _holder(connection, ledger, self.external_id)
+        named = await categories.find(connection, ledger, set(uppers)) if uppers else {}
+        children = await categories.children_around(connection, ledger, uppers, 0) if uppers else {}
+        return Uppers(holder, named, children)
+
+    def decide(self, found: Uppers, moment: Moment) -> Decision[CategoryFields]:
+        """Decide, as `Command.decide` says."""
+        _check_external_id(self.external_id, found.holder)
+        uppers = named_categories(self.parents, found.named, self.currency)
         created = CategoryFields(
-            category=Category(id_, write.sequence, currency, normal_balance, True),
-            ledger=write.ledger,
-            name=name,
-            description=description,
-            external_id=external_id,
-            metadata=metadata or {},
+            category=Category(moment.id(), moment.sequence, self.currency, self.normal_balance, True),
+            ledger=moment.ledger,
+            name=self.name,
+            description=self.description,
+            external_id=self.external_id,
+            metadata=self.metadata,
             sums=NOTHING,
-            created_at=write.now,
-            updated_at=write.now,
+            created_at=moment.now,
+            updated_at=moment.now,
             discarded_at=None,
         )
-        await store.create(write.connection, created)
-        await write.append(_record(created, write.sequence, actor, Event.CREATED))
+        records: list[AnyRecord] = [record_of(created, moment.origin(Event.CREATED))]
         if uppers:
-            await _join(write, uppers, created.category.sequence, [], actor)
-        return await write.answer(201, render(created))
+            for upper in uppers:
+                check_nesting(upper, moment.sequence, found.children)
+            records.append(_below(moment.sequence, uppers, moment.origin(Event.UPDATED, 1)))
+        return Decision(created, records)
 
 
-async def _check_external_id(write: Writing, external_id: str | None) -> None:
-    if external_id is None:
-        return
-    holder = await store.external_id_holder(write.connection, write.ledger, external_id)
-    if holder is not None:
+class Found(NamedTuple):
+    """A category, and who has the external id that it is to get."""
+
+    fields: CategoryFields | None
+    holder: Holder = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateCategory(Command[CategoryFields]):
+    """Change a category's name, description, external_id or metadata; metadata is merged in.
+
+    Raises, the first that holds, in this order:
+        ObjectNotFound, ObjectDiscarded, ExternalIdTaken, MetadataTooLarge.
+    """
+
+    ledger: LedgerRef
+    target: Id
+    name: str | Unchanged = UNCHANGED
+    description: str | Unchanged | None = UNCHANGED
+    external_id: str | Unchanged | None = UNCHANGED
+    metadata: Mapping[str, str | None] | Unchanged | None = UNCHANGED
+
+    async def read(self, connection: Connection) -> Found:
+        """Return the category, and who has the external id that it is to get."""
+        fields = await categories.get(connection, self.ledger.number, self.target.sequence)
+        holder = None
+        if fields is not None and self.external_id not in (UNCHANGED, fields.external_id):
+            holder = await _holder(connection, self.ledger.number, chosen(self.external_id, None))
+        return Found(fields, holder)
+
+    def decide(self, found: Found, moment: Moment) -> Decision[CategoryFields]:
+        """Decide, as `Command.decide` says."""
+        before = _existing(self.target, found)
+        _check_open(before.category, self.target)
+        external_id = chosen(self.external_id, before.external_id)
+        _check_external_id(external_id, found.holder)
+        fields = before._replace(
+            name=chosen(self.name, before.name),
+            description=chosen(self.description, before.description),
+            external_id=external_id,
+            metadata=merged(self.metadata, before.metadata),
+            updated_at=moment.now,
+        )
+        return Decision(fields, [record_of(fields, moment.origin(Event.UPDATED))])
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscardCategory(Command[CategoryFields]):
+    """Discard a category: from now on it holds nothing and is in nothing. Discarding it again changes nothing.
+
+    Raises:
+        ObjectNotFound.
+    """
+
+    ledger: LedgerRef
+    target: Id
+
+    async def read(self, connection: Connection) -> Found:
+        """Return the category."""
+        return Found(await categories.get(connection, self.ledger.number, self.target.sequence))
+
+    def decide(self, found: Found, moment: Moment) -> Decision[CategoryFields]:
+        """Decide, as `Command.decide` says."""
+        before = _existing(self.target, found)
+        if before.discarded_at is not None:
+            return Decision(before, unchanged=self.target.sequence)
+        fields = before._replace(sums=NOTHING, discarded_at=moment.now, updated_at=moment.now)
+        return Decision(fields, [record_of(fields, moment.origin(Event.DISCARDED))])
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceAccount(Command[None]):
+    """Put an account directly into a category of the same ledger, or take it out. If it is so already, nothing changes.
+
+    Raises, the first that holds, in this order:
+        ObjectNotFound, ObjectDiscarded: of the category.
+        ObjectNotFound, AccountDiscarded: of the account.
+        CurrencyMismatch, TooManyCategories.
+    """
+
+    ledger: LedgerRef
+    category: Id
+    account: Id
+    inside: bool
+
+    async def read(self, connection: Connection) -> tuple[Category | None, Member | None]:
+        """Return the category and the account."""
+        ledger, upper = self.ledger.number, self.category.sequence
+        found = await categories.find(connection, ledger, [upper])
+        return found.get(upper), await categories.member(connection, ledger, self.account.sequence)
+
+    def decide(self, found: tuple[Category | None, Member | None], moment: Moment) -> Decision[None]:
+        """Decide, as `Command.decide` says."""
+        category, account = _check_open(found[0], self.category), found[1]
+        if account is None or account.id != str(self.account):
+            raise ObjectNotFound(object="ledger_account", id=str(self.account), parameter="ledger_account_id")
+        if not account.is_open:
+            raise AccountDiscarded(ledger_account_id=account.id, parameter="ledger_account_id")
+        if (category.sequence in account.categories) is self.inside:
+            return Decision(None)
+        if self.inside:
+            check_unit(account.currency, category)
+        changed = sorted({*account.categories} ^ {category.sequence})
+        record = placing(self.account.sequence, category.sequence, changed, moment.origin(Event.UPDATED))
+        return Decision(None, [record])
+
+
+class Nested(NamedTuple):
+    """The categories named, the parents of the lower one, and what stands below what around both."""
+
+    named: Mapping[int, Category]
+    parents: Sequence[int]
+    children: Mapping[int, list[int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceCategory(Command[None]):
+    """Put a category directly into another of the same ledger, or take it out. If it is so already, nothing changes.
+
+    Raises, the first that holds, in this order:
+        ObjectNotFound, ObjectDiscarded: of the upper one, then of the lower one.
+        CurrencyMismatch, CategoryCycle, CategoryTooDeep.
+    """
+
+    ledger: LedgerRef
+    upper: Id
+    lower: Id
+    inside: bool
+
+    async def read(self, connection: Connection) -> Nested:
+        """Return both categories, and what stands around them."""
+        ledger, upper, lower = self.ledger.number, self.upper.sequence, self.lower.sequence
+        named = await categories.find(connection, ledger, [upper, lower])
+        parents = await categories.parents(connection, ledger, lower)
+        children = await categories.children_around(connection, ledger, [upper], lower) if self.inside else {}
+        return Nested(named, parents, children)
+
+    def decide(self, found: Nested, moment: Moment) -> Decision[None]:
+        """Decide, as `Command.decide` says."""
+        upper = _check_open(found.named.get(self.upper.sequence), self.upper)
+        lower = _check_open(found.named.get(self.lower.sequence), self.lower, "sub_category_id")
+        if (upper.sequence in found.parents) is self.inside:
+            return Decision(None)
+        if self.inside:
+            check_unit(lower.currency, upper)
+            check_nesting(upper.sequence, lower.sequence, found.children)
+        parents = sorted({*found.parents} ^ {upper.sequence})
+        return Decision(None, [_below(lower.sequence, parents, moment.origin(Event.UPDATED))])
+
+
+async def _holder(connection: Connection, ledger: int, external_id: str | None) -> Holder:
+    return None if external_id is None else await categories.external_id_holder(connection, ledger, external_id)
+
+
+def _check_external_id(external_id: str | None, holder: Holder) -> None:
+    if external_id is not None and holder is not None:
         raise ExternalIdTaken(external_id=external_id, taken_by=holder[1])
-
-
-def _record(fields: CategoryFields, sequence: int, actor: UUID | None, event: Event) -> CategoryWritten:
-    category = fields.category
-    return CategoryWritten(
-        sequence=sequence,
-        recorded_at=microseconds(fields.updated_at),
-        actor=actor.bytes if actor else None,
-        event=event,
-        category=category.sequence,
-        name=fields.name,
-        description=fields.description,
-        currency=category.currency.code,
-        currency_exponent=category.currency.exponent,
-        normal_balance=category.normal_balance,
-        external_id=fields.external_id,
-        metadata=dict(fields.metadata),
-        discarded=fields.discarded_at is not None,
-    )
 
 
 def _check_open(category: Category | None, target: Id, parameter: str | None = None) -> Category:
@@ -118,180 +259,36 @@ def _check_open(category: Category | None, target: Id, parameter: str | None = N
     return category
 
 
-async def _named(write: Writing, ids: Sequence[Id], unit: Currency) -> list[int]:
+def _existing(target: Id, found: Found) -> CategoryFields:
+    if found.fields is None or found.fields.category.id != str(target):
+        raise ObjectNotFound(object=KIND, id=str(target))
+    return found.fields
+
+
+def named_categories(ids: Sequence[Id], found: Mapping[int, Category], unit: Currency) -> list[int]:
     """Return the categories that `ledger_account_category_ids` names for something of this unit, in ascending order.
 
     Raises:
         ObjectNotFound, ObjectDiscarded, CurrencyMismatch: of the first that is refused.
     """
-    found = await store.find(write.connection, write.ledger, {id_.sequence for id_ in ids}) if ids else {}
     for position, id_ in enumerate(ids):
         where = f"ledger_account_category_ids[{position}]"
         check_unit(unit, _check_open(found.get(id_.sequence), id_, where), where)
-    return sorted(found)
+    return sorted({id_.sequence for id_ in ids})
 
 
-async def open_in(write: Writing, account: Account, categories: Sequence[Id], actor: UUID | None) -> None:
-    """Put an account that the same write has just opened into categories.
+def placing(account: int, category: int | None, inside: Sequence[int], origin: Origin) -> AccountCategories:
+    """Return the record by which an account is directly in these categories, in ascending order.
+
+    It is about the category that the account came to or left; about the account where it was opened in them, and
+    `category` is None.
 
     Raises:
-        ObjectNotFound, ObjectDiscarded, CurrencyMismatch: of the first that is refused.
         TooManyCategories.
     """
-    named = await _named(write, categories, account.currency)
-    if named:
-        await _place(write, account.sequence, None, named, actor)
+    check_categories_of_account(len(inside))
+    return AccountCategories(**origin._asdict(), account=account, category=category, categories=list(inside))
 
 
-async def _place(
-    write: Writing, account: int, category: int | None, categories: Sequence[int], actor: UUID | None
-) -> None:
-    check_categories_of_account(len(categories))
-    await store.place(write.connection, write.ledger, account, categories, write.sequence)
-    record = AccountCategories(
-        sequence=write.sequence,
-        recorded_at=microseconds(write.now),
-        actor=actor.bytes if actor else None,
-        # It is the category that changed; of an account that was opened in them, the account.
-        event=Event.CREATED if category is None else Event.UPDATED,
-        account=account,
-        category=category,
-        categories=list(categories),
-    )
-    await write.append(record)
-
-
-async def _join(write: Writing, uppers: Sequence[int], lower: int, parents: Sequence[int], actor: UUID | None) -> None:
-    """Put a category directly below others, besides the `parents` it has."""
-    children = await store.children_around(write.connection, write.ledger, uppers, lower)
-    for upper in uppers:
-        check_nesting(upper, lower, children)
-    await store.join(write.connection, write.ledger, uppers, lower)
-    await _append_parents(write, lower, sorted([*parents, *uppers]), actor)
-
-
-async def _append_parents(write: Writing, category: int, parents: list[int], actor: UUID | None) -> None:
-    record = CategoryParents(
-        sequence=write.sequence,
-        recorded_at=microseconds(write.now),
-        actor=actor.bytes if actor else None,
-        event=Event.UPDATED,
-        category=category,
-        parents=parents,
-    )
-    await write.append(record)
-
-
-async def _find(write: Writing, target: Id) -> CategoryFields:
-    fields = await store.get(write.connection, write.ledger, target.sequence)
-    if fields is None or fields.category.id != str(target):
-        raise ObjectNotFound(object=KIND, id=str(target))
-    return fields
-
-
-async def update(
-    database: Database,
-    clock: Clock,
-    target: Id,
-    actor: UUID | None,
-    key: Key | None,
-    render: Render,
-    changes: Mapping[str, Any],
-) -> Answer:
-    """Change a category's name, description, external_id or metadata; metadata is merged in.
-
-    Raises:
-        ObjectNotFound, IdempotencyKeyReused, LedgerDiscarded, ObjectDiscarded, ExternalIdTaken, MetadataTooLarge.
-    """
-    async with writing(database, clock, target, key) as write:
-        if write.replay is not None:
-            return write.replay
-        fields = await _find(write, target)
-        _check_open(fields.category, target)
-        external_id = changes.get("external_id", fields.external_id)
-        if external_id != fields.external_id:
-            await _check_external_id(write, external_id)
-        fields = fields._replace(
-            name=changes.get("name", fields.name),
-            description=changes.get("description", fields.description),
-            external_id=external_id,
-            metadata=merge_metadata(fields.metadata, changes.get("metadata") or {}),
-            updated_at=write.now,
-        )
-        await store.update(write.connection, fields)
-        await write.append(_record(fields, write.sequence, actor, Event.UPDATED))
-        return await write.answer(200, render(fields))
-
-
-async def discard(
-    database: Database, clock: Clock, target: Id, actor: UUID | None, key: Key | None, render: Render
-) -> Answer:
-    """Discard a category: from now on it holds nothing and is in nothing. Discarding it again changes nothing.
-
-    Raises:
-        ObjectNotFound, IdempotencyKeyReused, LedgerDiscarded.
-    """
-    async with writing(database, clock, target, key) as write:
-        if write.replay is not None:
-            return write.replay
-        fields = await _find(write, target)
-        if fields.discarded_at is None:
-            fields = fields._replace(sums=NOTHING, discarded_at=write.now, updated_at=write.now)
-            await store.discard(write.connection, write.ledger, target.sequence, write.now)
-            await write.append(_record(fields, write.sequence, actor, Event.DISCARDED))
-        return await write.answer(200, render(fields))
-
-
-async def place_account(
-    database: Database, clock: Clock, target: Id, member: Id, actor: UUID | None, key: Key | None, *, inside: bool
-) -> Answer:
-    """Put an account directly into a category of the same ledger, or take it out. If it is so already, nothing changes.
-
-    Raises:
-        IdempotencyKeyReused, LedgerDiscarded.
-        ObjectNotFound, ObjectDiscarded: of the category.
-        ObjectNotFound, AccountDiscarded: of the account.
-        CurrencyMismatch, TooManyCategories.
-    """
-    async with writing(database, clock, target, key) as write:
-        if write.replay is not None:
-            return write.replay
-        found = await store.find(write.connection, write.ledger, [target.sequence])
-        category = _check_open(found.get(target.sequence), target)
-        account = await store.member(write.connection, write.ledger, member.sequence)
-        if account is None or account.id != str(member):
-            raise ObjectNotFound(object="ledger_account", id=str(member), parameter="ledger_account_id")
-        if not account.is_open:
-            raise AccountDiscarded(ledger_account_id=account.id, parameter="ledger_account_id")
-        if (category.sequence in account.categories) is not inside:
-            if inside:
-                check_unit(account.currency, category)
-            changed = sorted({*account.categories} ^ {category.sequence})
-            await _place(write, member.sequence, category.sequence, changed, actor)
-        return await write.answer(200, b"")
-
-
-async def place_category(
-    database: Database, clock: Clock, target: Id, member: Id, actor: UUID | None, key: Key | None, *, inside: bool
-) -> Answer:
-    """Put a category directly into another of the same ledger, or take it out. If it is so already, nothing changes.
-
-    Raises:
-        IdempotencyKeyReused, LedgerDiscarded.
-        ObjectNotFound, ObjectDiscarded: of the upper one, then of the lower one.
-        CurrencyMismatch, CategoryCycle, CategoryTooDeep.
-    """
-    async with writing(database, clock, target, key) as write:
-        if write.replay is not None:
-            return write.replay
-        found = await store.find(write.connection, write.ledger, [target.sequence, member.sequence])
-        upper = _check_open(found.get(target.sequence), target)
-        lower = _check_open(found.get(member.sequence), member, "sub_category_id")
-        parents = await store.parents(write.connection, write.ledger, lower.sequence)
-        if inside and upper.sequence not in parents:
-            check_unit(lower.currency, upper)
-            await _join(write, [upper.sequence], lower.sequence, parents, actor)
-        elif not inside and upper.sequence in parents:
-            await store.part(write.connection, write.ledger, upper.sequence, lower.sequence)
-            await _append_parents(write, lower.sequence, sorted({*parents} - {upper.sequence}), actor)
-        return await write.answer(200, b"")
+def _below(category: int, parents: Sequence[int], origin: Origin) -> CategoryParents:
+    return CategoryParents(**origin._asdict(), category=category, parents=list(parents))

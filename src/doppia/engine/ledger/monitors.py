@@ -1,11 +1,12 @@
-"""Balance monitors: create, update, discard. What triggers and resolves them stands in `books`."""
+"""Balance monitors: create, update, discard. What triggers and resolves them stands in `posting.books`."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
-from uuid import UUID
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
 
 from doppia.accounting.errors import AccountDiscarded, ObjectDiscarded, ObjectNotFound
-from doppia.accounting.ids import Id, format_id
+from doppia.accounting.ids import Id, LedgerRef
+from doppia.accounting.ledger.accounts import AccountFields
 from doppia.accounting.ledger.monitors import (
     AlertOperator,
     Monitor,
@@ -16,129 +17,120 @@ from doppia.accounting.ledger.monitors import (
     condition_holds,
 )
 from doppia.accounting.platform.events import Event
-from doppia.accounting.texts import merge_metadata
-from doppia.engine.posting.books import monitor_record
-from doppia.engine.posting.writing import Answer, Clock, Key, Writing, writing
-from doppia.proof.records import microseconds
-from doppia.store.database.connections import Database
+from doppia.engine.posting.writing import UNCHANGED, Command, Decision, Moment, Unchanged, chosen, merged
+from doppia.store.database.connections import Connection
 from doppia.store.ledger import accounts, monitors
+from doppia.store.ledger.monitors import record_of
 
-Render = Callable[[MonitorState], bytes]
+_KIND: Final = "ledger_account_balance_monitor"
 
 
-async def create(
-    database: Database,
-    clock: Clock,
-    account_id: Id,
-    actor: UUID | None,
-    key: Key | None,
-    render: Render,
-    *,
-    field: MonitoredField,
-    operator: AlertOperator,
-    value: int,
-    description: str | None,
-    metadata: Mapping[str, str],
-) -> Answer:
+@dataclass(frozen=True, kw_only=True)
+class CreateMonitor(Command[MonitorState]):
     """Create a monitor of an account. It starts triggered, without an event that says so, where its condition holds.
 
-    Raises:
-        IdempotencyKeyReused, LedgerDiscarded.
+    Raises, the first that holds, in this order:
         ObjectNotFound: of the account.
         AccountDiscarded: nothing will happen to it any more.
         TooManyMonitors: as `check_room`.
     """
-    async with writing(database, clock, account_id, key) as write:
-        if write.replay is not None:
-            return write.replay
-        found = await accounts.get(write.connection, account_id.ledger, account_id.sequence)
-        if found is None or found.account.id != str(account_id):
-            raise ObjectNotFound(object="ledger_account", id=str(account_id), parameter="ledger_account_id")
-        account = found.account
+
+    ledger: LedgerRef
+    account: Id
+    monitored: MonitoredField
+    operator: AlertOperator
+    value: int
+    description: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    async def read(self, connection: Connection) -> tuple[AccountFields | None, int]:
+        """Return the account, and how many monitors it has."""
+        ledger, sequence = self.ledger.number, self.account.sequence
+        watching = await monitors.of_accounts(connection, ledger, [sequence])
+        return await accounts.get(connection, ledger, sequence), len(watching.get(sequence, ()))
+
+    def decide(self, found: tuple[AccountFields | None, int], moment: Moment) -> Decision[MonitorState]:
+        """Decide, as `Command.decide` says."""
+        fields, watching = found
+        if fields is None or fields.account.id != str(self.account):
+            raise ObjectNotFound(object="ledger_account", id=str(self.account), parameter="ledger_account_id")
+        account = fields.account
         if not account.is_open:
             raise AccountDiscarded(ledger_account_id=account.id, parameter="ledger_account_id")
-        watching = await monitors.of_accounts(write.connection, account_id.ledger, [account.sequence])
-        check_room(len(watching.get(account.sequence, ())), account)
-        is_triggered = condition_holds(field, operator, value, account)
+        check_room(watching, account)
+        holds = condition_holds(self.monitored, self.operator, self.value, account)
         created = MonitorFields(
-            monitor=Monitor(write.sequence, account.sequence, field, operator, value, is_triggered),
-            id=format_id(int(write.now.timestamp()), account_id.ledger, write.sequence),
-            ledger=account_id.ledger,
-            description=description,
-            metadata=metadata,
-            created_at=write.now,
-            updated_at=write.now,
+            monitor=Monitor(moment.sequence, account.sequence, self.monitored, self.operator, self.value, holds),
+            id=moment.id(),
+            ledger=moment.ledger,
+            description=self.description,
+            metadata=self.metadata,
+            created_at=moment.now,
+            updated_at=moment.now,
             discarded_at=None,
         )
-        await monitors.create(write.connection, created)
-        return await _conclude(write, MonitorState(created, account), actor, Event.CREATED, 201, render)
+        return _written(MonitorState(created, account), moment, Event.CREATED)
 
 
-async def _conclude(
-    write: Writing, state: MonitorState, actor: UUID | None, event: Event, status: int, render: Render
-) -> Answer:
-    record = monitor_record(
-        state.fields,
-        state.account.lock_version,
-        write.sequence,
-        microseconds(write.now),
-        actor.bytes if actor else None,
-        event,
-    )
-    await write.append(record)
-    return await write.answer(status, render(state))
-
-
-async def _find(write: Writing, target: Id) -> MonitorState:
-    found = await monitors.get(write.connection, target.ledger, target.sequence)
-    if found is None or found.fields.id != str(target):
-        raise ObjectNotFound(object="ledger_account_balance_monitor", id=str(target))
-    return found
-
-
-async def update(
-    database: Database,
-    clock: Clock,
-    target: Id,
-    actor: UUID | None,
-    key: Key | None,
-    render: Render,
-    changes: Mapping[str, Any],
-) -> Answer:
+@dataclass(frozen=True, kw_only=True)
+class UpdateMonitor(Command[MonitorState]):
     """Change a monitor's description or metadata; metadata is merged in.
 
     Raises:
-        IdempotencyKeyReused, LedgerDiscarded, ObjectNotFound, ObjectDiscarded, MetadataTooLarge.
+        ObjectNotFound, ObjectDiscarded, MetadataTooLarge.
     """
-    async with writing(database, clock, target, key) as write:
-        if write.replay is not None:
-            return write.replay
-        fields, account = await _find(write, target)
-        if fields.discarded_at is not None:
-            raise ObjectDiscarded(object="ledger_account_balance_monitor", id=fields.id)
-        fields = fields._replace(
-            description=changes.get("description", fields.description),
-            metadata=merge_metadata(fields.metadata, changes.get("metadata") or {}),
-            updated_at=write.now,
+
+    ledger: LedgerRef
+    target: Id
+    description: str | Unchanged | None = UNCHANGED
+    metadata: Mapping[str, str | None] | Unchanged | None = UNCHANGED
+
+    async def read(self, connection: Connection) -> MonitorState | None:
+        """Return the monitor with its account."""
+        return await monitors.get(connection, self.ledger.number, self.target.sequence)
+
+    def decide(self, found: MonitorState | None, moment: Moment) -> Decision[MonitorState]:
+        """Decide, as `Command.decide` says."""
+        before, account = _existing(self.target, found)
+        if before.discarded_at is not None:
+            raise ObjectDiscarded(object=_KIND, id=before.id)
+        fields = before._replace(
+            description=chosen(self.description, before.description),
+            metadata=merged(self.metadata, before.metadata),
+            updated_at=moment.now,
         )
-        await monitors.update(write.connection, fields)
-        return await _conclude(write, MonitorState(fields, account), actor, Event.UPDATED, 200, render)
+        return _written(MonitorState(fields, account), moment, Event.UPDATED)
 
 
-async def discard(
-    database: Database, clock: Clock, target: Id, actor: UUID | None, key: Key | None, render: Render
-) -> Answer:
+@dataclass(frozen=True, kw_only=True)
+class DiscardMonitor(Command[MonitorState]):
     """Discard a monitor: it is never triggered or resolved again. Discarding it again changes nothing.
 
     Raises:
-        IdempotencyKeyReused, LedgerDiscarded, ObjectNotFound.
+        ObjectNotFound.
     """
-    async with writing(database, clock, target, key) as write:
-        if write.replay is not None:
-            return write.replay
-        fields, account = await _find(write, target)
-        if fields.discarded_at is not None:
-            return await write.answer(200, render(MonitorState(fields, account)))
-        fields = fields._replace(discarded_at=write.now, updated_at=write.now)
-        await monitors.discard(write.connection, fields)
-        return await _conclude(write, MonitorState(fields, account), actor, Event.DISCARDED, 200, render)
+
+    ledger: LedgerRef
+    target: Id
+
+    async def read(self, connection: Connection) -> MonitorState | None:
+        """Return the monitor with its account."""
+        return await monitors.get(connection, self.ledger.number, self.target.sequence)
+
+    def decide(self, found: MonitorState | None, moment: Moment) -> Decision[MonitorState]:
+        """Decide, as `Command.decide` says."""
+        before, account = _existing(self.target, found)
+        if before.discarded_at is not None:
+            return Decision(MonitorState(before, account), unchanged=self.target.sequence)
+        fields = before._replace(discarded_at=moment.now, updated_at=moment.now)
+        return _written(MonitorState(fields, account), moment, Event.DISCARDED)
+
+
+def _existing(target: Id, found: MonitorState | None) -> MonitorState:
+    if found is None or found.fields.id != str(target):
+        raise ObjectNotFound(object=_KIND, id=str(target))
+    return found
+
+
+def _written(state: MonitorState, moment: Moment, event: Event) -> Decision[MonitorState]:
+    return Decision(state, [record_of(state.fields, state.account.lock_version, moment.origin(event))])

@@ -20,19 +20,31 @@ def key_digest(api_key: str) -> bytes:
 
 
 async def begin(database: Database, clock: Clock) -> tuple[KeyFields, str] | None:
-    """Create the organization of a new installation with an admin key; None when it has begun before.
+    """Create the organization of a new installation where there is none, and its admin key; None when it has a key.
 
     Returns:
         the key's fields, and the key, which is not kept.
     """
     async with database.tx() as connection:
-        await organizations.lock_bootstrap(connection)
-        if await organizations.first(connection) is not None:
+        organization = await _first(connection, clock)
+        if await organizations.keys(connection, organization):
             return None
-        organization = uuid_utils.compat.uuid7()
-        now = clock()
-        await organizations.create(connection, organization, "first organization", now)
-        return await _create(connection, now, organization, name="admin", role="admin")
+        return await _create(connection, clock(), organization, name="admin", role="admin")
+
+
+async def first_organization(database: Database, clock: Clock) -> UUID:
+    """Return the organization of an installation, which is created without a key where there is none."""
+    async with database.tx() as connection:
+        return await _first(connection, clock)
+
+
+async def _first(connection: Connection, clock: Clock) -> UUID:
+    await organizations.lock_bootstrap(connection)
+    found = await organizations.first(connection)
+    if found is None:
+        found = uuid_utils.compat.uuid7()
+        await organizations.create(connection, found, "first organization", clock())
+    return found
 
 
 async def create(

@@ -7,10 +7,10 @@ from doppia.accounting.errors import ExternalIdTaken, ObjectNotFound
 from doppia.accounting.ids import Id
 from doppia.accounting.ledger.accounts import Account
 from doppia.accounting.ledger.categories import NO_CHART, Chart, gained_after
-from doppia.accounting.ledger.monitors import Monitor, MonitorFields, crossed
+from doppia.accounting.ledger.monitors import MonitorFields, crossed
 from doppia.accounting.ledger.transactions import Change, Transaction
 from doppia.accounting.platform.events import Event
-from doppia.proof.records import STATUSES, EntryRecord, MonitorWritten, TransactionWritten, microseconds
+from doppia.proof.records import STATUSES, EntryRecord, Origin, TransactionWritten, microseconds
 from doppia.store.database.connections import Connection
 from doppia.store.ledger import categories, monitors, transactions
 from doppia.store.ledger.ledgers import ConsumedKey
@@ -161,34 +161,9 @@ def _watch(account: Account, books: Books, group: Group) -> None:
     for found in books.monitors[account.sequence]:
         if found.monitor.sequence in states:
             event = Event.TRIGGERED if found.monitor.is_triggered else Event.RESOLVED
-            record = monitor_record(
-                found, account.lock_version, group.sequence + 1, microseconds(group.recorded_at), None, event
-            )
-            group.append(record)
+            origin = Origin(group.sequence + 1, microseconds(group.recorded_at), None, event)
+            group.append(monitors.record_of(found, account.lock_version, origin))
             group.monitors[found.monitor.sequence] = found.monitor
-
-
-def monitor_record(
-    fields: MonitorFields, lock_version: int, sequence: int, recorded_at: int, actor: bytes | None, event: Event
-) -> MonitorWritten:
-    """Return the record that writes a monitor as it is at its account's `lock_version`."""
-    monitor: Monitor = fields.monitor
-    return MonitorWritten(
-        sequence=sequence,
-        recorded_at=recorded_at,
-        actor=actor,
-        event=event,
-        monitor=monitor.sequence,
-        account=monitor.account,
-        field=monitor.field,
-        operator=monitor.operator,
-        value=str(monitor.value),
-        triggered=monitor.is_triggered,
-        lock_version=lock_version,
-        description=fields.description,
-        metadata=dict(fields.metadata),
-        discarded=fields.discarded_at is not None,
-    )
 
 
 def transaction_record(

@@ -1,59 +1,42 @@
-"""What can be asked of a ledger's transactions."""
+"""What can be asked of a ledger's transactions. Callers that wait for one ledger are posted together, in groups."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeVar
 
 from doppia.accounting.errors import LedgerError
-from doppia.accounting.ids import Id
+from doppia.accounting.ids import Id, LedgerRef
 from doppia.accounting.ledger.transactions import Draft, Transaction
 from doppia.engine.posting.books import Needs
-from doppia.engine.posting.writing import Key
+from doppia.engine.posting.writing import Caller, Command
 
-Render: TypeAlias = Callable[[Transaction], bytes]
+T = TypeVar("T")
 
 
 @dataclass(slots=True, kw_only=True)
-class Command:
+class TransactionCommand(Command[T]):
     """A change asked of a ledger's transactions.
 
     Attributes:
-        ledger: its id, taken apart.
-        actor: the 16 bytes of the id of the API key that asks; None where the service itself does.
-        key: the caller's idempotency key.
-        status: of the answer when it is accepted.
         size_bytes: of the request, which bounds how much goes into one group.
-        keep_answer: whether the answer's body holds what log records do not yield, such as balances.
+        keeps_result: whether a key keeps the result though the log yields it, because the caller is shown more of it
+            than that, such as balances.
     """
 
-    ledger: Id
-    actor: bytes | None
-    key: Key | None
-    status: int
+    ledger: LedgerRef
     size_bytes: int = 0
-    keep_answer: bool = False
+    keeps_result: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
-class Single(Command):
-    """A change about one transaction.
-
-    Attributes:
-        render: makes the answer's body.
-    """
-
-    render: Render
-
-
-@dataclass(slots=True, kw_only=True)
-class Create(Single):
+class CreateTransaction(TransactionCommand[Transaction]):
     """A new transaction."""
 
     draft: Draft
 
 
 @dataclass(slots=True, kw_only=True)
-class Revise(Single):
+class ReviseTransaction(TransactionCommand[Transaction]):
     """A change to a transaction; `changes` as `transaction_life.revise` takes them."""
 
     target: Id
@@ -61,7 +44,7 @@ class Revise(Single):
 
 
 @dataclass(slots=True, kw_only=True)
-class Reverse(Single):
+class ReverseTransaction(TransactionCommand[Transaction]):
     """The reversal of a transaction; `draft` without legs."""
 
     target: Id
@@ -69,7 +52,7 @@ class Reverse(Single):
 
 
 @dataclass(slots=True, kw_only=True)
-class PartialPost(Single):
+class PostPart(TransactionCommand[Transaction]):
     """A part of a hold, posted; `draft` as `partial_posts.partial_post` takes it."""
 
     target: Id
@@ -77,58 +60,63 @@ class PartialPost(Single):
 
 
 @dataclass(slots=True, kw_only=True)
-class Expire(Single):
-    """The end of a hold that is due; one that is not is left as it is."""
+class ExpireTransaction(TransactionCommand[Transaction | None]):
+    """The end of a hold that is due; one that is not is left as it is, and there is no result."""
 
     target: Id
 
 
 @dataclass(slots=True, kw_only=True)
-class Batch(Command):
-    """Several new transactions, one after the other.
+class CreateBatch(TransactionCommand[list[Transaction | LedgerError]]):
+    """Several new transactions, one after the other. The results are in the order of the items.
 
     Attributes:
         items: drafts, and the refusals of those that were none.
         is_atomic: whether one refusal refuses all.
-        render: makes the answer's body from what became of each.
     """
 
     items: Sequence[Draft | LedgerError]
     is_atomic: bool
-    render: Callable[[Sequence[Transaction | LedgerError]], Awaitable[bytes]]
 
 
-REWRITES: Final = (Revise, PartialPost, Expire)
-"""Commands of which one group holds at most one for the same transaction."""
+REWRITES: Final = (ReviseTransaction, PostPart, ExpireTransaction)
+"""The commands of which one group holds at most one for the same transaction."""
 
 
-def needs_of(commands: Sequence[Command]) -> Needs:
+class Asked(NamedTuple):
+    """A command, and who asks."""
+
+    caller: Caller
+    command: TransactionCommand[Any]
+
+
+def needs_of(asked: Sequence[Asked]) -> Needs:
     """Return what is to be read to decide commands."""
     needs = Needs()
-    for command in commands:
-        if command.key is not None:
-            needs.keys.add(command.key.digest)
+    for caller, command in asked:
+        if caller.key is not None:
+            needs.keys.add(caller.key.digest)
         drafts: Sequence[Draft | LedgerError] = ()
         match command:
-            case Create(draft=draft):
+            case CreateTransaction(draft=draft):
                 drafts = (draft,)
-            case Batch(items=items):
+            case CreateBatch(items=items):
                 drafts = items
-            case Reverse(draft=draft, target=target) | PartialPost(draft=draft, target=target):
+            case ReverseTransaction(draft=draft, target=target) | PostPart(draft=draft, target=target):
                 drafts = (draft,)
                 needs.transactions.add(target.sequence)
-            case Revise(changes=changes, target=target):
+            case ReviseTransaction(changes=changes, target=target):
                 needs.transactions.add(target.sequence)
                 locks = changes.get("category_locks") or ()
                 external_id = changes.get("external_id")
                 drafts = (Draft(changes.get("legs") or (), external_id=external_id, category_locks=locks),)
-            case Expire(target=target):
+            case ExpireTransaction(target=target):
                 needs.transactions.add(target.sequence)
-        for asked in drafts:
-            if isinstance(asked, Draft):
-                needs.entries += len(asked.legs)
-                needs.accounts.update(leg.account for leg in asked.legs)
-                needs.categories.update(lock.category for lock in asked.category_locks)
-                if asked.external_id is not None:
-                    needs.external_ids.add(asked.external_id)
+        for item in drafts:
+            if isinstance(item, Draft):
+                needs.entries += len(item.legs)
+                needs.accounts.update(leg.account for leg in item.legs)
+                needs.categories.update(lock.category for lock in item.category_locks)
+                if item.external_id is not None:
+                    needs.external_ids.add(item.external_id)
     return needs

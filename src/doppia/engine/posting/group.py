@@ -6,27 +6,28 @@ A refused command leaves no trace and does not touch its neighbours.
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from doppia.accounting.errors import BatchRefused, IdempotencyKeyReused, LedgerDiscarded, LedgerError, ObjectNotFound
-from doppia.accounting.ids import Id, format_id
+from doppia.accounting.ids import LedgerRef, format_id
 from doppia.accounting.ledger.partial_posts import partial_post
 from doppia.accounting.ledger.transaction_life import create, expire, is_due, reversal, revise
 from doppia.accounting.ledger.transactions import Change, Draft, Transaction
 from doppia.engine.posting.books import Books, accept, read
 from doppia.engine.posting.commands import (
-    Batch,
-    Command,
-    Create,
-    Expire,
-    PartialPost,
-    Reverse,
-    Revise,
-    Single,
+    Asked,
+    CreateBatch,
+    CreateTransaction,
+    ExpireTransaction,
+    PostPart,
+    ReverseTransaction,
+    ReviseTransaction,
+    TransactionCommand,
     needs_of,
 )
+from doppia.engine.posting.kept import keep, keep_results
 from doppia.engine.posting.turns import Turns
-from doppia.engine.posting.writing import Answer, Clock
+from doppia.engine.posting.writing import Caller, Clock
 from doppia.proof.tree import Frontier
 from doppia.store.database.connections import Connection, Database, committing, transaction
 from doppia.store.ledger import ledgers
@@ -34,8 +35,8 @@ from doppia.store.ledger.ledgers import ConsumedKey, Head
 from doppia.store.posting import posting
 from doppia.store.posting.groups import ENTRIES_AT_ONCE, Group, Piece, pieces
 
-Outcome: TypeAlias = Answer | ConsumedKey | Exception
-"""Of a command: its answer, what consumed the key that it repeats, or why it is refused."""
+Outcome: TypeAlias = Any
+"""What becomes of a command: its result, a `ConsumedKey` where it repeats one, or the exception that refuses it."""
 
 
 class HeadMovedError(Exception):
@@ -57,7 +58,7 @@ class Decided:
     is_small: bool
 
 
-async def post(database: Database, clock: Clock, commands: Sequence[Command]) -> list[Outcome]:
+async def post(database: Database, clock: Clock, asked: Sequence[Asked]) -> list[Outcome]:
     """Post commands on one ledger in order, and return the outcome of each.
 
     At most one of them may rewrite the same transaction.
@@ -69,33 +70,33 @@ async def post(database: Database, clock: Clock, commands: Sequence[Command]) ->
     decided = None
     with suppress(HeadMovedError):
         async with database.connection_to_write() as connection:
-            decided = await decide(connection, clock, commands)
+            decided = await decide(connection, clock, asked)
             if decided is not None:
                 await record(connection, decided)
         if decided is not None:
             return decided.outcomes
-    return await post_locked(database, clock, commands[0].ledger, lambda: commands)
+    return await post_locked(database, clock, asked[0].command.ledger, lambda: asked)
 
 
 async def post_locked(
-    database: Database, clock: Clock, ledger: Id, take: Callable[[], Sequence[Command]]
+    database: Database, clock: Clock, ledger: LedgerRef, take: Callable[[], Sequence[Asked]]
 ) -> list[Outcome]:
     """Post under the lock of the ledger's head. The commands are taken when it is held, at least one.
 
     Raises what `post` raises.
     """
     async with database.tx() as connection:
-        head = await ledgers.lock_head(connection, ledger.ledger)
-        commands = take()
-        books = await read(connection, ledger.ledger, needs_of(commands))
-        outcomes, group = await _decide_all(commands, head, books, clock)
+        head = await ledgers.lock_head(connection, ledger.number)
+        asked = take()
+        books = await read(connection, ledger.number, needs_of(asked))
+        outcomes, group = await _decide_all(asked, head, books, clock)
         if group.records:
             await posting.record(connection, group)
     return outcomes
 
 
 async def decide(
-    connection: Connection, clock: Clock, commands: Sequence[Command], before: Decided | None = None
+    connection: Connection, clock: Clock, asked: Sequence[Asked], before: Decided | None = None
 ) -> Decided | None:
     """Decide commands upon what one statement reads, without a lock; None where they can't be decided so.
 
@@ -105,11 +106,11 @@ async def decide(
     Raises:
         HeadMovedError: somebody did.
     """
-    needs = needs_of(commands)
+    needs = needs_of(asked)
     if needs.transactions or needs.categories:
         return None
     head, accounts, external_ids, keys = await posting.read_at_once(
-        connection, commands[0].ledger.ledger, needs.accounts, needs.external_ids, needs.keys
+        connection, asked[0].command.ledger.number, needs.accounts, needs.external_ids, needs.keys
     )
     if any(account.is_monitored for account in accounts.values()):
         return None
@@ -118,7 +119,7 @@ async def decide(
     if before is not None:
         head = _put_upon(before.group, head, books)
         tree = before.group.tree
-    outcomes, group = await _decide_all(commands, head, books, clock, tree)
+    outcomes, group = await _decide_all(asked, head, books, clock, tree)
     if not group.records:
         return Decided(outcomes, group, (), is_small=True)
     # The tree has to have grown by all that is before.
@@ -158,58 +159,64 @@ async def record(connection: Connection, decided: Decided) -> None:
 
 
 async def _decide_all(
-    commands: Sequence[Command], head: Head | None, books: Books, clock: Clock, tree: Frontier | None = None
+    asked: Sequence[Asked], head: Head | None, books: Books, clock: Clock, tree: Frontier | None = None
 ) -> tuple[list[Outcome], Group]:
-    ledger = commands[0].ledger
+    ledger = asked[0].command.ledger
     if head is None:
-        nothing = Group(ledger.ledger, clock(), 0, Frontier())
-        return [ObjectNotFound(object="ledger", id=str(ledger)) for _ in commands], nothing
-    group = Group(ledger.ledger, max(clock(), head.recorded_at), head.sequence, head.tree() if tree is None else tree)
+        nothing = Group(ledger.number, clock(), 0, Frontier())
+        return [ObjectNotFound(object="ledger", id=ledger.id) for _ in asked], nothing
+    group = Group(ledger.number, max(clock(), head.recorded_at), head.sequence, head.tree() if tree is None else tree)
     decided: list[Outcome] = []
-    for command in commands:
-        undone = (books.copy(), group.copy()) if isinstance(command, Batch) and command.is_atomic else (books, group)
+    for caller, command in asked:
+        batch = command if isinstance(command, CreateBatch) else None
+        undone = (books.copy(), group.copy()) if batch is not None and batch.is_atomic else (books, group)
         try:
-            repeated = _consumed(command, books)
-            if repeated is None and head.discarded_at is not None:
-                raise LedgerDiscarded(ledger_id=str(ledger))
-            if repeated is None and isinstance(command, Batch):
-                decided.append(await _accept_batch(command, books, group))
+            if (repeated := _consumed(caller, books)) is not None:
+                decided.append(repeated)
+                continue
+            if head.discarded_at is not None:
+                raise LedgerDiscarded(ledger_id=ledger.id)
+            if batch is not None:
+                decided.append(await _accept_batch(caller, batch, books, group))
             else:
-                decided.append(repeated or _accept(command, books, group))
+                decided.append(_accept(caller, command, books, group))
         except LedgerError as refusal:
             books, group = undone
             decided.append(refusal)
     return decided, group
 
 
-def _accept(command: Command, books: Books, group: Group) -> Answer:
-    assert isinstance(command, Single), "batches are accepted by themselves"
+def _accept(caller: Caller, command: TransactionCommand[Any], books: Books, group: Group) -> Transaction | None:
     changes = _decide(command, books, group)
     if not changes:
-        return Answer(command.status, b"")
-    body = command.render(changes[-1].transaction)
-    accept(changes, books, group, command.actor)
-    yields = changes[-1].wrote_entries and not command.keep_answer
-    # The command's last change is its answer, and monitors that it crossed follow it in the log.
-    return _answer(command, books, group, body, keep=not yields)
+        return None
+    result = changes[-1].transaction
+    accept(changes, books, group, caller.actor_bytes())
+    # The command's last change is its result, and monitors that it crossed follow it in the log.
+    yields = changes[-1].wrote_entries and not command.keeps_result
+    _consume(caller, books, group, None if yields or caller.key is None else keep(result))
+    return result
 
 
-def _answer(command: Command, books: Books, group: Group, body: bytes, *, keep: bool) -> Answer:
-    if command.key is not None:
+def _consume(caller: Caller, books: Books, group: Group, kept: bytes | None) -> None:
+    """Consume the key of a command, if it came with one, by the group's last change."""
+    if caller.key is not None:
         sequence, _ = group.changes[-1]
-        group.keys.append(ConsumedKey(*command.key, sequence, command.status, body if keep else None))
-        books.keys[command.key.digest] = group.keys[-1]._replace(answer=body)
-    return Answer(command.status, body)
+        group.keys.append(ConsumedKey(*caller.key, sequence, kept))
+        books.keys[caller.key.digest] = group.keys[-1]
 
 
-async def _accept_batch(batch: Batch, books: Books, group: Group) -> Answer:
+async def _accept_batch(
+    caller: Caller, batch: CreateBatch, books: Books, group: Group
+) -> list[Transaction | LedgerError]:
     """Accept the transactions of a batch. Where an atomic one is refused, books and group are to be thrown away.
 
     Raises:
         BatchRefused: it is atomic, and one is refused.
     """
     before = group.sequence
-    told: list[Transaction | LedgerError] = []
+    actor = caller.actor_bytes()
+    results: list[Transaction | LedgerError] = []
     turns = Turns()
     for index, item in enumerate(batch.items):
         await turns.give_way()
@@ -218,19 +225,18 @@ async def _accept_batch(batch: Batch, books: Books, group: Group) -> Answer:
                 raise item
             books.check_external_id(item.external_id, item.status)
             change = _create(batch, item, books, group)
-            accept([change], books, group, batch.actor)
-            told.append(change.transaction)
+            accept([change], books, group, actor)
+            results.append(change.transaction)
         except LedgerError as refusal:
             if batch.is_atomic:
                 raise refused_in_batch(index, refusal) from None
-            told.append(refusal)
-    body = await batch.render(told)
-    if group.sequence == before:
-        # Nothing of it was accepted, so its key stays free.
-        return Answer(batch.status, body)
-    # Refusals are on no record, and with those of crossed monitors between them the records would have to be searched.
-    is_whole = not any(isinstance(one, LedgerError) for one in told) and group.sequence - before == len(told)
-    return _answer(batch, books, group, body, keep=batch.keep_answer or not is_whole)
+            results.append(refusal)
+    if caller.key is not None and group.sequence > before:  # else nothing of it was accepted, so its key stays free
+        # Refusals are on no record, and with those of crossed monitors between them records would have to be searched.
+        is_whole = group.sequence - before == len(results) and not any(isinstance(one, LedgerError) for one in results)
+        yields = is_whole and not batch.keeps_result
+        _consume(caller, books, group, None if yields else await keep_results(results))
+    return results
 
 
 def refused_in_batch(index: int, refusal: LedgerError) -> BatchRefused:
@@ -244,7 +250,7 @@ def refused_in_batch(index: int, refusal: LedgerError) -> BatchRefused:
 
 
 def _create(
-    command: Command, draft: Draft, books: Books, group: Group, *, reverses: Transaction | None = None
+    command: TransactionCommand[Any], draft: Draft, books: Books, group: Group, *, reverses: Transaction | None = None
 ) -> Change:
     return create(
         draft,
@@ -257,30 +263,30 @@ def _create(
     )
 
 
-def _next_id(command: Command, group: Group, *, after: int = 0) -> str:
+def _next_id(command: TransactionCommand[Any], group: Group, *, after: int = 0) -> str:
     """Return the id of what the next record creates, or the one that many after it."""
-    return format_id(int(group.recorded_at.timestamp()), command.ledger.ledger, group.sequence + 1 + after)
+    return format_id(int(group.recorded_at.timestamp()), command.ledger.number, group.sequence + 1 + after)
 
 
-def _decide(command: Single, books: Books, group: Group) -> Sequence[Change]:
+def _decide(command: TransactionCommand[Any], books: Books, group: Group) -> Sequence[Change]:
     sequence, now = group.sequence + 1, group.recorded_at
     match command:
-        case Create(draft=draft):
+        case CreateTransaction(draft=draft):
             books.check_external_id(draft.external_id, draft.status)
             return [_create(command, draft, books, group)]
-        case Reverse(draft=draft, target=target):
+        case ReverseTransaction(draft=draft, target=target):
             reversed_ = books.find(target)
             draft = reversal(reversed_, draft)
             books.check_external_id(draft.external_id, draft.status)
             return [_create(command, draft, books, group, reverses=reversed_)]
-        case PartialPost(draft=draft, target=target):
+        case PostPart(draft=draft, target=target):
             hold = books.find(target)
             id_ = _next_id(command, group, after=1)
             return partial_post(hold, draft, books.accounts, id_=id_, sequence=sequence, recorded_at=now)
-        case Expire(target=target):
+        case ExpireTransaction(target=target):
             hold = books.find(target)
             return [expire(hold, books.accounts, recorded_at=now)] if is_due(hold, now) else []
-        case Revise(changes=changes, target=target):
+        case ReviseTransaction(changes=changes, target=target):
             transaction = books.find(target)
             change = revise(transaction, changes, books.accounts, sequence=sequence, recorded_at=now, chart=books.chart)
             if "external_id" in changes:
@@ -290,13 +296,13 @@ def _decide(command: Single, books: Books, group: Group) -> Sequence[Change]:
     raise AssertionError(command)
 
 
-def _consumed(command: Command, books: Books) -> ConsumedKey | None:
-    """Return what the command's key was consumed by, None where it is new.
+def _consumed(caller: Caller, books: Books) -> ConsumedKey | None:
+    """Return what the caller's key was consumed by, None where it is new.
 
     Raises:
         IdempotencyKeyReused: another request consumed it.
     """
-    consumed = None if command.key is None else books.keys.get(command.key.digest)
-    if consumed is not None and command.key is not None and consumed.request_digest != command.key.request_digest:
+    consumed = None if caller.key is None else books.keys.get(caller.key.digest)
+    if consumed is not None and caller.key is not None and consumed.request_digest != caller.key.request_digest:
         raise IdempotencyKeyReused
     return consumed

@@ -10,13 +10,13 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from doppia.accounting.errors import LedgerError, OutcomeUnknown, Overloaded, Unavailable
-from doppia.engine.posting.commands import REWRITES, Batch, Command
+from doppia.engine.posting.commands import REWRITES, Asked, CreateBatch, TransactionCommand
 from doppia.engine.posting.group import Decided, HeadMovedError, Outcome, decide, post, post_locked, record
 from doppia.engine.posting.replays import replay
-from doppia.engine.posting.writing import Answer, Clock
+from doppia.engine.posting.writing import Caller, Clock
 from doppia.store.database.connections import Database
 from doppia.store.ledger.ledgers import ConsumedKey
 
@@ -40,7 +40,7 @@ MOVED_SECONDS: Final = 0.1
 BATCH_REPLAYS_MAX: Final = 2
 """Answers of repeated batches that are read again at once."""
 
-Waiting = tuple[Command, "asyncio.Future[Answer | ConsumedKey]"]
+Waiting = tuple[Asked, "asyncio.Future[Any]"]
 
 
 @dataclass(slots=True)
@@ -60,9 +60,9 @@ class Posting:
     stands: bool = False
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def commands(self) -> list[Command]:
-        """Return what was asked."""
-        return [command for command, _ in self.group]
+    def asked(self) -> list[Asked]:
+        """Return what was asked, and by whom."""
+        return [asked for asked, _ in self.group]
 
     def settle(self, *, stands: bool) -> None:
         """Let the group after it know whether what was decided is recorded; what is said first holds."""
@@ -142,28 +142,28 @@ class PostingGroups:
         self._batch_replays = asyncio.Semaphore(BATCH_REPLAYS_MAX)
         self._closing = False
 
-    async def submit(self, command: Command) -> Answer:
-        """Post a command with whoever waits for the same ledger, and return its answer once it is durable.
+    async def submit(self, caller: Caller, command: TransactionCommand[Any]) -> Any:
+        """Post a command with whoever waits for the same ledger, and return its result once it is durable.
 
         Raises:
             LedgerError: it is refused, or the service can't answer.
         """
         if self._closing:
             raise Unavailable
-        ledger = command.ledger.ledger
+        ledger = command.ledger.number
         lane = self._lanes.get(ledger)
         if lane is None:
             lane = self._lanes[ledger] = Lane(ledger, time.monotonic())
         elif lane.is_full():
             raise Overloaded
-        answered: asyncio.Future[Answer | ConsumedKey] = asyncio.get_running_loop().create_future()
-        lane.waiting.append((command, answered))
+        answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        lane.waiting.append((Asked(caller, command), answered))
         self._go_on(lane)
         outcome = await answered
-        if isinstance(outcome, Answer):
+        if not isinstance(outcome, ConsumedKey):
             return outcome
         # By the caller's own task: nobody in the group or after it waits for that.
-        async with self._batch_replays if isinstance(command, Batch) else nullcontext():
+        async with self._batch_replays if isinstance(command, CreateBatch) else nullcontext():
             return await replay(self._database, command, outcome)
 
     async def close(self) -> None:
@@ -205,12 +205,12 @@ class PostingGroups:
             self._go_on(lane)
 
     async def _outcomes(self, lane: Lane, posting: Posting, before: Posting | None) -> Sequence[Outcome]:
-        ledger = posting.group[0][0].ledger
+        ledger = posting.group[0][0].command.ledger
 
-        def take() -> Sequence[Command]:
+        def take() -> Sequence[Asked]:
             # Whoever came while the lock was waited for is taken as well.
             _fill(posting.group, lane.waiting, GROUP_MAX)
-            return posting.commands()
+            return posting.asked()
 
         try:
             if self._shared_until.get(lane.ledger, 0) <= time.monotonic():
@@ -229,15 +229,15 @@ class PostingGroups:
             posting.settle(stands=False)
             if before is not None:
                 await before.over.wait()
-            return await self._without(failure, posting.commands())
+            return await self._without(failure, posting.asked())
 
     async def _post_upon(self, lane: Lane, posting: Posting, before: Posting | None) -> Decided | None:
         """Decide a group upon what the one before it leaves, and record it after that; None where it can't be so."""
         try:
             # No connection is held while its turn is waited for: a ledger whose head is locked takes no more than one.
             async with self._database.connection() as connection:
-                commands = posting.commands()
-                decided = await decide(connection, self._clock, commands, before.decided if before else None)
+                asked = posting.asked()
+                decided = await decide(connection, self._clock, asked, before.decided if before else None)
             if before is not None:
                 await before.settled.wait()
                 if not before.stands:
@@ -263,16 +263,16 @@ class PostingGroups:
             self._shared_until[ledger] = now + SHARED_SECONDS
         self._moved_at[ledger] = now
 
-    async def _without(self, failure: Exception, commands: Sequence[Command]) -> Sequence[Outcome]:
-        if len(commands) == 1 or isinstance(failure, LedgerError):
-            return [failure] * len(commands)
+    async def _without(self, failure: Exception, asked: Sequence[Asked]) -> Sequence[Outcome]:
+        if len(asked) == 1 or isinstance(failure, LedgerError):
+            return [failure] * len(asked)
         # What the rules accept one after another, a constraint may still refuse at once: two transactions that
         # exchange their external ids, say. One by one they pass, and a fault of ours strikes only its own caller.
-        return [await self._post_alone(command) for command in commands]
+        return [await self._post_alone(one) for one in asked]
 
-    async def _post_alone(self, command: Command) -> Outcome:
+    async def _post_alone(self, asked: Asked) -> Outcome:
         try:
-            [outcome] = await post(self._database, self._clock, [command])
+            [outcome] = await post(self._database, self._clock, [asked])
         except Exception as failure:  # noqa: BLE001
             return failure
         return outcome
@@ -281,11 +281,11 @@ class PostingGroups:
 def _fill(group: list[Waiting], lane: deque[Waiting], size_max: int) -> None:
     """Fill a group up with the next of a lane; a second change to one transaction waits for the group after."""
     held_back: list[Waiting] = []
-    revised = {command.target.sequence for command, _ in group if isinstance(command, REWRITES)}
-    size_bytes = sum(command.size_bytes for command, _ in group)
+    revised = {asked.command.target.sequence for asked, _ in group if isinstance(asked.command, REWRITES)}
+    size_bytes = sum(asked.command.size_bytes for asked, _ in group)
     while lane and len(group) < size_max and size_bytes < GROUP_BYTES_MAX:
         waiting = lane.popleft()
-        command = waiting[0]
+        command = waiting[0].command
         size_bytes += command.size_bytes
         if isinstance(command, REWRITES):
             if command.target.sequence in revised:

@@ -1,31 +1,33 @@
-"""What a repeated idempotency key is answered with: the first answer, as the key kept it or the log yields it again."""
+"""What a repeated idempotency key is answered with: the first result, as the key kept it or the log yields it again."""
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from doppia.accounting.errors import ObjectNotFound
 from doppia.accounting.ledger.transactions import Draft, Transaction
-from doppia.engine.posting.commands import Batch, Command, Single
-from doppia.engine.posting.writing import Answer
+from doppia.engine.posting.commands import CreateBatch, TransactionCommand
+from doppia.engine.posting.kept import kept, kept_results
 from doppia.store.database.connections import Database
 from doppia.store.ledger import transactions
 from doppia.store.ledger.ledgers import ConsumedKey
 
 ENTRIES_AT_ONCE: Final = 200
-"""That are read at once, up to a transaction more, so that others have the connection and the event loop in between."""
+"""At most this many entries, and one transaction more, are read at once, so that others have the connection and the
+event loop in between."""
 
 
-async def replay(database: Database, command: Command, consumed: ConsumedKey) -> Answer:
-    """Return the answer that the key of this command had; records never change, so it is read without a lock.
+async def replay(database: Database, command: TransactionCommand[Any], consumed: ConsumedKey) -> Any:
+    """Return the result that the key of this command had; records never change, so it is read without a lock.
 
     Raises:
         ObjectNotFound: the ledger was purged meanwhile.
         Unavailable, Overloaded.
     """
-    if consumed.answer is not None:
-        return Answer(consumed.status, consumed.answer)
-    ledger = command.ledger.ledger
-    told: list[Transaction] = []
+    is_batch = isinstance(command, CreateBatch)
+    if consumed.kept is not None:
+        return kept_results(consumed.kept) if is_batch else kept(consumed.kept, Transaction)
+    ledger = command.ledger.number
+    results: list[Transaction] = []
     for sequences in _portions(command, consumed):
         records = [(ledger, sequence) for sequence in sequences]
         async with (
@@ -35,18 +37,15 @@ async def replay(database: Database, command: Command, consumed: ConsumedKey) ->
         ):
             recorded = await transactions.as_recorded(connection, records)
         if len(recorded) < len(records):
-            raise ObjectNotFound(object="ledger", id=str(command.ledger))
-        told += [recorded[record] for record in records]
-    if isinstance(command, Batch):
-        return Answer(consumed.status, await command.render(told))
-    assert isinstance(command, Single), "all others are about one transaction"
-    return Answer(consumed.status, command.render(told[0]))
+            raise ObjectNotFound(object="ledger", id=command.ledger.id)
+        results += [recorded[record] for record in records]
+    return results if is_batch else results[0]
 
 
-def _portions(command: Command, consumed: ConsumedKey) -> Iterator[range]:
-    """Return the sequences of the records that yield an answer: one for each item, up to the one that the key names."""
-    assert consumed.sequence is not None, "a key without an answer names the record that yields it"
-    if not isinstance(command, Batch):
+def _portions(command: TransactionCommand[Any], consumed: ConsumedKey) -> Iterator[range]:
+    """Return the sequences of the records that yield a result: one for each item, up to the one that the key names."""
+    assert consumed.sequence is not None, "a key that kept nothing names the record that yields it"
+    if not isinstance(command, CreateBatch):
         yield range(consumed.sequence, consumed.sequence + 1)
         return
     first = sequence = consumed.sequence - len(command.items) + 1

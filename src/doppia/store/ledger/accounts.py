@@ -6,8 +6,9 @@ from typing import Any, Final
 
 from doppia.accounting.ids import format_id
 from doppia.accounting.ledger.accounts import Account, AccountFields
-from doppia.accounting.ledger.balances import Sums
+from doppia.accounting.ledger.balances import NOTHING, Sums
 from doppia.accounting.money import Currency
+from doppia.proof.records import AccountWritten, Origin, moment
 from doppia.store.database.connections import Connection, load_filters, load_queries
 from doppia.store.database.listing import Filter, Order, Place, compose
 from doppia.store.ledger import balances
@@ -79,45 +80,6 @@ async def list_page(
     return [_fields_as_of(row) for row in await connection.fetch(query, *arguments)]
 
 
-async def create(connection: Connection, fields: AccountFields) -> None:
-    """Open an account at zero; the ledger's head is locked."""
-    account = fields.account
-    await connection.execute(
-        _SQL["create"],
-        fields.ledger,
-        account.sequence,
-        fields.created_at,
-        fields.name,
-        fields.description,
-        account.currency.code,
-        account.currency.exponent,
-        account.normal_balance,
-        fields.external_id,
-        fields.ledgerable_type,
-        fields.ledgerable_id,
-        dict(fields.metadata),
-    )
-
-
-async def update(connection: Connection, fields: AccountFields) -> None:
-    """Write an account's changed fields; the ledger's head is locked."""
-    await connection.execute(
-        _SQL["update"],
-        fields.ledger,
-        fields.account.sequence,
-        fields.name,
-        fields.description,
-        fields.external_id,
-        dict(fields.metadata),
-        fields.updated_at,
-    )
-
-
-async def discard(connection: Connection, ledger: int, sequence: int, discarded_at: datetime) -> None:
-    """Discard an account; the ledger's head is locked."""
-    await connection.execute(_SQL["discard"], ledger, sequence, discarded_at)
-
-
 async def external_id_holder(connection: Connection, ledger: int, external_id: str) -> tuple[int, str] | None:
     """Return sequence and id of the active account that has an external id."""
     row = await connection.fetchrow(_SQL["external_id_holder"], ledger, external_id)
@@ -128,3 +90,83 @@ async def count_pending_entries(connection: Connection, ledger: int, sequence: i
     """Return how many entries of an account are pending."""
     count: int = await connection.fetchval(_SQL["count_pending_entries"], ledger, sequence)
     return count
+
+
+def record_of(fields: AccountFields, origin: Origin) -> AccountWritten:
+    """Return the record that writes an account as it is."""
+    account = fields.account
+    return AccountWritten(
+        **origin._asdict(),
+        account=account.sequence,
+        name=fields.name,
+        description=fields.description,
+        currency=account.currency.code,
+        currency_exponent=account.currency.exponent,
+        normal_balance=account.normal_balance,
+        external_id=fields.external_id,
+        ledgerable_type=fields.ledgerable_type,
+        ledgerable_id=fields.ledgerable_id,
+        metadata=dict(fields.metadata),
+        discarded=fields.discarded_at is not None,
+    )
+
+
+def from_record(record: AccountWritten, ledger: int, created_at: datetime) -> AccountFields:
+    """Return the account that a record writes, at zero, for records do not say its balances."""
+    recorded_at = moment(record.recorded_at)
+    account = Account(
+        format_id(int(created_at.timestamp()), ledger, record.account),
+        record.account,
+        Currency(record.currency, record.currency_exponent),
+        "credit" if record.normal_balance == "credit" else "debit",
+        not record.discarded,
+        0,
+        NOTHING,
+    )
+    return AccountFields(
+        account=account,
+        ledger=ledger,
+        name=record.name,
+        description=record.description,
+        external_id=record.external_id,
+        ledgerable_type=record.ledgerable_type,
+        ledgerable_id=record.ledgerable_id,
+        metadata=record.metadata,
+        created_at=created_at,
+        updated_at=recorded_at,
+        discarded_at=recorded_at if record.discarded else None,
+    )
+
+
+async def write(connection: Connection, ledger: int, record: AccountWritten) -> None:
+    """Write what a record says of an account, which is opened at zero; the ledger's head is locked."""
+    at = moment(record.recorded_at)
+    if record.account == record.sequence:
+        await connection.execute(
+            _SQL["create"],
+            ledger,
+            record.account,
+            at,
+            record.name,
+            record.description,
+            record.currency,
+            record.currency_exponent,
+            record.normal_balance,
+            record.external_id,
+            record.ledgerable_type,
+            record.ledgerable_id,
+            record.metadata,
+        )
+        return
+    await connection.execute(
+        _SQL["update"],
+        ledger,
+        record.account,
+        record.name,
+        record.description,
+        record.external_id,
+        record.metadata,
+        at,
+    )
+    if record.discarded:
+        await connection.execute(_SQL["discard"], ledger, record.account, at)

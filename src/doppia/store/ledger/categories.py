@@ -5,9 +5,10 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from doppia.accounting.ids import format_id
-from doppia.accounting.ledger.balances import Sums
+from doppia.accounting.ledger.balances import NOTHING, Sums
 from doppia.accounting.ledger.categories import Category, CategoryFields, Chart, draw_chart
 from doppia.accounting.money import Currency
+from doppia.proof.records import AccountCategories, CategoryParents, CategoryWritten, Origin, moment
 from doppia.store.database.connections import Connection, load_filters, load_queries
 from doppia.store.database.listing import Filter, Order, Place, compose
 from doppia.store.ledger.balances import AsOf
@@ -133,44 +134,6 @@ async def _members(connection: Connection, ledgers: Sequence[int], category: int
     return Filter("category_sets", [row[0] for row in await connection.fetch(_SQL["sets_of"], ledgers[0], category)])
 
 
-async def create(connection: Connection, fields: CategoryFields) -> None:
-    """Create a category; the ledger's head is locked."""
-    category = fields.category
-    await connection.execute(
-        _SQL["create"],
-        fields.ledger,
-        category.sequence,
-        fields.created_at,
-        fields.name,
-        fields.description,
-        category.currency.code,
-        category.currency.exponent,
-        category.normal_balance,
-        fields.external_id,
-        dict(fields.metadata),
-    )
-
-
-async def update(connection: Connection, fields: CategoryFields) -> None:
-    """Write a category's changed fields; the ledger's head is locked."""
-    await connection.execute(
-        _SQL["update"],
-        fields.ledger,
-        fields.category.sequence,
-        fields.name,
-        fields.description,
-        fields.external_id,
-        dict(fields.metadata),
-        fields.updated_at,
-    )
-
-
-async def discard(connection: Connection, ledger: int, sequence: int, discarded_at: datetime) -> None:
-    """Discard a category and end its edges; the ledger's head is locked."""
-    await connection.execute(_SQL["end_edges"], ledger, sequence)
-    await connection.execute(_SQL["discard"], ledger, sequence, discarded_at)
-
-
 async def external_id_holder(connection: Connection, ledger: int, external_id: str) -> tuple[int, str] | None:
     """Return sequence and id of the category, not discarded, that has an external id."""
     row = await connection.fetchrow(_SQL["external_id_holder"], ledger, external_id)
@@ -192,16 +155,6 @@ async def children_around(
     return children
 
 
-async def join(connection: Connection, ledger: int, uppers: Sequence[int], lower: int) -> None:
-    """Put a category directly below others; the ledger's head is locked."""
-    await connection.execute(_SQL["join"], ledger, uppers, lower)
-
-
-async def part(connection: Connection, ledger: int, upper: int, lower: int) -> None:
-    """Take a category from directly below another; the ledger's head is locked."""
-    await connection.execute(_SQL["part"], ledger, upper, lower)
-
-
 async def member(connection: Connection, ledger: int, account: int) -> Member | None:
     """Return an account as what may be in categories."""
     row = await connection.fetchrow(_SQL["member"], ledger, account)
@@ -211,13 +164,96 @@ async def member(connection: Connection, ledger: int, account: int) -> Member | 
     return Member(id_, Currency(row[1], row[2]), row[3], row[4])
 
 
-async def place(connection: Connection, ledger: int, account: int, categories: Sequence[int], sequence: int) -> None:
-    """Make these, in ascending order, the categories that an account is directly in; the ledger's head is locked.
+def record_of(fields: CategoryFields, origin: Origin) -> CategoryWritten:
+    """Return the record that writes a category as it is."""
+    category = fields.category
+    return CategoryWritten(
+        **origin._asdict(),
+        category=category.sequence,
+        name=fields.name,
+        description=fields.description,
+        currency=category.currency.code,
+        currency_exponent=category.currency.exponent,
+        normal_balance=category.normal_balance,
+        external_id=fields.external_id,
+        metadata=dict(fields.metadata),
+        discarded=fields.discarded_at is not None,
+    )
 
-    `sequence` is that of the record that says so, and names their set if no account was in exactly these before.
+
+def from_record(record: CategoryWritten, ledger: int, created_at: datetime) -> CategoryFields:
+    """Return the category that a record writes, at zero, for records do not say its sums."""
+    recorded_at = moment(record.recorded_at)
+    category = Category(
+        format_id(int(created_at.timestamp()), ledger, record.category),
+        record.category,
+        Currency(record.currency, record.currency_exponent),
+        "credit" if record.normal_balance == "credit" else "debit",
+        not record.discarded,
+    )
+    return CategoryFields(
+        category=category,
+        ledger=ledger,
+        name=record.name,
+        description=record.description,
+        external_id=record.external_id,
+        metadata=record.metadata,
+        sums=NOTHING,
+        created_at=created_at,
+        updated_at=recorded_at,
+        discarded_at=recorded_at if record.discarded else None,
+    )
+
+
+async def write(connection: Connection, ledger: int, record: CategoryWritten) -> None:
+    """Write what a record says of a category; a discard ends its edges. The ledger's head is locked."""
+    at = moment(record.recorded_at)
+    if record.category == record.sequence:
+        await connection.execute(
+            _SQL["create"],
+            ledger,
+            record.category,
+            at,
+            record.name,
+            record.description,
+            record.currency,
+            record.currency_exponent,
+            record.normal_balance,
+            record.external_id,
+            record.metadata,
+        )
+        return
+    await connection.execute(
+        _SQL["update"],
+        ledger,
+        record.category,
+        record.name,
+        record.description,
+        record.external_id,
+        record.metadata,
+        at,
+    )
+    if record.discarded:
+        await connection.execute(_SQL["end_edges"], ledger, record.category)
+        await connection.execute(_SQL["discard"], ledger, record.category, at)
+
+
+async def write_of_account(connection: Connection, ledger: int, record: AccountCategories) -> None:
+    """Make the record's categories those that its account is directly in; the ledger's head is locked.
+
+    The record's sequence names their set if no account was in exactly these before.
     """
+    account, categories = record.account, record.categories
     if not categories:
         await connection.execute(_SQL["take_out"], ledger, account)
     elif await connection.fetchval(_SQL["place"], ledger, account, categories) is None:
-        await connection.execute(_SQL["create_set"], ledger, sequence, categories)
+        await connection.execute(_SQL["create_set"], ledger, record.sequence, categories)
         await connection.execute(_SQL["place"], ledger, account, categories)
+
+
+async def write_parents(connection: Connection, ledger: int, record: CategoryParents) -> None:
+    """Make the record's parents those that its category is directly in; the ledger's head is locked."""
+    before = set(await parents(connection, ledger, record.category))
+    for upper in before.difference(record.parents):
+        await connection.execute(_SQL["part"], ledger, upper, record.category)
+    await connection.execute(_SQL["join"], ledger, sorted(set(record.parents) - before), record.category)

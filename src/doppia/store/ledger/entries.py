@@ -1,11 +1,11 @@
 """Entries as they are read one by one, and their metadata."""
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from doppia.accounting.ids import ORDINAL_BITS, Id, format_id
 from doppia.accounting.ledger.transactions import Entry
+from doppia.proof.records import EntryAnnotated, moment
 from doppia.store.database.connections import Connection, load_filters, load_queries
 from doppia.store.database.listing import (
     Bound,
@@ -146,8 +146,7 @@ async def get(connection: Connection, id_: Id) -> EntryInTransaction | None:
     return found[0] if found and int(found[0].entry.created_at.timestamp()) == id_.seconds else None
 
 
-async def annotate(
-    connection: Connection, ledger: int, entry: int, metadata: Mapping[str, str], updated_at: datetime
-) -> None:
-    """Replace the metadata of an entry; the ledger's head is locked."""
-    await connection.execute(_SQL["annotate"], ledger, entry, dict(metadata), updated_at)
+async def write(connection: Connection, ledger: int, record: EntryAnnotated) -> None:
+    """Replace the metadata of an entry by the record's; the ledger's head is locked."""
+    number = record.entry_sequence << ORDINAL_BITS | record.entry_ordinal
+    await connection.execute(_SQL["annotate"], ledger, number, record.metadata, moment(record.recorded_at))

@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from doppia.accounting.ids import format_id
+from doppia.accounting.ids import LedgerId, LedgerNumber, ledger_id
 from doppia.accounting.ledger.ledgers import Ledger
-from doppia.proof.records import AnyRecord, canonical_bytes, kind_of, object_of
+from doppia.proof.records import AnyRecord, LedgerWritten, Origin, canonical_bytes, kind_of, moment, object_of
 from doppia.proof.tree import EMPTY_ROOT, Frontier, frontier_of, leaf_hash
 from doppia.store.database.connections import Connection, load_filters, load_queries
 from doppia.store.database.listing import Filter, Order, Place, compose
@@ -40,20 +40,19 @@ class ConsumedKey(NamedTuple):
     """What an idempotency key was consumed by.
 
     Attributes:
-        sequence: of the log record that the request wrote; None where it wrote none that yields the answer.
-        answer: body of the first answer; None where the records up to `sequence` yield the same bytes.
+        sequence: of a log record about the object that the request left; None where it left none of a ledger.
+        kept: what is kept of that object; None where the record yields it, or for a batch those up to it.
     """
 
     digest: bytes
     request_digest: bytes
     sequence: int | None
-    status: int
-    answer: bytes | None
+    kept: bytes | None
 
 
 def _ledger(row: Any) -> Ledger:
     number, name, description, metadata, created_at, updated_at, discarded_at = row
-    id_ = format_id(int(created_at.timestamp()), number, 1)
+    id_ = ledger_id(int(created_at.timestamp()), number)
     return Ledger(id_, number, name, description, metadata, created_at, updated_at, discarded_at)
 
 
@@ -61,19 +60,19 @@ class Owner(NamedTuple):
     """Whose a ledger is, and its id; neither ever changes."""
 
     organization: UUID
-    ledger_id: str
+    ledger_id: LedgerId
 
 
 async def owner(connection: Connection, ledger: int) -> Owner | None:
     """Return whose a ledger is, or None when there is no such ledger."""
     row = await connection.fetchrow(_SQL["owner"], ledger)
-    return Owner(row[0], format_id(int(row[1].timestamp()), ledger, 1)) if row else None
+    return Owner(row[0], ledger_id(int(row[1].timestamp()), ledger)) if row else None
 
 
 async def owned_by(connection: Connection, organization: UUID) -> dict[int, Owner]:
     """Return all ledgers of an organization by number."""
     rows = await connection.fetch(_SQL["of_organization"], organization)
-    return {row[0]: Owner(organization, format_id(int(row[1].timestamp()), row[0], 1)) for row in rows}
+    return {row[0]: Owner(organization, ledger_id(int(row[1].timestamp()), row[0])) for row in rows}
 
 
 async def get(connection: Connection, ledger: int) -> Ledger | None:
@@ -161,20 +160,6 @@ async def create(
     return True
 
 
-async def update(connection: Connection, ledger: Ledger) -> None:
-    """Write a ledger's changed fields; its head is locked."""
-    await connection.execute(
-        _SQL["update"], ledger.number, ledger.name, ledger.description, dict(ledger.metadata), ledger.updated_at
-    )
-
-
-async def discard(connection: Connection, ledger: int, discarded_at: datetime) -> None:
-    """Discard a ledger with its accounts; its head is locked."""
-    await connection.execute(_SQL["discard"], ledger, discarded_at)
-    await connection.execute(_SQL["touch"], ledger, discarded_at)
-    await connection.execute(_SQL["discard_accounts"], ledger, discarded_at)
-
-
 async def purge(
     connection: Connection, organization: UUID, ledger: Ledger, actor: UUID | None, purged_at: datetime
 ) -> None:
@@ -215,3 +200,39 @@ async def append_organization(
     """Append to an organization's own log; its row is locked, or about to be."""
     await lock_organization(connection, organization)
     await connection.execute(_SQL["append_organization"], organization, recorded_at, actor, kind, dict(payload))
+
+
+def record_of(ledger: Ledger, origin: Origin) -> LedgerWritten:
+    """Return the record that writes a ledger as it is."""
+    return LedgerWritten(
+        **origin._asdict(),
+        ledger=ledger.number,
+        name=ledger.name,
+        description=ledger.description,
+        metadata=dict(ledger.metadata),
+        discarded=ledger.discarded_at is not None,
+    )
+
+
+def from_record(record: LedgerWritten, created_at: datetime) -> Ledger:
+    """Return the ledger that a record writes."""
+    recorded_at = moment(record.recorded_at)
+    return Ledger(
+        id=ledger_id(int(created_at.timestamp()), record.ledger),
+        number=LedgerNumber(record.ledger),
+        name=record.name,
+        description=record.description,
+        metadata=record.metadata,
+        created_at=created_at,
+        updated_at=recorded_at,
+        discarded_at=recorded_at if record.discarded else None,
+    )
+
+
+async def write(connection: Connection, ledger: int, record: LedgerWritten) -> None:
+    """Write what a record says of a ledger that is there; with it its accounts are discarded. Its head is locked."""
+    at = moment(record.recorded_at)
+    await connection.execute(_SQL["update"], ledger, record.name, record.description, record.metadata, at)
+    if record.discarded:
+        await connection.execute(_SQL["discard"], ledger, at)
+        await connection.execute(_SQL["discard_accounts"], ledger, at)

@@ -76,21 +76,18 @@ select recorded_at from ledger_heads where ledger_id = $1;
 -- name: discard
 update ledger_heads set discarded_at = $2 where ledger_id = $1;
 
--- name: touch
-update ledgers set updated_at = $2 where ledger_id = $1;
-
 -- name: discard_accounts
 update accounts set discarded_at = $2, updated_at = $2 where ledger_id = $1 and discarded_at is null;
 
 -- name: keys
 -- What the idempotency keys $1 (digests) were consumed by, in whichever ledger: a digest names the organization.
-select digest, request_digest, sequence, status, answer
+select digest, request_digest, sequence, kept
   from idempotency_keys
  where digest = any($1::bytea[]);
 
 -- name: consume_key
-insert into idempotency_keys (ledger_id, digest, request_digest, sequence, status, answer)
-values ($1, $2, $3, $4, $5, $6);
+insert into idempotency_keys (ledger_id, digest, request_digest, sequence, kept)
+values ($1, $2, $3, $4, $5);
 
 -- name: lock_organization
 -- Locks organization $1 until the database transaction ends.

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from doppia.accounting.ids import format_id
 from doppia.accounting.ledger.accounts import Account
 from doppia.accounting.ledger.balances import Sums
-from doppia.accounting.ledger.monitors import Monitor, MonitorFields, MonitorState
+from doppia.accounting.ledger.monitors import AlertOperator, Monitor, MonitoredField, MonitorFields, MonitorState
 from doppia.accounting.money import Currency
+from doppia.accounting.platform.events import Event
+from doppia.proof.records import MonitorWritten, Origin, moment
 from doppia.store.database.connections import Connection, load_filters, load_queries
 from doppia.store.database.listing import Filter, Order, Place, compose
 
@@ -62,43 +64,6 @@ async def list_page(
     return [_state(row) for row in await connection.fetch(query, *arguments)]
 
 
-async def create(connection: Connection, fields: MonitorFields) -> None:
-    """Create a monitor and let its account be watched; the ledger's head is locked."""
-    monitor = fields.monitor
-    await connection.execute(
-        _SQL["create"],
-        fields.ledger,
-        monitor.sequence,
-        monitor.account,
-        monitor.field,
-        monitor.operator,
-        monitor.value,
-        monitor.is_triggered,
-        fields.description,
-        dict(fields.metadata),
-        fields.created_at,
-    )
-    await connection.execute(_SQL["watch"], fields.ledger, monitor.account)
-
-
-async def update(connection: Connection, fields: MonitorFields) -> None:
-    """Write a monitor's description and metadata; the ledger's head is locked."""
-    await connection.execute(
-        _SQL["update"],
-        fields.ledger,
-        fields.monitor.sequence,
-        fields.description,
-        dict(fields.metadata),
-        fields.updated_at,
-    )
-
-
-async def discard(connection: Connection, fields: MonitorFields) -> None:
-    """Discard a monitor; its account is watched no longer once it has no other. The ledger's head is locked."""
-    await connection.execute(_SQL["discard"], fields.ledger, fields.monitor.sequence, fields.discarded_at)
-    await connection.execute(_SQL["watch"], fields.ledger, fields.monitor.account)
-
-
 async def of_accounts(connection: Connection, ledger: int, accounts: Iterable[int]) -> dict[int, list[MonitorFields]]:
     """Return the monitors of accounts that are not discarded, by sequence of the account."""
     found: dict[int, list[MonitorFields]] = {}
@@ -114,3 +79,68 @@ async def trigger(connection: Connection, ledger: int, monitors: Iterable[Monito
     await connection.execute(
         _SQL["trigger"], ledger, [sequence for sequence, _ in states], [state for _, state in states], updated_at
     )
+
+
+def record_of(fields: MonitorFields, lock_version: int, origin: Origin) -> MonitorWritten:
+    """Return the record that writes a monitor as it is at its account's `lock_version`."""
+    monitor = fields.monitor
+    return MonitorWritten(
+        **origin._asdict(),
+        monitor=monitor.sequence,
+        account=monitor.account,
+        field=monitor.field,
+        operator=monitor.operator,
+        value=str(monitor.value),
+        triggered=monitor.is_triggered,
+        lock_version=lock_version,
+        description=fields.description,
+        metadata=dict(fields.metadata),
+        discarded=fields.discarded_at is not None,
+    )
+
+
+def from_record(record: MonitorWritten, ledger: int, created_at: datetime) -> MonitorFields:
+    """Return the monitor that a record writes."""
+    recorded_at = moment(record.recorded_at)
+    field, operator = cast("MonitoredField", record.field), cast("AlertOperator", record.operator)
+    return MonitorFields(
+        monitor=Monitor(record.monitor, record.account, field, operator, int(record.value), record.triggered),
+        id=format_id(int(created_at.timestamp()), ledger, record.monitor),
+        ledger=ledger,
+        description=record.description,
+        metadata=record.metadata,
+        created_at=created_at,
+        updated_at=recorded_at,
+        discarded_at=recorded_at if record.discarded else None,
+    )
+
+
+async def write(connection: Connection, ledger: int, record: MonitorWritten) -> None:
+    """Write what a record says of a monitor; the ledger's head is locked.
+
+    Its account is watched from its first monitor on, and no longer once it has no other.
+    """
+    at, sequence = moment(record.recorded_at), record.monitor
+    if record.event in (Event.TRIGGERED, Event.RESOLVED):
+        await connection.execute(_SQL["trigger"], ledger, [sequence], [record.triggered], at)
+        return
+    if sequence == record.sequence:
+        await connection.execute(
+            _SQL["create"],
+            ledger,
+            sequence,
+            record.account,
+            record.field,
+            record.operator,
+            int(record.value),
+            record.triggered,
+            record.description,
+            record.metadata,
+            at,
+        )
+    else:
+        await connection.execute(_SQL["update"], ledger, sequence, record.description, record.metadata, at)
+    if record.discarded:
+        await connection.execute(_SQL["discard"], ledger, sequence, at)
+    if record.discarded or sequence == record.sequence:
+        await connection.execute(_SQL["watch"], ledger, record.account)

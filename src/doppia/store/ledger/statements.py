@@ -9,6 +9,7 @@ from doppia.accounting.ledger.accounts import Account
 from doppia.accounting.ledger.balances import Sums
 from doppia.accounting.ledger.statements import Statement
 from doppia.accounting.money import Currency
+from doppia.proof.records import Origin, StatementWritten, microseconds, moment
 from doppia.store.database.connections import Connection, load_filters, load_queries
 from doppia.store.database.listing import Filter, Order, Place, compose
 from doppia.store.ledger import entries
@@ -51,25 +52,6 @@ async def sums_before(
     return [Sums(*row) for row in await connection.fetch(_SQL["sums"], ledger, account, lock_version, list(times))]
 
 
-async def create(connection: Connection, statement: Statement) -> None:
-    """Create a statement; the ledger's head is locked."""
-    account = statement.account
-    await connection.execute(
-        _SQL["create"],
-        statement.ledger,
-        statement.sequence,
-        account.sequence,
-        account.lock_version,
-        statement.effective_at_lower_bound,
-        statement.effective_at_upper_bound,
-        *statement.starting,
-        *account.sums,
-        statement.description,
-        dict(statement.metadata),
-        statement.created_at,
-    )
-
-
 async def get(connection: Connection, ledger: int, sequence: int) -> Statement | None:
     """Return a statement."""
     found = await list_page(connection, [ledger], [Filter("id", [sequence])], None, 1)
@@ -106,3 +88,55 @@ async def list_entries(
         Filter("effective_at", statement.effective_at_upper_bound, "lt"),
     ]
     return await entries.list_page(connection, [statement.ledger], held, order, after, limit)
+
+
+def record_of(statement: Statement, origin: Origin) -> StatementWritten:
+    """Return the record that makes a statement."""
+    account = statement.account
+    return StatementWritten(
+        **origin._asdict(),
+        account=account.sequence,
+        lock_version=account.lock_version,
+        effective_at_lower_bound=microseconds(statement.effective_at_lower_bound),
+        effective_at_upper_bound=microseconds(statement.effective_at_upper_bound),
+        starting_sums=[str(part) for part in statement.starting],
+        ending_sums=[str(part) for part in account.sums],
+        description=statement.description,
+        metadata=dict(statement.metadata),
+    )
+
+
+def from_record(record: StatementWritten, ledger: int, account: Account) -> Statement:
+    """Return the statement that a record makes of its account."""
+    starting, ending = (Sums(*map(int, sums)) for sums in (record.starting_sums, record.ending_sums))
+    created_at = moment(record.recorded_at)
+    return Statement(
+        id=format_id(int(created_at.timestamp()), ledger, record.sequence),
+        ledger=ledger,
+        sequence=record.sequence,
+        account=account._replace(lock_version=record.lock_version, sums=ending),
+        effective_at_lower_bound=moment(record.effective_at_lower_bound),
+        effective_at_upper_bound=moment(record.effective_at_upper_bound),
+        starting=starting,
+        description=record.description,
+        metadata=record.metadata,
+        created_at=created_at,
+    )
+
+
+async def write(connection: Connection, ledger: int, record: StatementWritten) -> None:
+    """Write the statement that a record makes; the ledger's head is locked."""
+    await connection.execute(
+        _SQL["create"],
+        ledger,
+        record.sequence,
+        record.account,
+        record.lock_version,
+        moment(record.effective_at_lower_bound),
+        moment(record.effective_at_upper_bound),
+        *map(int, record.starting_sums),
+        *map(int, record.ending_sums),
+        record.description,
+        record.metadata,
+        moment(record.recorded_at),
+    )

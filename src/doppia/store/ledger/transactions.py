@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
-from doppia.accounting.ids import ORDINAL_BITS, Id, format_id
+from doppia.accounting.ids import ORDINAL_BITS, Id, LedgerNumber, LedgerRef, format_id, ledger_id
 from doppia.accounting.ledger.accounts import Account
 from doppia.accounting.ledger.balances import NOTHING, Sums
 from doppia.accounting.ledger.transactions import Entry, Transaction
@@ -333,10 +333,11 @@ async def by_external_id(connection: Connection, ledgers: Sequence[int], externa
 
 
 class Due(NamedTuple):
-    """A hold that has passed its `expires_at`."""
+    """A hold that has passed its `expires_at`, and its ledger."""
 
     expires_at: datetime
     hold: Id
+    ledger: LedgerRef
 
 
 async def due(connection: Connection, at: datetime, after: Due | None, limit: int) -> list[Due]:
@@ -345,7 +346,14 @@ async def due(connection: Connection, at: datetime, after: Due | None, limit: in
     async with connection.transaction():
         await connection.execute(_SQL["keep_order"])
         rows = await connection.fetch(_SQL["due"], at, limit, *begin)
-    return [Due(row[3], Id(int(row[2].timestamp()), row[0], row[1], 0)) for row in rows]
+    return [
+        Due(
+            expires_at,
+            Id(int(created_at.timestamp()), ledger, sequence, 0),
+            LedgerRef(LedgerNumber(ledger), ledger_id(int(ledger_created_at.timestamp()), ledger)),
+        )
+        for ledger, sequence, created_at, expires_at, ledger_created_at in rows
+    ]
 
 
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)

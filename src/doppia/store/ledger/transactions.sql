@@ -253,9 +253,10 @@ set local enable_sort = off;
 -- name: due
 -- At most $2 pending transactions, of ledgers that are not discarded, that had expired at $1; those first that are due longest,
 -- beginning behind the one that is due since $3, of ledger $4 and sequence $5.
-select t.ledger_id, t.transaction_sequence, t.created_at, t.expires_at
+select t.ledger_id, t.transaction_sequence, t.created_at, t.expires_at, g.created_at
   from transactions t
   join ledger_heads h on h.ledger_id = t.ledger_id and h.discarded_at is null
+  join ledgers g on g.ledger_id = t.ledger_id
  where t.expires_at <= $1 and t.expires_at is not null and t.status not in ('posted', 'archived')
    and (t.expires_at, t.ledger_id, t.transaction_sequence) > ($3, $4, $5)
  order by t.expires_at, t.ledger_id, t.transaction_sequence

@@ -262,17 +262,17 @@ create index entry_metadata_metadata_idx on entry_metadata using gin (metadata j
 create table idempotency_keys (
     ledger_id bigint not null,
     sequence bigint,
-    status smallint not null,
     digest bytea not null,
     request_digest bytea not null,
-    answer bytea,
+    kept bytea,
     -- The digest first: a key is looked for in all ledgers, lest it have an effect in each.
     primary key (digest, ledger_id)
 );
 comment on table idempotency_keys is 'Keys that accepted writes consumed; ledger_id 0 holds those of no ledger.';
 comment on column idempotency_keys.digest is 'Of organization, route and key.';
 comment on column idempotency_keys.request_digest is 'Of the path''s parameters and the body.';
-comment on column idempotency_keys.answer is 'The first answer''s body; null where the log records up to this sequence yield the same bytes.';
+comment on column idempotency_keys.sequence is 'Of a log record about the object that the request left.';
+comment on column idempotency_keys.kept is 'That object as JSON; null where the log records up to this sequence yield it.';
 
 -- What the planner knows of tables that are still empty. Without it, it would take every index that begins with ledger_id
 -- for as good as the primary key, and keep a plan that walks a whole ledger for each look-up until statistics come. So
@@ -304,8 +304,8 @@ begin
     select n, n << 10, n, now(), n, n from generate_series(1, 300) n;
     insert into entry_metadata (ledger_id, entry, updated_at, metadata)
     select n, n << 10, now(), '{}' from generate_series(1, 300) n;
-    insert into idempotency_keys (ledger_id, digest, request_digest, status)
-    select n, sha256(n::text::bytea), '', 200 from generate_series(1, 300) n;
+    insert into idempotency_keys (ledger_id, digest, request_digest)
+    select n, sha256(n::text::bytea), '' from generate_series(1, 300) n;
     -- And that an account has many entries, of which none is found by its account alone.
     alter table entries alter account_sequence set (n_distinct = 10);
     alter table discards alter account_sequence set (n_distinct = 10);

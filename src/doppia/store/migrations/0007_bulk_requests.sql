@@ -52,7 +52,7 @@ create table bulk_results (
 comment on column bulk_results.ledger_ids is 'That the item is about, none where it names none; when one of them is purged, params and entity are forgotten.';
 comment on column bulk_results.external_id is 'By which the item names its transaction, where it does so by no id.';
 comment on column bulk_results.params is 'The item as it was sent: JSON.';
-comment on column bulk_results.entity is 'What became of it: JSON of the object, or of the errors.';
+comment on column bulk_results.entity is 'What became of it as JSON: the object, or why it was refused.';
 create index bulk_results_pending_idx on bulk_results (organization_id, request_id, ordinal) where status = 'pending';
 create index bulk_results_entity_type_idx on bulk_results (organization_id, entity_type, request_id, ordinal);
 create index bulk_results_entity_idx on bulk_results (organization_id, entity_id) where entity_id is not null;

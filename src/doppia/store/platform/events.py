@@ -8,9 +8,9 @@ from doppia.accounting.closing.settlements import Settlement
 from doppia.accounting.ids import ORDINAL_BITS, format_id
 from doppia.accounting.ledger.accounts import Account, AccountFields
 from doppia.accounting.ledger.balances import NOTHING, Sums
-from doppia.accounting.ledger.categories import Category, CategoryFields
+from doppia.accounting.ledger.categories import CategoryFields
 from doppia.accounting.ledger.ledgers import Ledger
-from doppia.accounting.ledger.monitors import Monitor, MonitorFields, MonitorState
+from doppia.accounting.ledger.monitors import MonitorState
 from doppia.accounting.ledger.statements import Statement
 from doppia.accounting.ledger.transactions import Transaction
 from doppia.accounting.money import Currency
@@ -31,7 +31,7 @@ from doppia.proof.records import (
 )
 from doppia.store.database.connections import Connection, load_queries
 from doppia.store.database.listing import Filter, Place
-from doppia.store.ledger import entries, transactions
+from doppia.store.ledger import accounts, categories, entries, ledgers, monitors, statements, transactions
 from doppia.store.ledger.entries import BY_CREATION, EntryInTransaction
 from doppia.store.log import log
 from doppia.store.log.log import LogRow
@@ -194,104 +194,21 @@ def _object(row: LogRow, record: Any, facts: _Facts) -> Recorded:
         case EntryAnnotated():
             return facts.entries[row.position]
         case LedgerWritten():
-            return _ledger(row, record)
+            return ledgers.from_record(record, row.object_created_at)
         case AccountWritten():
-            return _account(row, record)
+            return accounts.from_record(record, row.ledger, row.object_created_at)
         case CategoryWritten():
-            return _category(row, record)
+            return categories.from_record(record, row.ledger, row.object_created_at)
         case MonitorWritten():
             account = facts.accounts[row.ledger, record.account]
             sums = facts.sums[row.position]
-            return _monitor(row, record, account._replace(lock_version=record.lock_version, sums=sums))
+            fields = monitors.from_record(record, row.ledger, row.object_created_at)
+            return MonitorState(fields, account._replace(lock_version=record.lock_version, sums=sums))
         case StatementWritten():
-            return _statement(row, record, facts.accounts[row.ledger, record.account])
+            return statements.from_record(record, row.ledger, facts.accounts[row.ledger, record.account])
         case SettlementWritten():
             return _settlement(row, record, facts)
     raise AssertionError(record)
-
-
-def _ledger(row: LogRow, record: LedgerWritten) -> Ledger:
-    updated_at = moment(record.recorded_at)
-    return Ledger(
-        id=row.object_id,
-        number=record.ledger,
-        name=record.name,
-        description=record.description,
-        metadata=record.metadata,
-        created_at=row.object_created_at,
-        updated_at=updated_at,
-        discarded_at=updated_at if record.discarded else None,
-    )
-
-
-def _account(row: LogRow, record: AccountWritten) -> AccountFields:
-    unit = Currency(record.currency, record.currency_exponent)
-    side: Any = record.normal_balance
-    updated_at = moment(record.recorded_at)
-    return AccountFields(
-        account=Account(row.object_id, record.account, unit, side, not record.discarded, 0, NOTHING),
-        ledger=row.ledger,
-        name=record.name,
-        description=record.description,
-        external_id=record.external_id,
-        ledgerable_type=record.ledgerable_type,
-        ledgerable_id=record.ledgerable_id,
-        metadata=record.metadata,
-        created_at=row.object_created_at,
-        updated_at=updated_at,
-        discarded_at=updated_at if record.discarded else None,
-    )
-
-
-def _category(row: LogRow, record: CategoryWritten) -> CategoryFields:
-    unit = Currency(record.currency, record.currency_exponent)
-    side: Any = record.normal_balance
-    updated_at = moment(record.recorded_at)
-    return CategoryFields(
-        category=Category(row.object_id, record.category, unit, side, not record.discarded),
-        ledger=row.ledger,
-        name=record.name,
-        description=record.description,
-        external_id=record.external_id,
-        metadata=record.metadata,
-        sums=NOTHING,
-        created_at=row.object_created_at,
-        updated_at=updated_at,
-        discarded_at=updated_at if record.discarded else None,
-    )
-
-
-def _monitor(row: LogRow, record: MonitorWritten, account: Account) -> MonitorState:
-    field: Any = record.field
-    operator: Any = record.operator
-    updated_at = moment(record.recorded_at)
-    fields = MonitorFields(
-        monitor=Monitor(record.monitor, record.account, field, operator, int(record.value), record.triggered),
-        id=row.object_id,
-        ledger=row.ledger,
-        description=record.description,
-        metadata=record.metadata,
-        created_at=row.object_created_at,
-        updated_at=updated_at,
-        discarded_at=updated_at if record.discarded else None,
-    )
-    return MonitorState(fields, account)
-
-
-def _statement(row: LogRow, record: StatementWritten, account: Account) -> Statement:
-    starting, ending = (Sums(*(int(part) for part in sums)) for sums in (record.starting_sums, record.ending_sums))
-    return Statement(
-        id=row.object_id,
-        ledger=row.ledger,
-        sequence=record.sequence,
-        account=account._replace(lock_version=record.lock_version, sums=ending),
-        effective_at_lower_bound=moment(record.effective_at_lower_bound),
-        effective_at_upper_bound=moment(record.effective_at_upper_bound),
-        starting=starting,
-        description=record.description,
-        metadata=record.metadata,
-        created_at=row.object_created_at,
-    )
 
 
 def _settlement(row: LogRow, record: SettlementWritten, facts: _Facts) -> Settlement:

@@ -143,7 +143,7 @@ def _piece(group: Group, *, is_last: bool) -> Piece:
     # Of what is recorded when it happens, and that is nearly all, no time is told but that of the group.
     usual = None if group.times else group.recorded_at
     *of_records, payloads = _columns(group.records, 5)
-    *digests, sequences, statuses, answers = _columns(group.keys, 5)
+    *digests, sequences, kept_objects = _columns(group.keys, 4)
     columns = [
         *map(numbers, of_records),
         payloads,
@@ -153,8 +153,7 @@ def _piece(group: Group, *, is_last: bool) -> Piece:
         *_discard_columns(group.changes),
         *digests,
         numbers(sequences),
-        numbers(statuses),
-        _sparse(answers),
+        _sparse(kept_objects),
         begin,
         group.tree.root(),
         group.tree.to_bytes(),

@@ -42,7 +42,7 @@ async def read_at_once(
                 row[14],
             )
         elif kind == "key":
-            keys[row[15]] = ConsumedKey(row[15], row[16], sequence, row[17], row[18])
+            keys[row[15]] = ConsumedKey(row[15], row[16], sequence, row[17])
         elif kind == "external_id":
             taken[row[4]] = (sequence, format_id(int(at.timestamp()), ledger, sequence))
         else:

@@ -15,24 +15,24 @@ select 'head' as kind, h.sequence, h.recorded_at as at, h.discarded_at, null as 
        null as normal_balance, null::boolean as is_open, null::bigint as lock_version, null::numeric as posted_credits,
        null::numeric as posted_debits, null::numeric as pending_credits, null::numeric as pending_debits,
        null::bigint as category_set, null::boolean as is_monitored, h.frontier as bytes,
-       null::bytea as request_digest, null::smallint as status, null::bytea as answer
+       null::bytea as request_digest, null::bytea as kept
   from ledger_heads h
  where h.ledger_id = $1
 union all
 select 'account', a.account_sequence, a.created_at, a.discarded_at, a.currency, a.currency_exponent,
        a.normal_balance::text, a.discarded_at is null, b.lock_version, b.posted_credits, b.posted_debits,
-       b.pending_credits, b.pending_debits, b.category_set, b.is_monitored, null, null, null, null
+       b.pending_credits, b.pending_debits, b.category_set, b.is_monitored, null, null, null
   from unnest($2::text::bigint[]) as n (sequence)
   join accounts a on a.ledger_id = $1 and a.account_sequence = n.sequence
   join balances b on b.ledger_id = $1 and b.account_sequence = n.sequence
 union all
 select 'external_id', t.transaction_sequence, t.created_at, null, t.external_id, null, null, null, null, null, null, null,
-       null, null, null, null, null, null, null
+       null, null, null, null, null, null
   from transactions t
  where t.ledger_id = $1 and t.external_id = any($3::text[]) and t.status <> 'archived'
 union all
 select 'key', k.sequence, null, null, null, null, null, null, null, null, null, null, null, null, null, k.digest,
-       k.request_digest, k.status, k.answer
+       k.request_digest, k.kept
   from idempotency_keys k
  where k.digest = any($4::bytea[]);
 
@@ -47,22 +47,22 @@ select 'key', k.sequence, null, null, null, null, null, null, null, null, null, 
 -- Balances: $37 accounts, $38 lock versions, $39 to $42 the four sums.
 -- Discards: $43 entry numbers, $44 sequences of the records that end them, $45 accounts, $46 lock versions, $47 to $50
 -- the four sums after each that is a step of its own, else null.
--- Idempotency keys: $51 digests, $52 digests of requests, $53 sequences of records, $54 statuses, $55 bodies of answers
--- or null. $56 is the sequence at which the ledger's head was when all this was decided: if it has moved on, nothing is
--- recorded and the count is 0. $57 and $58 are the root and the frontier of the tree over the log up to $2, $59 to $61
--- levels, places and hashes of the nodes that are kept. $62 to $66 are times of the rows of the log, of new transactions,
+-- Idempotency keys: $51 digests, $52 digests of requests, $53 sequences of records, $54 what is kept
+-- of objects, or null. $55 is the sequence at which the ledger's head was when all this was decided: if it has moved on, nothing is
+-- recorded and the count is 0. $56 and $57 are the root and the frontier of the tree over the log up to $2, $58 to $60
+-- levels, places and hashes of the nodes that are kept. $61 to $65 are times of the rows of the log, of new transactions,
 -- of new entries, of their metadata and of discards; where these arrays are empty, $3 is the time of all. A column that is
 -- null in every row comes as an empty array. Numbers and words come as the text of their array, and effective and posted
 -- times that are $3 as null: store/posting/posting.py says why.
 with head as (
-    update ledger_heads set sequence = $2, recorded_at = $3, root = $57, frontier = $58
-     where ledger_id = $1 and sequence = $56
+    update ledger_heads set sequence = $2, recorded_at = $3, root = $56, frontier = $57
+     where ledger_id = $1 and sequence = $55
     returning ledger_id
 ), logged as (
     insert into log (ledger_id, sequence, object_sequence, recorded_at, kind, event, payload)
     select $1, r.sequence, r.object_sequence, coalesce(r.recorded_at, $3), r.kind, r.event, r.payload
       from head, unnest($4::text::bigint[], $5::text::bigint[], $6::text::smallint[], $7::text::smallint[], $8::bytea[],
-                        $62::timestamptz[])
+                        $61::timestamptz[])
            as r (sequence, object_sequence, kind, event, payload, recorded_at)
 ), created as (
     insert into transactions (
@@ -77,7 +77,7 @@ with head as (
       from head, unnest($9::text::bigint[], $10::text::transaction_status[], $11::timestamptz[], $12::timestamptz[],
                   $13::text[], $14::text[],
                   $15::text[], $16::text[], $17::bigint[], $18::text[], $19::text[], $20::timestamptz[], $21::bigint[],
-                  $22::bigint[], $63::timestamptz[])
+                  $22::bigint[], $62::timestamptz[])
            as t (sequence, status, effective_at, posted_at, description, external_id,
                  ledgerable_type, ledgerable_id, reverses, metadata, archived_reason, expires_at, partially_posts,
                  settlement, created_at)
@@ -91,13 +91,13 @@ with head as (
       from head, unnest($23::text::bigint[], $24::text::bigint[], $25::text::bigint[], $26::text::bigint[],
                   $27::timestamptz[], $28::text::direction[], $29::text::transaction_status[], $30::text::numeric[],
                   $31::text::numeric[], $32::text::numeric[], $33::text::numeric[], $34::text::numeric[],
-                  $64::timestamptz[])
+                  $63::timestamptz[])
            as e (entry, transaction_sequence, account_sequence, lock_version, effective_at, direction,
                  status, amount, posted_credits, posted_debits, pending_credits, pending_debits, created_at)
 ), annotated as (
     insert into entry_metadata (ledger_id, entry, updated_at, metadata)
     select $1, m.entry, coalesce(m.updated_at, $3), m.metadata::jsonb
-      from head, unnest($35::bigint[], $36::text[], $65::timestamptz[]) as m (entry, metadata, updated_at)
+      from head, unnest($35::bigint[], $36::text[], $64::timestamptz[]) as m (entry, metadata, updated_at)
 ), discarded as (
     insert into discards (
         ledger_id, entry, sequence, discarded_at, account_sequence, lock_version,
@@ -106,14 +106,14 @@ with head as (
            d.posted_credits, d.posted_debits, d.pending_credits, d.pending_debits
       from head, unnest($43::text::bigint[], $44::text::bigint[], $45::text::bigint[], $46::text::bigint[],
                   $47::text::numeric[], $48::text::numeric[], $49::text::numeric[], $50::text::numeric[],
-                  $66::timestamptz[])
+                  $65::timestamptz[])
            as d (entry, sequence, account_sequence, lock_version,
                  posted_credits, posted_debits, pending_credits, pending_debits, discarded_at)
 ), consumed as (
-    insert into idempotency_keys (ledger_id, digest, request_digest, sequence, status, answer)
-    select $1, k.digest, k.request_digest, k.sequence, k.status, k.answer
-      from head, unnest($51::bytea[], $52::bytea[], $53::text::bigint[], $54::text::smallint[], $55::bytea[])
-           as k (digest, request_digest, sequence, status, answer)
+    insert into idempotency_keys (ledger_id, digest, request_digest, sequence, kept)
+    select $1, k.digest, k.request_digest, k.sequence, k.kept
+      from head, unnest($51::bytea[], $52::bytea[], $53::text::bigint[], $54::bytea[])
+           as k (digest, request_digest, sequence, kept)
 ), moved as (
     update balances b
        set lock_version = n.lock_version,
@@ -126,7 +126,7 @@ with head as (
 ), kept as (
     insert into log_nodes (ledger_id, level, place, hash)
     select $1, n.level, n.place, n.hash
-      from head, unnest($59::smallint[], $60::bigint[], $61::bytea[]) as n (level, place, hash)
+      from head, unnest($58::smallint[], $59::bigint[], $60::bytea[]) as n (level, place, hash)
 )
 select count(*) from head;
 

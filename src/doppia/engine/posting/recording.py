@@ -1,0 +1,34 @@
+"""How a record comes to stand in the tables, by its kind; records of transactions are written in groups."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from doppia.proof.records import (
+    AccountCategories,
+    AccountWritten,
+    AnyRecord,
+    CategoryParents,
+    CategoryWritten,
+    EntryAnnotated,
+    LedgerWritten,
+    MonitorWritten,
+    StatementWritten,
+)
+from doppia.store.database.connections import Connection
+from doppia.store.ledger import accounts, categories, entries, ledgers, monitors, statements
+
+_WRITERS: Final[dict[type[Any], Callable[[Connection, int, Any], Awaitable[None]]]] = {
+    LedgerWritten: ledgers.write,
+    AccountWritten: accounts.write,
+    EntryAnnotated: entries.write,
+    CategoryWritten: categories.write,
+    AccountCategories: categories.write_of_account,
+    CategoryParents: categories.write_parents,
+    MonitorWritten: monitors.write,
+    StatementWritten: statements.write,
+}
+
+
+async def write_rows(connection: Connection, ledger: int, record: AnyRecord) -> None:
+    """Write what a record says to the tables of a ledger that have all the records before it; its head is locked."""
+    await _WRITERS[type(record)](connection, ledger, record)
