@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from doppia.accounting.errors import AmountOutOfRange, LedgerError
+from doppia.accounting.errors import LedgerError
 from doppia.accounting.texts import EXTERNAL_ID_LENGTH_MAX
 from doppia.api.closing import settlements
 from doppia.api.http.errors import ErrorBody, refusals, status_and_code
@@ -116,8 +116,6 @@ _EXAMPLES: Final[dict[type, Schema]] = {
     },
     allocations.AllocationCreate: {"amount": 10_000, "weights": [50, 30, 20], "rounding": "largest_remainder"},
 }
-
-_NULL_WHERE_TOO_LONG: Final = {(AmountOutOfRange, "amount")}
 
 
 class OpenRoute(NamedTuple):
@@ -377,8 +375,7 @@ def _refusal_kind(kind: type[LedgerError]) -> Schema:
     properties: dict[str, Schema] = {"code": {"const": kind.code}, "retryable": {"const": kind.retryable}}
     for field in dataclasses.fields(kind):
         if field.name != "parameter":
-            is_nullable = (kind, field.name) in _NULL_WHERE_TOO_LONG
-            properties[field.name] = _schema_of(field.type | None if is_nullable else field.type)  # type: ignore[operator] # its type stands there, not its name
+            properties[field.name] = _schema_of(field.type | None if field.name in kind.nullable else field.type)  # type: ignore[operator] # its type stands there, not its name
     return {
         "title": kind.__name__,
         "description": inspect.cleandoc(kind.__doc__ or ""),
