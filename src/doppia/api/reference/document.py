@@ -17,7 +17,6 @@ from doppia.api.http.errors import ErrorBody, refusals, status_and_code
 from doppia.api.http.lists import METADATA, PER_PAGE_DEFAULT, PER_PAGE_MAX, Kind
 from doppia.api.http.request import IDEMPOTENCY_KEY_LENGTH_MAX, Reply, Service, encode
 from doppia.api.platform import operations
-from doppia.api.reference import page as reference_page
 from doppia.api.routes import PREFIXES, ROUTES, SERVICE_TAG, ApiRoute
 
 Schema = dict[str, Any]
@@ -52,7 +51,7 @@ async def document(_service: Service) -> Reply:
 
 async def page(_service: Service) -> Reply:
     """Get the reference page, rendered from this document."""
-    return Reply(200, _page(), reference_page.HEADERS)
+    return _page()
 
 
 OPEN_ROUTES: Final = (
@@ -107,8 +106,11 @@ def _encoded() -> bytes:
 
 
 @functools.cache
-def _page() -> bytes:
-    return reference_page.render(build()).encode()
+def _page() -> Reply:
+    # Its first reader imports it: a service that starts, or starts again, does not wait for the templates' engine.
+    from doppia.api.reference import page as reference_page  # noqa: PLC0415
+
+    return Reply(200, reference_page.render(build()).encode(), reference_page.HEADERS)
 
 
 def _ref(section: str, name: str) -> Schema:
