@@ -237,7 +237,8 @@ def _check_texts(value: Any, parameter: str | None) -> None:
             _check_texts(item, f"{parameter or ''}[{position}]")
 
 
-_AT: Final = re.compile(r"^(?P<what>.*?)(?: - at `(?P<key>key in )?\$\.?(?P<path>.*?)`)?$", re.DOTALL)
+# The decoder writes a path of field names and positions; what a caller wrote may look like one, but not end as one.
+_AT: Final = re.compile(r"^(?P<what>.*?)(?: - at (?:`key` in )?`\$\.?(?P<path>[\w.\[\]]*)`)?$", re.DOTALL)
 _FIELD: Final = re.compile(r"Object (?P<kind>missing required|contains unknown) field `(?P<name>.*)`", re.DOTALL)
 
 
