@@ -129,7 +129,7 @@ class _Endpoint:
             late = refusal
         finally:
             self._service.end_write()
-        # Who is told at once to come back, and comes back at once, takes the time of those who are served.
+        # A caller who is refused at once asks again at once, which takes time from those who are being served.
         await asyncio.sleep(WAITING_SECONDS_MAX)
         raise late
 
@@ -138,7 +138,7 @@ def _headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     """Return the headers by name.
 
     Raises:
-        ParameterInvalid: one that decides what is done came twice, so that which of them holds would be chance.
+        ParameterInvalid: one of `_SENT_ONCE` came twice, so that it would be chance which of the two counts.
     """
     headers: dict[bytes, bytes] = {}
     for name, value in pairs:
@@ -149,6 +149,7 @@ def _headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 
 
 _SENT_ONCE: Final = frozenset({b"authorization", b"idempotency-key", b"content-type"})
+"""The headers that decide what a request does."""
 
 
 class _OpenEndpoint:
@@ -167,11 +168,11 @@ class _OpenEndpoint:
 
 
 class _CallerLeftError(Exception):
-    """Nobody waits for an answer any more, and the request is not whole."""
+    """The caller left before the whole request had come: nothing is done, and nobody is answered."""
 
 
 class _Body:
-    """A request's body, counted among all that are under way."""
+    """A request's body, whose size counts among those of all requests under way until it is released."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -179,12 +180,12 @@ class _Body:
         self.content = b""
 
     async def read(self, receive: Receive, content_length: bytes | None) -> None:
-        """Read the body up to the limit.
+        """Read the body into `content`.
 
         Raises:
-            BodyTooLarge: it is longer.
-            Overloaded: with those under way it would fill the memory.
-            _CallerLeftError: the caller was gone before all of it had come; half a request is none.
+            BodyTooLarge: it is longer than BODY_BYTES_MAX.
+            Overloaded: it and the other bodies under way are longer than BODIES_BYTES_MAX.
+            _CallerLeftError: the caller left before all of it had come.
         """
         if content_length is not None and content_length.isdigit() and int(content_length[:20]) > BODY_BYTES_MAX:
             raise BodyTooLarge(size_bytes_max=BODY_BYTES_MAX)
@@ -206,12 +207,12 @@ class _Body:
         self.content = chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def release(self) -> None:
-        """Count it no more."""
+        """Count the body no longer, as its request has been handled."""
         self._service.body_bytes -= self._size_bytes
 
 
 def refused(refusal: LedgerError) -> Reply:
-    """Return the reply that a refusal makes."""
+    """Return the reply to a request that is refused."""
     status, detail = error_detail(refusal)
     headers = error_headers(status)
     if isinstance(refusal, MethodNotAllowed):
@@ -226,7 +227,7 @@ def broken() -> Reply:
 
 
 async def send_reply(send: Send, reply: Reply, *, with_body: bool = True) -> None:
-    """Send a reply."""
+    """Send a reply, as JSON where its headers name no other type."""
     headers = [(b"content-length", b"%d" % len(reply.body))]
     if reply.body and "Content-Type" not in reply.headers:
         headers.append(_JSON)

@@ -1,4 +1,4 @@
-"""How a command reaches the database: the user's by URL, or the embedded one, started for the while if need be."""
+"""How a command reaches the database: the user's by URL, or the embedded one, which it starts if it does not run."""
 
 import sys
 from collections.abc import AsyncIterator
@@ -20,13 +20,13 @@ Url = Annotated[str | None, Parameter(help="URL of your own PostgreSQL; also DOP
 
 
 def now() -> datetime:
-    """Return the time, for the engine."""
+    """Return the present time: the clock of the program, which is passed to what needs one."""
     return datetime.now(UTC)
 
 
 @asynccontextmanager
 async def connected(settings: Settings) -> AsyncIterator[Database]:
-    """Lend the opened database, its schema up to date.
+    """Yield the database, opened, with its schema up to date.
 
     Raises:
         EmbeddedError, SchemaError, DatabaseUrlError, Unavailable.
@@ -51,7 +51,11 @@ async def connected(settings: Settings) -> AsyncIterator[Database]:
 
 @asynccontextmanager
 async def opened(url: str, owner_url: str | None) -> AsyncIterator[Database]:
-    """Lend the database at a URL, its schema up to date; `owner_url` is None where the same role owns the schema.
+    """Yield the database at a URL, opened, with its schema up to date.
+
+    Args:
+        url: the database, for the service's role.
+        owner_url: the same database, for the role that owns the schema; None where that is the service's role.
 
     Raises:
         SchemaError, DatabaseUrlError, Unavailable.

@@ -39,10 +39,11 @@ from doppia.store.posting.reading_group import ReadingGroups
 BODY_BYTES_MAX: Final = 25_000_000
 IDEMPOTENCY_KEY_LENGTH_MAX: Final = 255
 BODIES_BYTES_MAX: Final = 100_000_000
-"""Of the bodies of all requests under way: what they become in memory is several times that."""
+"""The most that the bodies of all requests under way have together; decoded, they take several times that memory."""
 WRITES_UNDER_WAY_MAX: Final = 1_000
 WAITING_SECONDS_MAX: Final = 1.0
-"""For which a write beyond those waits to begin, and for which one that is refused later is held back."""
+"""A write beyond WRITES_UNDER_WAY_MAX waits this long to begin before it is refused. A write that its ledger's queue
+refuses is answered this much later, so that its caller does not ask again at once."""
 OWNERS_REMEMBERED_MAX: Final = 100_000
 
 T = TypeVar("T")
@@ -56,7 +57,12 @@ class Service:
     """What the handlers work with.
 
     Attributes:
-        checkpoint_keys: that sign checkpoints, the newest first.
+        groups: post what is submitted to each ledger, in groups.
+        checkpoint_keys: the keys that sign checkpoints, the newest first.
+        owners: who owns a ledger, by the ledger's number, as far as it has been asked for.
+        body_bytes: the size of the bodies of all requests under way.
+        accounts: reads accounts in groups.
+        writes: how many more writes may begin.
     """
 
     database: Database
@@ -75,10 +81,10 @@ class Service:
         self.writes = asyncio.Semaphore(WRITES_UNDER_WAY_MAX)
 
     async def begin_write(self) -> None:
-        """Wait until fewer writes than the most are under way, and be one of them until `end_write`.
+        """Wait until fewer than WRITES_UNDER_WAY_MAX writes are under way; then this one is, until `end_write`.
 
         Raises:
-            Overloaded: that took too long.
+            Overloaded: that took longer than WAITING_SECONDS_MAX.
         """
         if not self.writes.locked():
             await self.writes.acquire()
@@ -90,11 +96,11 @@ class Service:
             raise Overloaded from None
 
     def end_write(self) -> None:
-        """Let the next one begin."""
+        """End a write, so that the next one can begin."""
         self.writes.release()
 
     async def owns(self, organization: UUID, ledger: int) -> bool:
-        """Say whether the ledger of this number is the organization's. An answer is remembered: it never changes."""
+        """Say whether the ledger of this number is the organization's, and remember it: the answer never changes."""
         owner = self.owners.pop(ledger, None)
         if owner is None:
             async with self.database.connection() as connection:
@@ -103,19 +109,20 @@ class Service:
                 return False
             while len(self.owners) >= OWNERS_REMEMBERED_MAX:
                 del self.owners[next(iter(self.owners))]
-        # Last in the dictionary is last to be forgotten, and what a request has just asked for it may rely on.
+        # What stands first in the dictionary is forgotten first. A request relies on what it has just asked for: that
+        # goes to the end.
         self.owners[ledger] = owner
         return owner.organization == organization
 
     def ledger_id(self, ledger: int) -> str:
-        """Return the id of a ledger that `owns` or `scope` has passed."""
+        """Return the id of a ledger of which `owns` or `scope` has just said that it is the organization's."""
         return self.owners[ledger].ledger_id
 
     async def find(self, principal: Principal, text: str, kind: str, parameter: str | None = None) -> Id:
-        """Take the id of an object apart, in a ledger of the principal's organization.
+        """Read the id of an object, whose ledger is one of the principal's organization.
 
         Raises:
-            ObjectNotFound: it can't be an id, or its ledger is missing or another organization's.
+            ObjectNotFound: the text can't be an id, or its ledger is missing or another organization's.
         """
         id_ = parse_object_id(text, kind, parameter)
         owned = await self.owns(principal.organization, id_.ledger)
@@ -124,7 +131,10 @@ class Service:
         return id_
 
     async def scope(self, principal: Principal, named: set[int] | None) -> list[int]:
-        """Return the ledgers a list spans: those of `named` that are the principal's, or all that are."""
+        """Return the numbers of the ledgers that a list spans.
+
+        These are ledgers of the principal's organization: those that `named` holds, or all where it is None.
+        """
         if named is not None:
             return [ledger for ledger in sorted(named) if await self.owns(principal.organization, ledger)]
         async with self.database.connection() as connection:
@@ -135,7 +145,14 @@ class Service:
 
 @dataclass(slots=True)
 class Request:
-    """A request whose caller is known and whose body is read."""
+    """A request whose caller is known and whose body is read.
+
+    Attributes:
+        route: the method and the path as they stand in the table of routes.
+        path: the parameters in the path, by name.
+        content_type: the header's value; empty where there was none.
+        idempotency_key: the header's value; None where there was none, or where the route writes nothing.
+    """
 
     service: Service
     principal: Principal
@@ -161,7 +178,7 @@ class Request:
         """Return the idempotency key of this request, scoped to organization and route.
 
         Args:
-            body: the decoded body; two texts that say the same are the same request.
+            body: the decoded body. Two texts that decode to the same are the same request.
 
         Raises:
             ParameterInvalid: the header's value can't be a key.
@@ -187,7 +204,7 @@ class Reply:
 
 
 def reply(answer: Answer) -> Reply:
-    """Return the reply that a write's answer makes."""
+    """Return the reply that tells a write's answer."""
     return Reply(answer.status, answer.body)
 
 
@@ -218,7 +235,7 @@ class BodyDecoder(Generic[T]):
             raise InvalidJson(reason=reason.rstrip(".")) from None
 
 
-# Escapes of what no database stores: NUL, and halves of surrogate pairs.
+# A body with an escape of what no database stores, NUL or half of a surrogate pair, is looked through text by text.
 _SUSPICIOUS: Final = re.compile(
     rb"\\u0000|\\ud[89ab][0-9a-f]{2}(?!\\ud[c-f][0-9a-f]{2})|(?<!\\ud[89ab][0-9a-f]{2})\\ud[c-f][0-9a-f]{2}",
     re.IGNORECASE,
@@ -243,7 +260,7 @@ _FIELD: Final = re.compile(r"Object (?P<kind>missing required|contains unknown) 
 
 
 def _explain(text: str) -> LedgerError:
-    """Say what the decoder found; its text is the only place where it names the field."""
+    """Return the refusal that a message of the decoder stands for; only the message's text names the field."""
     match = _AT.match(text)
     assert match is not None, "the pattern matches every text"
     what, path = match["what"], match["path"] or None

@@ -35,7 +35,7 @@ service itself is a 500 of the same form."""
 
 
 class OpenRoute(NamedTuple):
-    """A route outside the API's prefixes that asks for no key. `answer` is a type, or None where it is no JSON."""
+    """A route outside the API's prefixes that asks for no key; `answer` is its type, or None where it is no JSON."""
 
     path: str
     handler: Callable[[Service], Awaitable[Reply]]
