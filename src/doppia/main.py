@@ -41,10 +41,10 @@ from doppia.store.files import write_whole
 from doppia.store.platform import organizations
 
 CONNECTIONS_MAX: Final = 2048
-"""Sockets that may wait to be accepted."""
+"""The most connections that wait to be accepted; the operating system refuses further ones."""
 
 app = App(name="doppia", help="A programmable double-entry ledger behind an HTTP API.", version_flags=["--version"])
-# By their names, so that a service that starts does not wait for what only other commands need.
+# Commands are named and not imported, so that the service does not wait at its start for what only they need.
 app.command("doppia.cli.accounts:app", name="accounts")
 app.command("doppia.cli.checkpoints:app", name="checkpoints")
 app.command("doppia.cli.keys:app", name="keys")
@@ -62,7 +62,7 @@ def main() -> None:
         sys.exit("Doppia's assertions guard other people's money: run Python without -O and PYTHONOPTIMIZE.")
     _configure_logs()
     if not sys.argv[1:] or sys.argv[1] in app.help_flags:
-        list(map(app.__getitem__, app))  # each says what it does only once it is there
+        list(map(app.__getitem__, app))  # the help can describe a command only once it is imported
     try:
         app()
     except (
@@ -164,8 +164,8 @@ async def _serve(chosen: Settings) -> None:
                 timeout_graceful_shutdown=chosen.stop_timeout_seconds,
             )
         )
-        # A large request makes a million small things that all go at its end; looking through them every seven hundred,
-        # as is the default, takes a fifth of its time.
+        # A large request makes a million small objects, which are all freed at its end. The garbage collector's default
+        # is to look for cycles after every 700 of them, which takes a fifth of the request's time.
         gc.freeze()
         gc.set_threshold(100_000, 20, 50)
         _log.info("serving", base_url=base_url)
@@ -181,7 +181,7 @@ async def _serve(chosen: Settings) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Take the port before anything else is started, so that a taken one is the first thing that is said."""
+    """Bind the port. It is bound before anything else is started, so that a port in use is reported at once."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

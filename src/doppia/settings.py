@@ -24,13 +24,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         data: folder of the embedded database and of credentials.json.
         host: address to listen at. The service speaks plain HTTP: put TLS in front of it before it leaves the machine.
         port: TCP port to listen at; 0 takes a free one.
-        database_url: of a PostgreSQL 15 or newer; without it the embedded one is run.
-        owner_database_url: of the same database, as the role that owns the schema and migrates it.
+        database_url: URL of your own PostgreSQL 15 or newer; where it is not set, the embedded one runs.
+        owner_database_url: URL of the same database for the role that owns the schema and migrates it.
         database_user: operating system user that runs the embedded database when the service is started as root.
-        stop_timeout_seconds: how long requests under way may take when the service stops.
+        stop_timeout_seconds: how long requests under way may still take when the service stops.
         checkpoint_keys: file with the keys that sign checkpoints, made where there is none; by default in `data`.
-        checkpoint_to: where checkpoints are written to by themselves: "-" for standard output, a URL, or a folder.
-        checkpoint_seconds: how often.
+        checkpoint_to: where the service writes checkpoints: "-" for standard output, a URL, or a folder.
+        checkpoint_seconds: how many seconds lie between two writings of them.
     """
 
     data: str = "data"
@@ -61,11 +61,11 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) 
     """Return the settings in force.
 
     Args:
-        flags: from the command line by name; None where one was not given.
-        environment: the process's.
+        flags: values from the command line, by name; None where a flag was not given.
+        environment: the environment of the process.
 
     Raises:
-        SettingsError: an unknown name in the file, or a value of the wrong type anywhere.
+        SettingsError: the file can't be read, or holds a name that is no setting; or a value can't be.
     """
     names = [field.name for field in msgspec.structs.fields(Settings)]
     from_environment = {

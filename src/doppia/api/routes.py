@@ -25,6 +25,9 @@ from doppia.store.platform.organizations import Role
 PREFIXES: Final = ("/api", "/v1")
 """One table under two prefixes: Modern Treasury's clients call the first, PayMongo's base path is the second."""
 
+SERVICE_TAG: Final = "Service"
+"""The tag of routes about the service itself, which stand last on the reference page."""
+
 Handler = Callable[[Request], Awaitable[Reply]]
 
 
@@ -32,13 +35,17 @@ class ApiRoute(NamedTuple):
     """One route.
 
     Attributes:
-        role: that the caller's key needs at least.
-        body: type that the request's body is decoded into; None where it takes none.
-        answer: type of a success's body; None where it has none.
-        status: of a success.
-        filters: query parameters; of a list, besides per_page and after_cursor.
+        role: the lowest role whose keys may call it.
+        body: the type that the request's body is decoded into, with an `example`; None where the route takes no body.
+        answer: the type of a success's body; None where it has none.
+        status: the HTTP status of a success.
+        filters: the query parameters; those of a list come besides per_page and after_cursor.
         is_list: whether the answer is a page of `answer`.
-        media_type: of the answer.
+        media_type: the media type of the answer.
+        other_bodies: the media types that the body may have besides JSON, each with what such a body holds.
+        takes_external_id: whether `{id}` may be an external_id as well.
+        refers_to: types that the schema of `answer` names without holding them.
+        tag: the heading in the reference; where it is empty, the first segment of the path is.
     """
 
     method: str
@@ -51,9 +58,13 @@ class ApiRoute(NamedTuple):
     filters: Mapping[str, Kind] = {}
     is_list: bool = False
     media_type: str = "application/json"
+    other_bodies: Mapping[str, str] = {}
+    takes_external_id: bool = False
+    refers_to: tuple[Any, ...] = ()
+    tag: str = ""
 
 
-# The order is that of matching: what is called most stands first.
+# The order is that of the OpenAPI document. It decides nothing about which route a request finds.
 ROUTES: Final = (
     ApiRoute(
         "POST", "/ledger_transactions", transactions.create, "write", transactions.TransactionObject,
@@ -65,7 +76,7 @@ ROUTES: Final = (
     ),
     ApiRoute(
         "POST", "/ledger_transactions/batch", batches.create, "write", batches.BatchObject, batches.BatchCreate,
-        filters=batches.PARAMETERS,
+        filters=batches.PARAMETERS, other_bodies=batches.OTHER_BODIES,
     ),
     ApiRoute(
         "GET", "/ledger_accounts/{id}", accounts.get, "read", accounts.AccountObject, filters=accounts.GET_PARAMETERS
@@ -76,11 +87,11 @@ ROUTES: Final = (
     ApiRoute("DELETE", "/ledger_accounts/{id}", accounts.delete, "write", accounts.AccountObject),
     ApiRoute(
         "GET", "/ledger_transactions/{id}", transactions.get, "read", transactions.TransactionObject,
-        filters=transactions.GET_PARAMETERS,
+        filters=transactions.GET_PARAMETERS, takes_external_id=True,
     ),
     ApiRoute(
         "PATCH", "/ledger_transactions/{id}", transactions.update, "write", transactions.TransactionObject,
-        drafts.TransactionUpdate, filters=transactions.GET_PARAMETERS,
+        drafts.TransactionUpdate, filters=transactions.GET_PARAMETERS, takes_external_id=True,
     ),
     ApiRoute(
         "POST", "/ledger_transactions/{id}/reversal", transactions.reverse, "write", transactions.TransactionObject,
@@ -174,9 +185,11 @@ ROUTES: Final = (
     ApiRoute("GET", "/bulk_requests/{id}", bulk.get, "read", bulk.BulkRequestObject),
     ApiRoute(
         "GET", "/bulk_results", bulk.list_results, "read", bulk.BulkResultObject,
-        filters=bulk.RESULT_FILTERS, is_list=True,
+        filters=bulk.RESULT_FILTERS, is_list=True, refers_to=bulk.ENTITIES,
     ),
-    ApiRoute("GET", "/bulk_results/{id}", bulk.get_result, "read", bulk.BulkResultObject),
+    ApiRoute(
+        "GET", "/bulk_results/{id}", bulk.get_result, "read", bulk.BulkResultObject, refers_to=bulk.ENTITIES
+    ),
     ApiRoute(
         "POST", "/allocations", allocations.create, "read", allocations.AllocationObject, allocations.AllocationCreate
     ),
@@ -226,5 +239,5 @@ ROUTES: Final = (
     ),
     ApiRoute("GET", "/events", events.list_, "read", events.EventObject, filters=events.FILTERS, is_list=True),
     ApiRoute("GET", "/events/{id}", events.get, "read", events.EventObject),
-    ApiRoute("GET", "/ping", operations.ping, "read", operations.Ping),
+    ApiRoute("GET", "/ping", operations.ping, "read", operations.Ping, tag=SERVICE_TAG),
 )  # fmt: skip

@@ -2,4 +2,4 @@
 
 
 class CommandError(Exception):
-    """What a command can't do; the text is the sentence that is shown."""
+    """A command can't do what it was asked to do; the text is the sentence that the user reads."""

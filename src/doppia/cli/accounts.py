@@ -40,13 +40,13 @@ def apply(
     data: Data = None,
     database_url: Url = None,
 ) -> None:
-    """Create or update the accounts and categories that a YAML file describes, and who is in what.
+    """Create or update the accounts and categories that a YAML file describes, and put them into their categories.
 
     Each is known by its external_id. What the file does not name is left as it is; applied again, it changes nothing.
 
     Args:
         file: the chart; docs/guides/apply-a-chart.md says what stands in it.
-        ledger: name or id of the ledger, where the file names none or another. One that has no such name is created.
+        ledger: name or id of the ledger, where the file names none or another. A name that no ledger has makes one.
         dry_run: only say what would be changed.
     """
     chart = read(file)
@@ -63,7 +63,7 @@ def apply(
 
 @dataclass
 class _Work:
-    """What the steps work with: the ledger, once there is one, and the ids of what the file names, once it is there."""
+    """What the steps share: the ledger, once it exists, and the ids of what the file names, as far as that exists."""
 
     engine: Engine
     ledger: LedgerRef | None = None
@@ -75,12 +75,18 @@ class _Work:
         return self.ledger
 
     def id_of(self, kind: Kind, external_id: str) -> Id:
-        """Return the id of something that is there."""
+        """Return the id of a category or account that exists."""
         return self.ids[kind, external_id]
 
 
 class Step(NamedTuple):
-    """One change: what it does, in words, by whose entry, and the doing."""
+    """One change to the ledger.
+
+    Attributes:
+        text: the line that is printed about it.
+        entry: the entry of the file that asks for it; None for the ledger itself.
+        do: what makes the change.
+    """
 
     text: str
     entry: Entry | None
@@ -147,10 +153,10 @@ class _Found(NamedTuple):
 
 
 async def _plan(connection: Connection, work: _Work, chart: ChartFile) -> list[Step]:
-    """Return what is to be done, in order: categories before accounts, and out of the old before into the new.
+    """Return the steps in their order: categories before accounts, and each out of old categories before into new ones.
 
     Raises:
-        ChartError: what is there can't become what the file says.
+        ChartError: the ledger can't become what the file says.
     """
     entries = [*chart.categories.values(), *chart.accounts.values()]
     found = {(entry.kind, entry.external_id): await _look(connection, work, entry) for entry in entries}
@@ -184,7 +190,7 @@ async def _plan(connection: Connection, work: _Work, chart: ChartFile) -> list[S
 
 
 async def _know(connection: Connection, work: _Work, kind: Kind, external_id: str) -> bool:
-    """Say whether the ledger holds this, and note its id."""
+    """Say whether the ledger holds something with this external id; if so, `work` has its id from then on."""
     if work.ledger is None:
         return False
     holder_of = categories.external_id_holder if kind == "category" else accounts.external_id_holder
@@ -196,10 +202,10 @@ async def _know(connection: Connection, work: _Work, kind: Kind, external_id: st
 
 
 async def _look(connection: Connection, work: _Work, entry: Entry) -> _Found | None:
-    """Return what the ledger holds in place of an entry.
+    """Return what the ledger holds under an entry's external id; None where it holds nothing.
 
     Raises:
-        ChartError: it has another currency or normal side.
+        ChartError: it has another currency or normal side than the entry.
     """
     if not await _know(connection, work, entry.kind, entry.external_id):
         return None

@@ -1,12 +1,12 @@
 """Charts of accounts as YAML files.
 
-    ledger: Wallets                       its name or id; `--ledger` says another one
-    currency: EUR                         of whatever says no other
+    ledger: Wallets                       the ledger's name or id, unless `--ledger` names another one
+    currency: EUR                         the currency of all that names no other
 
     categories:
       - external_id: assets
         name: Assets
-        normal_balance: debit             also of what stands below, unless it says otherwise
+        normal_balance: debit             holds for what stands below as well, unless that names another
         categories:
           - external_id: cash
             name: Cash and banks
@@ -19,7 +19,7 @@
         name: Liquid funds
         normal_balance: debit
 
-    accounts: []                          those in no category, or only in such as `in` names
+    accounts: []                          accounts in no category, or only in those that `in` names
 
 Every value is a text, whatever YAML would take it for: `name: 2026` and `currency: NO` mean what they show.
 """
@@ -52,8 +52,8 @@ class Entry:
     """A category or an account that a file describes.
 
     Attributes:
-        where: in the file, for sentences.
-        fields: name, description and metadata, those that are given.
+        where: its place in the file, as error messages begin.
+        fields: name, description and metadata, as far as they are given.
         parents: external ids of the categories that it is directly in.
     """
 
@@ -67,7 +67,7 @@ class Entry:
 
 
 class ChartFile(NamedTuple):
-    """What a file describes; `ledger` is a name or an id."""
+    """What a file describes: the ledger's name or id, and categories and accounts by external id."""
 
     ledger: str | None
     categories: Mapping[str, Entry]
@@ -75,7 +75,7 @@ class ChartFile(NamedTuple):
 
 
 class _Inherited(NamedTuple):
-    """What an entry is taken to say where it says nothing."""
+    """What holds for an entry where it names no value of its own: the values of its category, or of the file."""
 
     currency: str | None
     currency_exponent: str | None
@@ -196,7 +196,7 @@ class _Reader:
         return given
 
     def _check(self) -> None:
-        """Ask of the entries together what can be asked of them alone."""
+        """Check the entries against each other, as far as that needs no ledger."""
         categories = self._entries["category"]
         numbers = {external_id: number for number, external_id in enumerate(categories)}
         children: dict[int, list[int]] = {}
@@ -245,7 +245,7 @@ class _Reader:
         return nodes
 
     def _once(self, node: yaml.Node) -> None:
-        """Refuse what is read a second time: an alias may stand inside what it names."""
+        """Refuse to read a node twice: an alias can stand inside the node it names, and reading would never end."""
         if id(node) in self._seen:
             raise self._error(node, "this is used again by an alias (*); write it out there")
         self._seen.add(id(node))
@@ -261,7 +261,7 @@ class _Reader:
             return check_text(text, name)
 
     def _text(self, node: yaml.Node, name: str, length_max: int) -> str:
-        """Return a text that is there."""
+        """Return a text that must be there."""
         text = self._scalar(node, name)
         if not text or len(text) > length_max:
             raise self._error(node, f"{name} is a text of 1 to {length_max} characters")
@@ -285,16 +285,16 @@ def _side(text: str | None, where: str) -> Direction:
 
 
 def unit_text(unit: Currency) -> str:
-    """Return a unit for a sentence."""
+    """Return a unit as error messages name it."""
     return f"{unit.code} with exponent {unit.exponent}"
 
 
 @contextmanager
 def _in_words(where: str) -> Iterator[None]:
-    """Say of a rule's refusal where in the file it was met.
+    """Turn a refusal by a rule into an error that says where in the file it was met.
 
     Raises:
-        ChartError.
+        ChartError: a rule refused.
     """
     try:
         yield

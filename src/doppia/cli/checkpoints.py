@@ -17,7 +17,7 @@ app = App(name="checkpoints", help="Show and rotate the keys that sign checkpoin
 def keys(*, data: Data = None) -> None:
     """Print the verifier keys, the newest first: whoever checks checkpoints needs one of them.
 
-    The file is made with a first key where there is none.
+    Where there is no file of keys yet, it is made, with a first key.
     """
     for key in keys_at(settings.load({"data": data}).checkpoint_key_file):
         print(key.verifier)
@@ -27,7 +27,7 @@ def keys(*, data: Data = None) -> None:
 def rotate(
     *,
     data: Data = None,
-    name: Annotated[str | None, Parameter(help="Of the new key; by default that of the newest one.")] = None,
+    name: Annotated[str | None, Parameter(help="Name of the new key; by default the newest key's.")] = None,
 ) -> None:
     """Put a new key before the others, and print its verifier key.
 

@@ -38,11 +38,11 @@ def demo(
 ) -> None:
     """Play a story on a running server: accounts, payments, holds, refusals, reversals, and the balances at the end.
 
-    Each time in a ledger of its own, so it can be played as often as you like.
+    Each play makes a ledger of its own, so a story can be played as often as you like.
 
     Args:
         name: the story.
-        base_url: of the server; by default the one that the credentials name.
+        base_url: URL of the server; by default the one that the credentials name.
         credentials: JSON file with organization_id, api_key and base_url; by default credentials.json in the data
             folder, which is DOPPIA_DATA or ./data.
     """
@@ -90,7 +90,7 @@ async def _play(story: Story, url: str, who: Credentials) -> None:
 
 
 def _line(event: AnyEvent, outcome: Outcome | None) -> Text:
-    """Say in one line what happened, the account's or transaction's name in a column of its own."""
+    """Return the line that says what happened, with the account's or transaction's name in a column of its own."""
     verb, name, *rest = event.text.split(" ", 2)
     line = Text.assemble((f"{verb:8}", "cyan"), f" {name:16} ", *rest)
     if outcome is not None:

@@ -32,7 +32,7 @@ _BYTES_AT_ONCE: Final = 4_000_000
 
 
 class ExportError(CommandError):
-    """A ledger can't be exported; the text says why. There is no file then."""
+    """A ledger can't be exported; the text says why. No file is left behind."""
 
 
 def export(
@@ -50,7 +50,7 @@ def export(
     """Write the whole log of a ledger as it is now, one record a line, for `doppia import` and for `doppia verify`.
 
     Args:
-        ledger: its id.
+        ledger: the ledger's id.
     """
     target = parse_id(ledger)
     if target is None:
@@ -68,9 +68,9 @@ def export(
 
 
 async def export_ledger(database: Database, target: Id, write: Callable[[bytes], Any]) -> Size:
-    """Write a ledger's log as it is when this begins, and return how far it goes.
+    """Write a ledger's log as it is when this begins, and return its size.
 
-    Pages need no snapshot: what is in a log never changes, unless the whole ledger is purged.
+    The log is read in pages, without a snapshot: a record never changes, unless the whole ledger is purged.
 
     Raises:
         ExportError: there is no such ledger, or what the log holds does not make the root that was committed with it.
@@ -107,7 +107,7 @@ def _line(target: Id, sequence: int, payload: bytes) -> bytes:
 
 @contextmanager
 def _written(output: str) -> Iterator[Callable[[bytes], Any]]:
-    """Lend what writes to a file that gets its name at the end, or to standard output.
+    """Yield a function that writes to a new file, or to standard output. Only a complete file gets its name.
 
     Raises:
         ExportError: the file is there already.
@@ -136,7 +136,7 @@ def _written(output: str) -> Iterator[Callable[[bytes], Any]]:
 
 
 def _name(partial: Path, path: Path) -> None:
-    """Give a whole file its name, unless another has taken it meanwhile."""
+    """Give a complete file its name, unless another file has taken the name meanwhile."""
     try:
         os.link(partial, path)
     except FileExistsError:

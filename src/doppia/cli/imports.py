@@ -29,11 +29,11 @@ def import_(
     file: Annotated[
         str,
         Parameter(
-            help='That `doppia export` wrote, compressed or not; "-" is standard input.', allow_leading_hyphen=True
+            help='What `doppia export` wrote, compressed or not; "-" is standard input.', allow_leading_hyphen=True
         ),
     ],
     *,
-    organization: Annotated[UUID | None, Parameter(help="Whose the ledger will be; by default the first one.")] = None,
+    organization: Annotated[UUID | None, Parameter(help="Organization that will own it; by default the first.")] = None,
     data: Data = None,
     database_url: Url = None,
 ) -> None:
@@ -42,7 +42,7 @@ def import_(
     Idempotency keys do not come with it: what was sent with one elsewhere is a new request here.
     """
     chosen = settings.load({"data": data, "database_url": database_url})
-    # Each record makes small things that all go soon: as for `doppia verify`.
+    # Each record makes small objects that are soon freed, among which the garbage collector would look in vain.
     gc.freeze()
     gc.set_threshold(100_000, 20, 50)
 
@@ -62,7 +62,7 @@ def import_(
 
 @contextmanager
 def _interrupted_at_once() -> Iterator[None]:
-    """Let Ctrl-C end what waits for a pipe; as the event loop would have it, that waits for its next turn."""
+    """Let Ctrl-C end a read that waits for a pipe. The event loop's own handler would act only after the read."""
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
@@ -75,10 +75,10 @@ def _interrupted_at_once() -> Iterator[None]:
 
 
 def read_lines(file: BufferedReader) -> Iterator[bytes]:
-    """Return the lines of an export, compressed or not; none is longer than a line may be.
+    """Return the lines of an export, compressed or not.
 
     Raises:
-        UnreadableFile: one is, or the file can't be read, or is compressed and cut off or damaged.
+        UnreadableFile: a line is longer than LINE_BYTES_MAX, or the file can't be read, or its compression is damaged.
     """
     line = 0
     try:

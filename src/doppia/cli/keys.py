@@ -58,7 +58,7 @@ def create(
 
 @app.command(name="list")
 def list_(*, data: Data = None, database_url: Url = None) -> None:
-    """List the keys: names, roles, and whether they still open the door. The keys themselves are kept nowhere."""
+    """List the keys with their names, their roles and when they were revoked. The keys themselves are kept nowhere."""
 
     async def run() -> list[KeyFields]:
         async with connected(settings.load({"data": data, "database_url": database_url})) as database:

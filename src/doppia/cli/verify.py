@@ -1,4 +1,4 @@
-"""`doppia verify`: whether a ledger is what its log says, and the log what it was."""
+"""`doppia verify`: whether a ledger is what its log says, and whether the log still is what it was."""
 
 import asyncio
 import gc
@@ -29,6 +29,7 @@ from doppia.store.files import write_whole
 
 _SECONDS_BETWEEN_SAVES: Final = 10
 _SHARE_OF_SAVES: Final = 0.05
+"""Saves take at most this share of the time, and come less often where they take long."""
 
 
 def verify(
@@ -53,8 +54,8 @@ def verify(
     what must come out, and the root with the records. What is wrong is named by id.
     """
     checkpoints = _checkpoints(checkpoint, key)
-    # Every record makes small things that all go soon; looking through them every seven hundred, as is the default,
-    # takes a tenth of the time.
+    # Each record makes small objects that are soon freed. The garbage collector's default is to look for cycles after
+    # every 700 of them, which takes a tenth of the time.
     gc.freeze()
     gc.set_threshold(100_000, 20, 50)
     if export is not None:
@@ -78,7 +79,11 @@ def _number(ledger: str) -> int:
 
 
 def _checkpoints(paths: tuple[Path, ...], keys: tuple[str, ...]) -> dict[str, Checkpoint]:
-    """Return checkpoints by the id of their ledger; of several, the largest."""
+    """Return the largest checkpoint of each ledger, by the ledger's id.
+
+    Raises:
+        CheckpointError: a file holds no checkpoint or no key, or none of the keys has signed a checkpoint.
+    """
     trusted = []
     for key in keys:
         lines = _text(Path(key)).split() if Path(key).is_file() else [key]
@@ -102,7 +107,7 @@ def _text(path: Path) -> str:
 
 
 class _Shown:
-    """What is shown of a verification: a bar on a terminal, and a line for each ledger."""
+    """Shows how far a verification has come: a bar for each ledger, where the output is a terminal."""
 
     def __init__(self, console: Console) -> None:
         self._bar = Bar(
@@ -137,16 +142,16 @@ async def _verify_online(
     save_at = time.monotonic() + _SECONDS_BETWEEN_SAVES
     with _Shown(Console(stderr=True)) as shown:
         async with connected(chosen) as database:
-            async for verification, told in verify_ledgers(database, ledger, checkpoints, resumed):
-                match told:
+            async for verification, news in verify_ledgers(database, ledger, checkpoints, resumed):
+                match news:
                     case Progress():
-                        shown.step(told.ledger, told.records, told.total)
+                        shown.step(news.ledger, news.records, news.total)
                         assert verification is not None, "only a verification makes progress"
                         if resume is not None and time.monotonic() >= save_at:
                             save_at = time.monotonic() + _save(resume, resumed, verification)
                     case Finding():
                         findings += 1
-                        print(told, flush=True)
+                        print(news, flush=True)
                     case _:
                         assert verification is not None, "only a verification ends well"
                         ledgers += 1
@@ -169,7 +174,7 @@ def _read_resumed(path: Path | None) -> Resumed:
 
 
 def _save(path: Path, resumed: Resumed, verification: Verification) -> float:
-    """Keep how far a verification has come, and return after how many seconds it is worth doing again."""
+    """Write how far a verification has come to a file, and return after how many seconds to do so again."""
     began = time.monotonic()
     write_whole(path, json.dumps(resumed.plain(verification.state, verification.keep())))
     return max(_SECONDS_BETWEEN_SAVES, (time.monotonic() - began) / _SHARE_OF_SAVES)

@@ -16,31 +16,31 @@ _RECORDS_BETWEEN_STEPS: Final = 1000
 
 
 class _Wrong(Exception):
-    """The first thing that is wrong with an export."""
+    """Says what is wrong with an export; the first fault ends its verification."""
 
 
 class Shown(Protocol):
-    """Where it is shown how far a verification has come."""
+    """What shows how far a verification has come, such as a bar on a terminal."""
 
     def __enter__(self) -> Self:
         """Begin to show it."""
 
     def __exit__(self, *_: object) -> None:
-        """Show it no more."""
+        """End showing it."""
 
     def step(self, ledger: str, records: int, total: int) -> None:
         """Show how far one ledger has come."""
 
 
 def verify_export(path: Path, checkpoints: Mapping[str, Checkpoint], shown: Shown) -> int:
-    """Verify an export, say what comes out, and return how many findings there are: one at most."""
+    """Verify an export, print the result, and return how many faults were found: one at most."""
     try:
         with shown, path.open("rb") as file:
-            told = _verify(read_lines(file), checkpoints, shown)
+            result = _verify(read_lines(file), checkpoints, shown)
     except (_Wrong, UnreadableFile) as wrong:
         print(f"{path}: {wrong}")
         return 1
-    print(f"{path}: {told}")
+    print(f"{path}: {result}")
     return 0
 
 
@@ -96,7 +96,7 @@ def _verify(lines: Iterator[bytes], checkpoints: Mapping[str, Checkpoint], shown
 
 
 def _where(size: int, header: Header, checkpoint: Checkpoint | None) -> str:
-    """Say which records may be changed, where the rules let them all pass: those of a checkpoint are not."""
+    """Say which records may have been changed where none of them breaks a rule: not those before the checkpoint."""
     if size != header.records:
         return ""
     seen = 0 if checkpoint is None else checkpoint.size

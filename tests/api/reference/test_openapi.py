@@ -1,5 +1,6 @@
 """The OpenAPI document and the reference page made from it."""
 
+import html
 import json
 import re
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from doppia.accounting.money import AMOUNT_MAX
 from doppia.api.http.errors import error_detail
 from doppia.api.http.lists import parse_list
 from doppia.api.reference import document as openapi
+from doppia.api.reference import page as page_of
 from doppia.api.routes import PREFIXES, ROUTES, ApiRoute
 
 pytestmark = pytest.mark.anyio
@@ -159,7 +161,7 @@ async def test_bodies_forbid_unknown_fields_in_the_document_as_in_the_decoder(do
             schema = document["components"]["schemas"][route.body.__name__]
             assert schema["additionalProperties"] is False
             with pytest.raises(msgspec.ValidationError, match="unknown field"):
-                msgspec.convert({**openapi._EXAMPLES[route.body], "nonsense": 1}, route.body)
+                msgspec.convert({**route.body.example, "nonsense": 1}, route.body)
 
 
 async def test_every_example_body_is_one_that_its_route_decodes(document: dict[str, Any]) -> None:
@@ -252,3 +254,22 @@ async def test_the_page_needs_no_script_to_be_read_and_its_script_reads_no_numbe
     assert "JSON.parse" not in script
     assert "Number" not in script
     assert "0 to 10^36" in page
+
+
+async def test_what_the_document_says_is_text_on_the_page_and_no_html(document: dict[str, Any]) -> None:
+    marked = '<b>bold</b> & "quoted" `<i>code</i>`'
+    document["info"] |= {"title": marked, "description": marked}
+    operation = document["paths"]["/api/ledgers"]["post"]
+    operation |= {"summary": marked, "description": f"{marked}\n\n{marked}"}
+    body = operation["requestBody"]["content"]["application/json"]
+    body["example"] = {"name": marked}
+    schema = document["components"]["schemas"]["LedgerCreate"]
+    schema["description"] = marked
+    schema["properties"][marked] = {"enum": [marked], "description": marked, "default": marked}
+    document["components"]["schemas"]["Refusal"]["oneOf"][0]["description"] = marked
+
+    rendered = page_of.render(document)
+
+    assert re.search(r"<[bi]>", rendered) is None
+    assert rendered.count("&lt;b&gt;bold&lt;/b&gt; &amp; &#34;quoted&#34; <code>&lt;i&gt;code&lt;/i&gt;</code>") >= 8
+    assert f'data-words="post /api/ledgers {html.escape(marked)}"'.replace("&quot;", "&#34;") in rendered

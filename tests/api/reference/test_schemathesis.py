@@ -24,10 +24,10 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
-from starlette.types import ASGIApp
 
 from doppia.api.app import create_app
 from doppia.api.http.auth import Authenticator
+from doppia.api.http.protocol import Application
 from doppia.api.http.request import Service
 from doppia.api.routes import ROUTES, ApiRoute
 from doppia.engine.performing import Engine
@@ -80,7 +80,7 @@ async def serving(postgres: Any) -> AsyncIterator[tuple[Service, tuple[str, str]
     await connection.close()
 
 
-def reached_from_elsewhere(app: ASGIApp, portal: BlockingPortal) -> asgi.ASGIApp:
+def reached_from_elsewhere(app: Application, portal: BlockingPortal) -> asgi.ASGIApp:
     """Return an application that may be called in any event loop and runs in the portal's, where its database is."""
 
     async def call(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:

@@ -1,6 +1,6 @@
 """Ledger account settlements over HTTP."""
 
-from typing import Annotated, Final, Literal, get_args
+from typing import Annotated, ClassVar, Final, Literal, get_args
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -46,6 +46,12 @@ ENTRIES_PICKED_MAX: Final = 10_000
 class SettlementCreate(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """A settlement to create: a sweep of all posted entries of an account that are not settled yet, or a draft."""
 
+    example: ClassVar = {
+        "settled_ledger_account_id": "65a1b2c3-0000-8000-8400-000000000c00",
+        "contra_ledger_account_id": "65a1b2c3-0000-8000-8400-000000000800",
+        "effective_at_upper_bound": "2026-04-01T00:00:00Z",
+    }
+
     settled_ledger_account_id: UuidText
     contra_ledger_account_id: UuidText
     status: Literal["pending", "posted", "drafting"] | None = None
@@ -59,6 +65,8 @@ class SettlementCreate(Struct, forbid_unknown_fields=True, omit_defaults=True):
 class SettlementUpdate(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """What to change of a settlement; metadata is merged in, and a key set to null or "" is removed."""
 
+    example: ClassVar = {"status": "posted"}
+
     status: Literal["pending", "posted", "archived"] | UnsetType = UNSET
     description: Description | UnsetType | None = UNSET
     metadata: Metadata | UnsetType | None = UNSET
@@ -67,6 +75,8 @@ class SettlementUpdate(Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 class SettlementEntries(Struct, forbid_unknown_fields=True):
     """Entries to add to a draft, or to remove from it."""
+
+    example: ClassVar = {"ledger_entry_ids": ["65a1b2c3-0000-8000-8400-000000001002"]}
 
     ledger_entry_ids: Annotated[list[UuidText], Meta(max_length=ENTRIES_PICKED_MAX)] | None
 

@@ -1,4 +1,4 @@
-"""Who asks: API keys by HTTP Basic (organization_id:api_key, or the key alone as user name) or Bearer."""
+"""Who sends a request: API keys, by HTTP Basic (organization_id:api_key, or the key alone as user name) or Bearer."""
 
 import base64
 import time
@@ -18,10 +18,10 @@ _RANK: Final = {"read": 0, "write": 1, "admin": 2}
 
 
 class Authenticator:
-    """Tells who asks, from the Authorization header.
+    """Finds out who sends a request, from its Authorization header.
 
-    What the database said of a header is remembered for five seconds, but only while this process hears of revocations,
-    and it is forgotten at each.
+    What the database says of a header is remembered for CACHE_SECONDS, but only while this process hears of
+    revocations, of which each makes it forget everything.
     """
 
     def __init__(self, database: Database) -> None:
@@ -30,16 +30,17 @@ class Authenticator:
         self._hears_revocations = False
 
     def forget(self, hears_revocations: bool) -> None:
-        """Ask the database anew about everyone, and remember its answers only if revocations are heard from now on."""
+        """Forget everyone, and from now on remember answers of the database only if revocations are heard."""
         self._known = {}
         self._hears_revocations = hears_revocations
 
     async def principal(self, header: bytes | None) -> Principal:
-        """Return who asks.
+        """Return who sends a request with this header.
 
         Raises:
             KeyMissing: no key came, or none that can be read.
-            KeyInvalid: the key is unknown, revoked or of another organization than it came with.
+            KeyInvalid: the key is unknown or revoked, or does not belong to the organization that came with it.
+            Unavailable: the database can't be asked.
         """
         if header is None:
             raise KeyMissing
@@ -55,16 +56,17 @@ class Authenticator:
         if self._hears_revocations:
             if len(remembered) >= CACHE_ENTRIES_MAX:
                 remembered.clear()
-            # Into the dictionary of before the question: if a revocation came meanwhile, that one is forgotten already.
+            # This is the dictionary as it was before the question. If a revocation came meanwhile, `forget` has
+            # replaced it, and nobody reads what is written here.
             remembered[header] = (principal, time.monotonic() + CACHE_SECONDS)
         return principal
 
 
 def check_role(principal: Principal, needed: Role) -> None:
-    """Let the principal pass.
+    """Check that the principal's role is at least the one needed.
 
     Raises:
-        RoleInsufficient: its role is below the one needed.
+        RoleInsufficient: it is below.
     """
     if _RANK[principal.role] < _RANK[needed]:
         raise RoleInsufficient(role=principal.role, role_needed=needed)

@@ -10,8 +10,8 @@ from doppia.accounting.errors import LedgerError
 
 RETRY_AFTER_SECONDS: Final = 1
 
-# Status and the format's own coarse code, by refusal or by the branch of the tree it stands on. Locks and reused keys
-# are 422 and not 409: the official clients repeat a 409 by themselves.
+# The status and the format's own coarse code of a refusal are those of its class, or of the nearest class above it that
+# stands here. Failed locks and reused keys are 422 and not 409: the official clients repeat a 409 by themselves.
 STATUS_AND_CODE: Final[dict[type[LedgerError], tuple[int, str]]] = {
     errors.Unreadable: (400, "parameter_invalid"),
     errors.WrongContentType: (415, "header_invalid"),
@@ -64,13 +64,13 @@ def error_detail(refusal: LedgerError) -> tuple[int, ErrorDetail]:
 
 
 def internal_error() -> ErrorDetail:
-    """Return what is said of a fault of ours; what it was stands in the log."""
+    """Return the error object of a fault of ours, which says nothing about the fault: the service's log does."""
     message = "The service failed to handle this request; its log says why. Whether a write happened, its key tells."
     return ErrorDetail("internal_error", message, None, {"code": "internal_error", "retryable": False})
 
 
 def error_headers(status: int) -> dict[str, str]:
-    """Return what an error's status owes in headers."""
+    """Return the headers that an error of this status must have."""
     if status == 401:  # noqa: PLR2004 - HTTP's own number
         return {"WWW-Authenticate": 'Basic realm="doppia", Bearer'}
     if status == 503:  # noqa: PLR2004

@@ -1,32 +1,43 @@
-"""HTTP/1.1 on a connection, with a limit to what may come before a request's body."""
+"""The seam to the server: HTTP/1.1 on a connection, and how an answer is written to it.
 
-from collections.abc import Iterable
-from typing import Final
+Nothing else in `api/` knows the server. Both rely on the inside of uvicorn's classes: pyproject.toml therefore bounds
+its minor version, and tests/api/http/test_protocol.py fails when what they rely on changes.
+"""
+
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+# ASGI, which needs no package: what is known of a request, how its body is read, how it is answered.
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
 HEAD_BYTES_MAX: Final = 64 * 1024
+"""The longest head, a request's line and headers, that a connection takes."""
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """The server's protocol, which by itself would gather a request's line and headers without end."""
+    """The server's protocol, with a limit to a request's line and headers, which it would gather without end."""
 
     _head_bytes = 0
     _in_head = True
 
     def on_message_begin(self) -> None:
-        """Count anew for each request."""
+        """Start counting again, as each request has its own head."""
         self._head_bytes = 0
         self._in_head = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Count no further: what follows is the body, which has a limit of its own."""
+        """Stop counting: the body follows, which has a limit of its own."""
         self._in_head = False
         super().on_headers_complete()
 
     def data_received(self, data: bytes) -> None:
-        """Take what came; a head over the limit and still not at its end is refused, and the connection closed."""
+        """Parse what came; if the head is over the limit and not yet complete, answer 400 and close the connection."""
         super().data_received(data)
         if self._in_head and not self.transport.is_closing():
             self._head_bytes += len(data)
@@ -34,20 +45,23 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 self.send_400_response("The request's line and headers are over the limit of 64 KiB.")
 
 
-async def write_answer(
-    cycle: RequestResponseCycle, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes
-) -> None:
-    """Answer a request whole, in one write.
+async def answer(send: Send, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
+    """Answer a request whole: in one write on a connection of uvicorn's, by two messages under any other ASGI server.
 
-    The server takes an answer apart into its head and parts of its body, and looks at each header for what would break
-    the head. Ours are whole, and no header's value comes from a caller.
+    The one write does what the `send` of uvicorn's class does in two. It does not search each header for characters
+    that would end the head early, because no header of ours has a value that a caller chose.
 
     Args:
-        cycle: of the request.
-        status: of the answer.
-        headers: in lower case, with the length of the body among them.
-        body: empty where it is not to be sent.
+        send: what the server gave the application to answer with.
+        status: the HTTP status.
+        headers: names in lower case, Content-Length among them.
+        body: the body; empty where the request was HEAD.
     """
+    cycle = getattr(send, "__self__", None)
+    if not isinstance(cycle, RequestResponseCycle):
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+        return
     if cycle.flow.write_paused and not cycle.disconnected:
         await cycle.flow.drain()
     if cycle.disconnected:

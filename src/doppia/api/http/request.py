@@ -35,7 +35,7 @@ from doppia.store.scopes import Scope, Scopes
 BODY_BYTES_MAX: Final = 25_000_000
 IDEMPOTENCY_KEY_LENGTH_MAX: Final = 255
 BODIES_BYTES_MAX: Final = 100_000_000
-"""Of the bodies of all requests under way: what they become in memory is several times that."""
+"""The most that the bodies of all requests under way have together; decoded, they take several times that memory."""
 WRITES_UNDER_WAY_MAX: Final = 1_000
 WAITING_SECONDS_MAX: Final = 1.0
 """For which a write beyond those waits to begin, and for which one that is refused later is held back."""
@@ -67,10 +67,10 @@ class Service:
         self.writes = asyncio.Semaphore(WRITES_UNDER_WAY_MAX)
 
     async def begin_write(self) -> None:
-        """Wait until fewer writes than the most are under way, and be one of them until `end_write`.
+        """Wait until fewer than WRITES_UNDER_WAY_MAX writes are under way; then this one is, until `end_write`.
 
         Raises:
-            Overloaded: that took too long.
+            Overloaded: that took longer than WAITING_SECONDS_MAX.
         """
         if not self.writes.locked():
             await self.writes.acquire()
@@ -82,7 +82,7 @@ class Service:
             raise Overloaded from None
 
     def end_write(self) -> None:
-        """Let the next one begin."""
+        """End a write, so that the next one can begin."""
         self.writes.release()
 
 
@@ -134,7 +134,7 @@ class Request:
         """Return the idempotency key of this request, scoped to organization and route.
 
         Args:
-            body: the decoded body; two texts that say the same are the same request.
+            body: the decoded body. Two texts that decode to the same are the same request.
 
         Raises:
             ParameterInvalid: the header's value can't be a key.
@@ -202,7 +202,7 @@ class BodyDecoder(Generic[T]):
             raise InvalidJson(reason=reason.rstrip(".")) from None
 
 
-# Escapes of what no database stores: NUL, and halves of surrogate pairs.
+# A body with an escape of what no database stores, NUL or half of a surrogate pair, is looked through text by text.
 _SUSPICIOUS: Final = re.compile(
     rb"\\u0000|\\ud[89ab][0-9a-f]{2}(?!\\ud[c-f][0-9a-f]{2})|(?<!\\ud[89ab][0-9a-f]{2})\\ud[c-f][0-9a-f]{2}",
     re.IGNORECASE,
@@ -221,12 +221,13 @@ def _check_texts(value: Any, parameter: str | None) -> None:
             _check_texts(item, f"{parameter or ''}[{position}]")
 
 
-_AT: Final = re.compile(r"^(?P<what>.*?)(?: - at `(?P<key>key in )?\$\.?(?P<path>.*?)`)?$", re.DOTALL)
+# The decoder writes a path of field names and positions; what a caller wrote may look like one, but not end as one.
+_AT: Final = re.compile(r"^(?P<what>.*?)(?: - at (?:`key` in )?`\$\.?(?P<path>[\w.\[\]]*)`)?$", re.DOTALL)
 _FIELD: Final = re.compile(r"Object (?P<kind>missing required|contains unknown) field `(?P<name>.*)`", re.DOTALL)
 
 
 def _explain(text: str) -> LedgerError:
-    """Say what the decoder found; its text is the only place where it names the field."""
+    """Return the refusal that a message of the decoder stands for; only the message's text names the field."""
     match = _AT.match(text)
     assert match is not None, "the pattern matches every text"
     what, path = match["what"], match["path"] or None

@@ -1,6 +1,6 @@
 """Ledger accounts over HTTP."""
 
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -54,6 +54,14 @@ from doppia.store.ledger.balances import recompute
 class AccountCreate(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """An account to open. A currency that is not of ISO 4217 is a custom unit and needs its exponent."""
 
+    example: ClassVar = {
+        "name": "Wallet of Ana",
+        "ledger_id": "65a1b2c3-0000-8000-8400-000000000400",
+        "currency": "PHP",
+        "normal_balance": "credit",
+        "external_id": "wallet-ana",
+    }
+
     name: Name
     ledger_id: UuidText
     currency: CurrencyCode
@@ -69,6 +77,8 @@ class AccountCreate(Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 class AccountUpdate(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """What to change of an account; metadata is merged in, and a key set to null or "" is removed."""
+
+    example: ClassVar = {"metadata": {"tier": "gold"}}
 
     name: Name | UnsetType = UNSET
     description: Description | UnsetType | None = UNSET

@@ -1,6 +1,6 @@
 """Allocations over HTTP: an amount split by weights. Nothing is read or written."""
 
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta, Struct
 
@@ -18,6 +18,8 @@ class AllocationCreate(Struct, forbid_unknown_fields=True, omit_defaults=True):
     `rounding` says who gets the units that are left when every share is rounded down, one each: the `first` parts, or
     those with the `largest_remainder`.
     """
+
+    example: ClassVar = {"amount": 10_000, "weights": [50, 30, 20], "rounding": "largest_remainder"}
 
     amount: Amount
     weights: Annotated[list[Weight], Meta(extra_json_schema={"minItems": 1, "maxItems": WEIGHTS_MAX})]

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 import msgspec
 from msgspec import Meta, Raw, Struct
@@ -22,10 +22,13 @@ from doppia.engine.posting.turns import Turns
 TRANSACTIONS_MAX: Final = 10_000
 NDJSON: Final = "application/x-ndjson"
 PARAMETERS: Final = {"atomic": BOOLEAN}
+OTHER_BODIES: Final = {NDJSON: "A transaction on each line."}
 
 
 class BatchCreate(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """Transactions of one ledger, in order. Of an atomic batch all are accepted, or none."""
+
+    example: ClassVar = {"atomic": True, "ledger_transactions": [TransactionCreate.example]}
 
     ledger_transactions: Annotated[
         list[TransactionCreate], Meta(extra_json_schema={"minItems": 1, "maxItems": TRANSACTIONS_MAX})

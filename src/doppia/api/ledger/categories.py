@@ -1,7 +1,7 @@
 """Ledger account categories over HTTP: the chart of accounts."""
 
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -57,6 +57,13 @@ from doppia.store.ledger import categories as store
 class CategoryCreate(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """A category to create. It holds accounts and categories of its own currency and exponent."""
 
+    example: ClassVar = {
+        "name": "Customer wallets",
+        "ledger_id": "65a1b2c3-0000-8000-8400-000000000400",
+        "currency": "PHP",
+        "normal_balance": "credit",
+    }
+
     name: Name
     ledger_id: UuidText
     currency: CurrencyCode
@@ -70,6 +77,8 @@ class CategoryCreate(Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 class CategoryUpdate(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """What to change of a category; metadata is merged in, and a key set to null or "" is removed."""
+
+    example: ClassVar = {"description": "What we owe our customers"}
 
     name: Name | UnsetType = UNSET
     description: Description | UnsetType | None = UNSET

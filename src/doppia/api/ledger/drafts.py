@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -95,6 +95,21 @@ CategoryLocks = Annotated[list[CategoryBalanceLock], Meta(extra_json_schema={"ma
 class TransactionCreate(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """A transaction to create; pending unless `status` says otherwise."""
 
+    example: ClassVar = {
+        "status": "posted",
+        "description": "Cash-in",
+        "external_id": "cash-in-1",
+        "ledger_entries": [
+            {"ledger_account_id": "65a1b2c3-0000-8000-8400-000000000800", "direction": "debit", "amount": 100_000},
+            {
+                "ledger_account_id": "65a1b2c3-0000-8000-8400-000000000c00",
+                "direction": "credit",
+                "amount": 100_000,
+                "available_balance_amount": {"gte": 0},
+            },
+        ],
+    }
+
     ledger_entries: EntryList
     status: StatusText | None = None
     description: Description | None = None
@@ -115,6 +130,8 @@ class TransactionUpdate(Struct, forbid_unknown_fields=True, omit_defaults=True):
     `ledger_entries` replaces all entries; metadata is merged in, and a key set to null or "" is removed.
     """
 
+    example: ClassVar = {"status": "posted"}
+
     status: StatusText | UnsetType = UNSET
     description: Description | UnsetType | None = UNSET
     effective_at: TimeText | UnsetType = UNSET
@@ -130,6 +147,8 @@ class TransactionUpdate(Struct, forbid_unknown_fields=True, omit_defaults=True):
 class ReversalCreate(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """The reversal of a posted transaction; posted, and effective when the original was, unless it says otherwise."""
 
+    example: ClassVar = {"description": "Paid in twice"}
+
     status: StatusText | None = None
     description: Description | None = None
     effective_at: TimeText | None = None
@@ -141,6 +160,13 @@ class ReversalCreate(Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 class PartialPostCreate(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """A part of a hold to post: for each of its entries one of a lesser amount, on the same account and side."""
+
+    example: ClassVar = {
+        "posted_ledger_entries": [
+            {"ledger_account_id": "65a1b2c3-0000-8000-8400-000000000800", "direction": "debit", "amount": 40_000},
+            {"ledger_account_id": "65a1b2c3-0000-8000-8400-000000000c00", "direction": "credit", "amount": 40_000},
+        ],
+    }
 
     posted_ledger_entries: PartList
     description: Description | None = None

@@ -1,6 +1,6 @@
 """Ledger entries over HTTP: read, and annotate with metadata."""
 
-from typing import Final
+from typing import ClassVar, Final
 
 from msgspec import Struct
 
@@ -38,6 +38,8 @@ from doppia.store.ledger.entries import EntryInTransaction
 
 class EntryUpdate(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """What to change of an entry: metadata is merged in, and a key set to null or "" is removed."""
+
+    example: ClassVar = {"metadata": {"receipt": "A-17"}}
 
     metadata: Metadata | None = None
 

@@ -1,6 +1,6 @@
 """Ledgers over HTTP."""
 
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -39,6 +39,8 @@ from doppia.store.ledger import ledgers as store
 class LedgerCreate(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """A ledger to create."""
 
+    example: ClassVar = {"name": "Customer funds", "metadata": {"region": "PH"}}
+
     name: Name
     description: Description | None = None
     metadata: Metadata | None = None
@@ -46,6 +48,8 @@ class LedgerCreate(Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 class LedgerUpdate(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """What to change of a ledger; metadata is merged in, and a key set to null or "" is removed."""
+
+    example: ClassVar = {"description": "Money that we hold for customers"}
 
     name: Name | UnsetType = UNSET
     description: Description | UnsetType | None = UNSET

@@ -1,6 +1,6 @@
 """Balance monitors over HTTP."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -47,6 +47,12 @@ class AlertCondition(Struct, forbid_unknown_fields=True):
 class MonitorCreate(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """A monitor to create."""
 
+    example: ClassVar = {
+        "ledger_account_id": "65a1b2c3-0000-8000-8400-000000000800",
+        "alert_condition": {"field": "available_balance_amount", "operator": "less_than", "value": 50_000},
+        "description": "The float runs low",
+    }
+
     ledger_account_id: UuidText
     alert_condition: AlertCondition
     description: Description | None = None
@@ -55,6 +61,8 @@ class MonitorCreate(Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 class MonitorUpdate(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """What to change of a monitor; metadata is merged in, and a key set to null or "" is removed."""
+
+    example: ClassVar = {"metadata": {"pager": "treasury"}}
 
     description: Description | UnsetType | None = UNSET
     metadata: Metadata | UnsetType | None = UNSET

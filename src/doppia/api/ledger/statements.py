@@ -1,6 +1,6 @@
 """Account statements over HTTP: made, and read."""
 
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 from msgspec import Struct
 
@@ -31,6 +31,13 @@ _KIND: Final = "ledger_account_statement"
 
 class StatementCreate(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """A statement to make: of what is effective from the lower bound on, before the upper bound."""
+
+    example: ClassVar = {
+        "ledger_account_id": "65a1b2c3-0000-8000-8400-000000000800",
+        "effective_at_lower_bound": "2026-03-01T00:00:00Z",
+        "effective_at_upper_bound": "2026-04-01T00:00:00Z",
+        "description": "March",
+    }
 
     ledger_account_id: UuidText
     effective_at_lower_bound: TimeText

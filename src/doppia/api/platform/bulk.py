@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -16,6 +16,9 @@ from doppia.api.http.errors import ErrorDetail
 from doppia.api.http.lists import METADATA, TIME, UUID_SCHEMA, Kind, page_headers, parse_list, words
 from doppia.api.http.request import BodyDecoder, Reply, Request, encode
 from doppia.api.http.wire import Metadata, Object, UuidText, in_order, new_metadata
+from doppia.api.ledger.accounts import AccountObject
+from doppia.api.ledger.drafts import TransactionCreate
+from doppia.api.ledger.transactions import TransactionObject
 from doppia.api.platform.bulk_items import entity_of, error_of
 from doppia.engine.platform.bulk import AcceptBulkRequest
 from doppia.store.database.listing import Filter, Place
@@ -29,6 +32,12 @@ Count = Annotated[int, Meta(extra_json_schema={"minimum": 0, "maximum": RESOURCE
 
 class BulkRequestCreate(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """Writes to be done, each by itself: bodies to create, bodies to update with the `id` of each, or ids to delete."""
+
+    example: ClassVar = {
+        "action_type": "create",
+        "resource_type": "ledger_transaction",
+        "resources": [TransactionCreate.example],
+    }
 
     action_type: Action
     resource_type: Resource
@@ -65,11 +74,10 @@ class BulkErrorObject(Object, kw_only=True):
     request_errors: list[ErrorDetail]
 
 
+ENTITIES: Final = (TransactionObject, AccountObject, BulkErrorObject)
+"""The types that the `entity` of a result may have; its schema names them."""
 _ENTITY: Final = {
-    "anyOf": [
-        {"$ref": f"#/components/schemas/{name}"} for name in ("TransactionObject", "AccountObject", "BulkErrorObject")
-    ]
-    + [{"type": "null"}]
+    "anyOf": [{"$ref": f"#/components/schemas/{type_.__name__}"} for type_ in ENTITIES] + [{"type": "null"}]
 }
 
 

@@ -11,27 +11,13 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from doppia.accounting.errors import AmountOutOfRange, LedgerError
+from doppia.accounting.errors import LedgerError
 from doppia.accounting.texts import EXTERNAL_ID_LENGTH_MAX
-from doppia.api.closing import settlements
 from doppia.api.http.errors import ErrorBody, refusals, status_and_code
 from doppia.api.http.lists import METADATA, PER_PAGE_DEFAULT, PER_PAGE_MAX, Kind
 from doppia.api.http.request import IDEMPOTENCY_KEY_LENGTH_MAX, Reply, Service, encode
-from doppia.api.ledger import (
-    accounts,
-    allocations,
-    batches,
-    categories,
-    drafts,
-    entries,
-    ledgers,
-    monitors,
-    statements,
-    transactions,
-)
-from doppia.api.platform import bulk, operations
-from doppia.api.reference import page as reference_page
-from doppia.api.routes import PREFIXES, ROUTES, ApiRoute
+from doppia.api.platform import operations
+from doppia.api.routes import PREFIXES, ROUTES, SERVICE_TAG, ApiRoute
 
 Schema = dict[str, Any]
 
@@ -47,81 +33,9 @@ with the same `Idempotency-Key` happens once.
 An answer that is no success holds `errors`, whose `refusal` names by a stable `code` what was wrong. A fault of the \
 service itself is a 500 of the same form."""
 
-_TRANSACTION: Final = {
-    "status": "posted",
-    "description": "Cash-in",
-    "external_id": "cash-in-1",
-    "ledger_entries": [
-        {"ledger_account_id": "65a1b2c3-0000-8000-8400-000000000800", "direction": "debit", "amount": 100_000},
-        {
-            "ledger_account_id": "65a1b2c3-0000-8000-8400-000000000c00",
-            "direction": "credit",
-            "amount": 100_000,
-            "available_balance_amount": {"gte": 0},
-        },
-    ],
-}
-_EXAMPLES: Final[dict[type, Schema]] = {
-    ledgers.LedgerCreate: {"name": "Customer funds", "metadata": {"region": "PH"}},
-    ledgers.LedgerUpdate: {"description": "Money that we hold for customers"},
-    accounts.AccountCreate: {
-        "name": "Wallet of Ana",
-        "ledger_id": "65a1b2c3-0000-8000-8400-000000000400",
-        "currency": "PHP",
-        "normal_balance": "credit",
-        "external_id": "wallet-ana",
-    },
-    accounts.AccountUpdate: {"metadata": {"tier": "gold"}},
-    categories.CategoryCreate: {
-        "name": "Customer wallets",
-        "ledger_id": "65a1b2c3-0000-8000-8400-000000000400",
-        "currency": "PHP",
-        "normal_balance": "credit",
-    },
-    categories.CategoryUpdate: {"description": "What we owe our customers"},
-    drafts.TransactionCreate: _TRANSACTION,
-    batches.BatchCreate: {"atomic": True, "ledger_transactions": [_TRANSACTION]},
-    drafts.TransactionUpdate: {"status": "posted"},
-    drafts.ReversalCreate: {"description": "Paid in twice"},
-    drafts.PartialPostCreate: {
-        "posted_ledger_entries": [
-            {"ledger_account_id": "65a1b2c3-0000-8000-8400-000000000800", "direction": "debit", "amount": 40_000},
-            {"ledger_account_id": "65a1b2c3-0000-8000-8400-000000000c00", "direction": "credit", "amount": 40_000},
-        ],
-    },
-    entries.EntryUpdate: {"metadata": {"receipt": "A-17"}},
-    settlements.SettlementCreate: {
-        "settled_ledger_account_id": "65a1b2c3-0000-8000-8400-000000000c00",
-        "contra_ledger_account_id": "65a1b2c3-0000-8000-8400-000000000800",
-        "effective_at_upper_bound": "2026-04-01T00:00:00Z",
-    },
-    settlements.SettlementUpdate: {"status": "posted"},
-    settlements.SettlementEntries: {"ledger_entry_ids": ["65a1b2c3-0000-8000-8400-000000001002"]},
-    monitors.MonitorCreate: {
-        "ledger_account_id": "65a1b2c3-0000-8000-8400-000000000800",
-        "alert_condition": {"field": "available_balance_amount", "operator": "less_than", "value": 50_000},
-        "description": "The float runs low",
-    },
-    monitors.MonitorUpdate: {"metadata": {"pager": "treasury"}},
-    statements.StatementCreate: {
-        "ledger_account_id": "65a1b2c3-0000-8000-8400-000000000800",
-        "effective_at_lower_bound": "2026-03-01T00:00:00Z",
-        "effective_at_upper_bound": "2026-04-01T00:00:00Z",
-        "description": "March",
-    },
-    bulk.BulkRequestCreate: {
-        "action_type": "create",
-        "resource_type": "ledger_transaction",
-        "resources": [_TRANSACTION],
-    },
-    allocations.AllocationCreate: {"amount": 10_000, "weights": [50, 30, 20], "rounding": "largest_remainder"},
-}
-
-_NULL_WHERE_TOO_LONG: Final = {(AmountOutOfRange, "amount")}
-
 
 class OpenRoute(NamedTuple):
-    """A route outside the API's prefixes that asks for no key. `answer` is a type, or None where it is no JSON."""
+    """A route outside the API's prefixes that asks for no key; `answer` is its type, or None where it is no JSON."""
 
     path: str
     handler: Callable[[Service], Awaitable[Reply]]
@@ -137,7 +51,7 @@ async def document(_service: Service) -> Reply:
 
 async def page(_service: Service) -> Reply:
     """Get the reference page, rendered from this document."""
-    return Reply(200, _page(), reference_page.HEADERS)
+    return _page()
 
 
 OPEN_ROUTES: Final = (
@@ -153,8 +67,9 @@ OPEN_ROUTES: Final = (
 def build() -> Schema:
     """Return the document."""
     answers = [route.answer for route in (*ROUTES, *OPEN_ROUTES) if route.answer is not None]
+    answers += [type_ for route in ROUTES for type_ in route.refers_to]
     bodies = [route.body for route in ROUTES if route.body is not None]
-    components = {**_components(bodies), **_answer_components([*answers, bulk.BulkErrorObject, ErrorBody])}
+    components = {**_components(bodies), **_answer_components([*answers, ErrorBody])}
     components["ErrorDetail"]["properties"]["refusal"] = _ref("schemas", "Refusal")
     components["Refusal"] = _refusal()
     paths: dict[str, Schema] = {}
@@ -191,8 +106,11 @@ def _encoded() -> bytes:
 
 
 @functools.cache
-def _page() -> bytes:
-    return reference_page.render(build()).encode()
+def _page() -> Reply:
+    # Its first reader imports it: a service that starts, or starts again, does not wait for the templates' engine.
+    from doppia.api.reference import page as reference_page  # noqa: PLC0415
+
+    return Reply(200, reference_page.render(build()).encode(), reference_page.HEADERS)
 
 
 def _ref(section: str, name: str) -> Schema:
@@ -229,13 +147,11 @@ def _answer_components(types: Iterable[Any]) -> dict[str, Schema]:
     return components
 
 
-def _tag(route: ApiRoute | OpenRoute) -> str:
-    if route.handler.__module__ in {operations.__name__, __name__}:
-        return "Service"
-    return route.path.split("/")[1].replace("_", " ").capitalize()
+def _tag(route: ApiRoute) -> str:
+    return route.tag or route.path.split("/")[1].replace("_", " ").capitalize()
 
 
-def _described(route: ApiRoute | OpenRoute) -> Schema:
+def _described(route: ApiRoute | OpenRoute, tag: str) -> Schema:
     handler = route.handler
     text = inspect.cleandoc(handler.__doc__ or "")
     summary = re.split("[,;] ", text.partition("\n")[0].rstrip("."))[0]
@@ -244,21 +160,21 @@ def _described(route: ApiRoute | OpenRoute) -> Schema:
         "operationId": f"{subject}_{handler.__name__.rstrip('_')}",
         "summary": summary,
         **({"description": text} if text != f"{summary}." else {}),
-        "tags": [_tag(route)],
+        "tags": [tag],
     }
 
 
 def _operation(route: ApiRoute, components: Mapping[str, Schema]) -> Schema:
-    operation = {**_described(route), "x-role": route.role, "parameters": _route_parameters(route)}
+    operation = {**_described(route, _tag(route)), "x-role": route.role, "parameters": _route_parameters(route)}
     if route.body is not None:
         schema = _schema_of(route.body)
         operation["requestBody"] = {
             "required": bool(components[route.body.__name__]["required"]),
-            "content": {"application/json": {"schema": schema, "example": _EXAMPLES[route.body]}},
+            "content": {"application/json": {"schema": schema, "example": route.body.example}},
         }
-        if route.body is batches.BatchCreate:
-            lines = {"type": "string", "description": "A transaction on each line."}
-            operation["requestBody"]["content"][batches.NDJSON] = {"schema": lines}
+        for media_type, description in route.other_bodies.items():
+            other = {"type": "string", "description": description}
+            operation["requestBody"]["content"][media_type] = {"schema": other}
     success: Schema = {"description": "Success, without a body"}
     if route.answer is not None:
         answer = _schema_of(route.answer)
@@ -282,16 +198,12 @@ def _open_operation(route: OpenRoute) -> Schema:
         }
         for status in route.statuses
     }
-    return {**_described(route), "tags": ["Service"], "security": [], "responses": responses}
-
-
-_BY_EXTERNAL_ID: Final = (transactions.get, transactions.update)
-"""Handlers of paths that take an external_id as well."""
+    return {**_described(route, SERVICE_TAG), "security": [], "responses": responses}
 
 
 def _route_parameters(route: ApiRoute) -> list[Schema]:
     id_: Schema = {"type": "string", "format": "uuid"}
-    if route.handler in _BY_EXTERNAL_ID:
+    if route.takes_external_id:
         external_id = {"type": "string", "minLength": 1, "maxLength": EXTERNAL_ID_LENGTH_MAX}
         id_ = {"description": "The id, or the external_id.", "anyOf": [id_, external_id]}
     parameters = [
@@ -377,8 +289,7 @@ def _refusal_kind(kind: type[LedgerError]) -> Schema:
     properties: dict[str, Schema] = {"code": {"const": kind.code}, "retryable": {"const": kind.retryable}}
     for field in dataclasses.fields(kind):
         if field.name != "parameter":
-            is_nullable = (kind, field.name) in _NULL_WHERE_TOO_LONG
-            properties[field.name] = _schema_of(field.type | None if is_nullable else field.type)  # type: ignore[operator] # its type stands there, not its name
+            properties[field.name] = _schema_of(field.type | None if field.name in kind.nullable else field.type)  # type: ignore[operator] # its type stands there, not its name
     return {
         "title": kind.__name__,
         "description": inspect.cleandoc(kind.__doc__ or ""),

@@ -1,16 +1,18 @@
 """The reference page: the OpenAPI document as one HTML page that needs no network and no script to be read.
 
-It is rendered here and not in the browser, where JSON readers round large integers.
+The server renders it, from the templates beside this module, because JSON readers in browsers round large integers.
+This module makes plain data of what stands on the page; only the templates know HTML.
 """
 
-import html
 import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from importlib.resources import files
-from string import Template
-from typing import Any, Final
+from typing import Any, Final, Literal, NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from doppia.api.routes import SERVICE_TAG
 
 Schema = Mapping[str, Any]
 
@@ -22,10 +24,18 @@ HEADERS: Final = {
     ),
 }
 
+_TEMPLATES: Final = Environment(
+    loader=PackageLoader("doppia.api.reference"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
 _POWER_SHOWN_MIN: Final = 9
+"""A power of ten is written as one, such as 10^9, from this exponent on."""
+
 _METHODS: Final = ("post", "get", "patch", "put", "delete")
-_SERVICE: Final = "Service"
-"""The group that stands last: routes about the service itself."""
 
 _BOUNDS: Final = (
     ("minimum", "maximum", ""),
@@ -35,109 +45,146 @@ _BOUNDS: Final = (
 )
 
 
+class Word(NamedTuple):
+    """A piece of what is said about a value: plain text, the name of an object on the page, or a value as JSON."""
+
+    text: str
+    kind: Literal["plain", "object", "json"] = "plain"
+
+
+class Row(NamedTuple):
+    """A row of a table: a parameter, a header, or a field of an object.
+
+    Attributes:
+        name: as it is written, without its forms.
+        type: what its values are.
+        meaning: a text with `code`; empty where the name says it.
+        limits: what bounds its values.
+        place: "header" or "path"; empty for fields and for parameters of the query.
+        forms: the brackets that a filter is written with, such as "[gte] [lt]".
+        is_required: whether a request must have it; answers have all of their fields, so it is not said of those.
+    """
+
+    name: str
+    type: list[Word]
+    meaning: str
+    limits: str
+    place: str = ""
+    forms: str = ""
+    is_required: bool = False
+
+
+class Body(NamedTuple):
+    """The body of a request."""
+
+    description: str
+    fields: list[Row]
+
+
+class Answer(NamedTuple):
+    """A success. `type` is empty where the body is no JSON, `media_type` as well where there is none."""
+
+    status: str
+    media_type: str
+    type: list[Word]
+    headers: list[Row]
+    fields: list[Row]
+
+
+class Operation(NamedTuple):
+    """A method of a path.
+
+    Attributes:
+        needs: the role that a caller needs, in words.
+        description: paragraphs; empty where the summary says all.
+        call: an example as a shell command; empty where no key is needed.
+        errors: the statuses of refusals.
+    """
+
+    id: str
+    method: str
+    path: str
+    summary: str
+    needs: str
+    description: str
+    parameters: list[Row]
+    body: Body | None
+    call: str
+    answers: list[Answer]
+    errors: list[str]
+
+
+class Group(NamedTuple):
+    """The operations of one heading."""
+
+    name: str
+    operations: list[Operation]
+
+
+class Refusal(NamedTuple):
+    """A kind of refusal; `fields` are the names of its typed fields."""
+
+    code: str
+    is_retryable: bool
+    fields: list[str]
+    meaning: str
+
+
+class Object(NamedTuple):
+    """An object of the API, with all of its fields."""
+
+    name: str
+    description: str
+    fields: list[Row]
+
+
 def render(document: Schema) -> str:
     """Return the page of an OpenAPI document."""
-    groups = _groups(document)
-    template = Template((files("doppia.api.reference") / "page.html").read_text(encoding="utf-8"))
-    return template.substitute(
-        title=_text(document["info"]["title"]),
-        version=_text(document["info"]["version"]),
-        introduction=_prose(document["info"]["description"]) + _first_steps(document),
-        contents=_contents(groups),
-        groups="\n".join(_group(document, name, operations) for name, operations in groups.items()),
-        refusals=_refusals(document),
-        objects=_objects(document),
+    schemes = document["components"]["securitySchemes"].values()
+    return _TEMPLATES.get_template("page.html").render(
+        title=document["info"]["title"],
+        version=document["info"]["version"],
+        introduction=document["info"]["description"],
+        schemes=[{"name": each["scheme"].capitalize(), "description": each["description"]} for each in schemes],
+        groups=_groups(document),
+        refusals_by_status=_refusals_by_status(document),
+        objects=[
+            Object(name, schema["description"], _fields(schema))
+            for name, schema in sorted(document["components"]["schemas"].items())
+            if "properties" in schema
+        ],
     )
 
 
-_Operation = tuple[str, str, Schema]
-"""Method, path and what the document says of them."""
-
-
-def _groups(document: Schema) -> dict[str, list[_Operation]]:
-    """Return the operations by tag, in the order of the page; a path that refers to another is left out."""
-    groups: dict[str, list[_Operation]] = {}
+def _groups(document: Schema) -> list[Group]:
+    """Return the operations by tag, those of the service last; a path that refers to another is left out."""
+    by_tag: dict[str, list[Operation]] = {}
     for path, item in sorted(document["paths"].items()):
         for method in _METHODS:
             if method in item:
-                groups.setdefault(item[method]["tags"][0], []).append((method.upper(), path, item[method]))
-    return dict(sorted(groups.items(), key=lambda group: (group[0] == _SERVICE, group[0])))
+                operation = _operation(document, method.upper(), path, item[method])
+                by_tag.setdefault(item[method]["tags"][0], []).append(operation)
+    return [Group(tag, by_tag[tag]) for tag in sorted(by_tag, key=lambda tag: (tag == SERVICE_TAG, tag))]
 
 
-def _text(value: object) -> str:
-    return html.escape(str(value))
-
-
-def _prose(text: str) -> str:
-    """Turn paragraphs with `code` into HTML."""
-    return "".join(f"<p>{_inline(paragraph)}</p>" for paragraph in text.split("\n\n"))
-
-
-def _inline(text: str) -> str:
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", _text(text))
-
-
-def _words(*texts: str) -> str:
-    """Return the attribute by which the filter box finds a part of the page."""
-    return f'data-words="{_text(" ".join(texts).lower())}"'
-
-
-def _contents(groups: Mapping[str, list[_Operation]]) -> str:
-    parts = []
-    for name, operations in groups.items():
-        links = "".join(
-            f'<li {_words(method, path, operation["summary"])}><a href="#{operation["operationId"]}">'
-            f'<span class="method {method}">{method}</span><span>{_text(operation["summary"])}</span></a></li>'
-            for method, path, operation in operations
-        )
-        parts.append(f"<h2>{_text(name)}</h2><ul>{links}</ul>")
-    parts.append(
-        '<h2>Shared</h2><ul><li><a class="plain" href="#Refusal">Refusals</a></li>'
-        '<li><a class="plain" href="#objects">Objects</a></li></ul>'
-    )
-    return "\n".join(parts)
-
-
-def _first_steps(document: Schema) -> str:
-    schemes = document["components"]["securitySchemes"].values()
-    ways = "".join(
-        f"<tr><td><code>{_text(scheme['scheme'].capitalize())}</code></td><td>{_inline(scheme['description'])}</td></tr>"
-        for scheme in schemes
-    )
-    return (
-        f"<h4>Authorization</h4><table>{ways}</table><h4>The examples below expect</h4>"
-        "<pre><code>export BASE_URL=… ORGANIZATION_ID=… API_KEY=…</code></pre>"
-        '<p>The document this page is made from, in OpenAPI 3.1: <a href="/openapi.json">/openapi.json</a></p>'
-    )
-
-
-def _group(document: Schema, name: str, operations: Iterable[_Operation]) -> str:
-    sections = "\n".join(_section(document, *operation) for operation in operations)
-    return f'<h2 class="group">{_text(name)}</h2>\n{sections}'
-
-
-def _section(document: Schema, method: str, path: str, operation: Schema) -> str:
-    role = f"needs role {operation['x-role']}" if "x-role" in operation else "needs no key"
-    header = (
-        f'<section id="{operation["operationId"]}" {_words(method, path, operation["summary"])}>'
-        f"<header><h3>{_inline(operation['summary'])}</h3>"
-        f'<div class="route"><span class="method {method}">{method}</span><span class="path">{_text(path)}</span>'
-        f'<span class="pill">{_text(role)}</span></div></header>'
-    )
-    parts = [header]
-    if "description" in operation:
-        parts.append(_prose(operation["description"]))
-    if parameters := [_resolve(document, parameter) for parameter in operation.get("parameters", [])]:
-        parts.append(_parameters(parameters))
+def _operation(document: Schema, method: str, path: str, operation: Schema) -> Operation:
     body = operation.get("requestBody")
-    if body is not None:
-        media = body["content"]["application/json"]
-        schema = _resolve(document, media["schema"])
-        parts.append(f"<h4>Body</h4><p>{_inline(schema['description'])}</p>{_fields(schema)}")
-    if "x-role" in operation:
-        parts.append(f"<pre><code>{_text(_curl(method, path, body))}</code></pre>")
-    parts.append(_answers(document, operation["responses"]))
-    return "\n".join(parts) + "\n</section>"
+    schema = None if body is None else _resolve(document, body["content"]["application/json"]["schema"])
+    responses = operation["responses"]
+    needs_key = "x-role" in operation
+    return Operation(
+        id=operation["operationId"],
+        method=method,
+        path=path,
+        summary=operation["summary"],
+        needs=f"needs role {operation['x-role']}" if needs_key else "needs no key",
+        description=operation.get("description", ""),
+        parameters=_parameters([_resolve(document, each) for each in operation.get("parameters", [])]),
+        body=None if schema is None else Body(schema["description"], _fields(schema)),
+        call=_curl(method, path, body) if needs_key else "",
+        answers=[_answer(document, status, each) for status, each in responses.items() if "$ref" not in each],
+        errors=[status for status, each in responses.items() if "$ref" in each],
+    )
 
 
 def _resolve(document: Schema, part: Schema) -> Schema:
@@ -147,70 +194,59 @@ def _resolve(document: Schema, part: Schema) -> Schema:
     return document if "$ref" in part else part
 
 
-def _parameters(parameters: Iterable[Schema]) -> str:
-    """Return the table of parameters; the forms of one filter share a row."""
-    rows: dict[tuple[str, str], list[str]] = {}
-    shown: dict[tuple[str, str], Schema] = {}
+def _parameters(parameters: Iterable[Schema]) -> list[Row]:
+    """Return the rows of parameters; the forms of one filter share a row, which says what the last of them does."""
+    rows: dict[tuple[str, str], Row] = {}
     for parameter in parameters:
         base, bracket, form = parameter["name"].partition("[")
         written = "[KEY]" if parameter.get("style") == "deepObject" else bracket + form
-        rows.setdefault((parameter["in"], base), []).append(written)
-        shown[parameter["in"], base] = parameter
-    lines = []
-    for (place, base), forms in rows.items():
-        parameter = shown[place, base]
-        suffix = f'<span class="forms">{_text(" ".join(forms))}</span>' if any(forms) else ""
-        where = "" if place == "query" else f' <span class="pill">{place}</span>'
-        name = f"<code>{_text(base)}{suffix}</code>{where}{_required(is_required=parameter.get('required', False))}"
-        lines.append(_row(name, parameter["schema"], parameter.get("description", "")))
-    return f"<h4>Parameters</h4><table>{''.join(lines)}</table>"
+        key = parameter["in"], base
+        rows[key] = _row(base, parameter["schema"], parameter.get("description", ""))._replace(
+            place="" if parameter["in"] == "query" else parameter["in"],
+            forms=f"{rows[key].forms} {written}".strip() if key in rows else written,
+            is_required=parameter.get("required", False),
+        )
+    return list(rows.values())
 
 
-def _required(*, is_required: bool) -> str:
-    return '<span class="required">required</span>' if is_required else ""
-
-
-def _row(name: str, schema: Schema, meaning: str = "") -> str:
-    meaning = meaning or _meaning(schema)
-    limits = ", ".join(_limits(schema))
-    said = f"{_inline(meaning)} " if meaning else ""
-    return (
-        f'<tr><td>{name}</td><td class="type">{_type(schema)}</td>'
-        f'<td>{said}<span class="limits">{_text(limits)}</span></td></tr>'
-    )
-
-
-def _fields(schema: Schema, *, marks_required: bool = True) -> str:
-    """Return the table of an object's fields; answers hold all of theirs, so there it is not marked."""
+def _fields(schema: Schema, *, marks_required: bool = True) -> list[Row]:
+    """Return the rows of an object's fields."""
     required = schema.get("required", ()) if marks_required else ()
-    rows = "".join(
-        _row(f"<code>{_text(name)}</code>{_required(is_required=name in required)}", field)
-        for name, field in schema["properties"].items()
-    )
-    return f"<table>{rows}</table>"
+    return [
+        _row(name, field)._replace(is_required=name in required) for name, field in schema.get("properties", {}).items()
+    ]
 
 
-def _type(schema: Schema) -> str:
-    """Return in a few words what a value is, as HTML."""
+def _row(name: str, schema: Schema, meaning: str = "") -> Row:
+    return Row(name, _type(schema), meaning or _meaning(schema), ", ".join(_limits(schema)))
+
+
+def _type(schema: Schema) -> list[Word]:
+    """Return in a few words what a value is."""
     if "$ref" in schema:
-        name = schema["$ref"].rpartition("/")[2]
-        return f'<a href="#{_text(name)}">{_text(name)}</a>'
+        return [Word(schema["$ref"].rpartition("/")[2], "object")]
     if "anyOf" in schema:
-        return " or ".join(_type(choice) for choice in schema["anyOf"])
+        return _joined([_type(choice) for choice in schema["anyOf"]], " or ")
     if "enum" in schema:
-        return " | ".join(f"<code>{_text(json.dumps(word))}</code>" for word in schema["enum"])
+        return _joined([[Word(json.dumps(value), "json")] for value in schema["enum"]], " | ")
     if "const" in schema:
-        return f"<code>{_text(json.dumps(schema['const']))}</code>"
+        return [Word(json.dumps(schema["const"]), "json")]
     if schema["type"] == "array":
-        return f"list of {_grouped(schema['items'])}"
+        return [Word("list of "), *_grouped(schema["items"])]
     values = schema.get("additionalProperties")
     if isinstance(values, Mapping) and values:
-        return f"object of {_grouped(values)}"
-    return _text(schema.get("format", schema["type"]))
+        return [Word("object of "), *_grouped(values)]
+    return [Word(schema.get("format", schema["type"]))]
 
 
-def _grouped(schema: Schema) -> str:
-    return f"({_type(schema)})" if "anyOf" in schema or "enum" in schema else _type(schema)
+def _grouped(schema: Schema) -> list[Word]:
+    """Return what a value is, in brackets where that is a choice."""
+    return [Word("("), *_type(schema), Word(")")] if "anyOf" in schema or "enum" in schema else _type(schema)
+
+
+def _joined(choices: Iterable[list[Word]], between: str) -> list[Word]:
+    words = [word for choice in choices for word in (Word(between), *choice)]
+    return words[1:]
 
 
 def _choices(schema: Schema) -> list[Schema]:
@@ -258,62 +294,26 @@ def _curl(method: str, path: str, body: Schema | None) -> str:
     return " \\\n  ".join(lines)
 
 
-def _answers(document: Schema, responses: Mapping[str, Schema]) -> str:
-    parts, errors = [], []
-    for status, reference in responses.items():
-        if "$ref" in reference:
-            errors.append(f'<a href="#refusals-{status}">{status}</a>')
-        else:
-            parts.append(_answer(document, status, reference))
-    if errors:
-        parts.append(f'<div class="errors">Refused with {", ".join(errors)}</div>')
-    return "\n".join(parts)
-
-
-def _answer(document: Schema, status: str, response: Schema) -> str:
+def _answer(document: Schema, status: str, response: Schema) -> Answer:
     if "content" not in response:
-        return f'<p class="answer">{status} <code>no body</code></p>'
+        return Answer(status, "", [], [], [])
     ((media_type, media),) = response["content"].items()
-    schema = media["schema"]
     if media_type != "application/json":
-        return f'<p class="answer">{status} <code>{_text(media_type)}</code></p>'
-    headers = "".join(
-        _row(f'<code>{_text(name)}</code> <span class="pill">header</span>', header["schema"], header["description"])
-        for name, header in (
-            (name, _resolve(document, reference)) for name, reference in response.get("headers", {}).items()
-        )
-    )
+        return Answer(status, media_type, [], [], [])
+    headers = {name: _resolve(document, each) for name, each in response.get("headers", {}).items()}
+    rows = [
+        _row(name, header["schema"], header["description"])._replace(place="header") for name, header in headers.items()
+    ]
+    schema = media["schema"]
     object_ = _resolve(document, schema.get("items", schema))
-    fields = _fields(object_, marks_required=False) if "properties" in object_ else ""
-    return f"<details><summary>{status} {_type(schema)}</summary><table>{headers}</table>{fields}</details>"
+    return Answer(status, media_type, _type(schema), rows, _fields(object_, marks_required=False))
 
 
-def _refusals(document: Schema) -> str:
-    by_status: dict[int, list[Schema]] = {}
+def _refusals_by_status(document: Schema) -> list[tuple[int, list[Refusal]]]:
+    by_status: dict[int, list[Refusal]] = {}
     for kind in document["components"]["schemas"]["Refusal"]["oneOf"]:
-        by_status.setdefault(kind["x-status"], []).append(kind)
-    return "\n".join(
-        f'<section id="refusals-{status}"><header><h3>{status}</h3></header><table>'
-        f"{''.join(_refusal(kind) for kind in kinds)}</table></section>"
-        for status, kinds in sorted(by_status.items())
-    )
-
-
-def _refusal(kind: Schema) -> str:
-    properties = dict(kind["properties"])
-    code, retryable = properties.pop("code")["const"], properties.pop("retryable")["const"]
-    pill = ' <span class="pill">retryable</span>' if retryable else ""
-    fields = ", ".join(f"<code>{_text(name)}</code>" for name in properties)
-    return (
-        f'<tr><td><code id="{code}">{_text(code)}</code>{pill}</td><td class="type">{fields}</td>'
-        f"<td>{_inline(kind['description'])}</td></tr>"
-    )
-
-
-def _objects(document: Schema) -> str:
-    return "\n".join(
-        f'<section id="{_text(name)}"><header><h3>{_text(name)}</h3></header>'
-        f"{_prose(schema['description'])}{_fields(schema)}</section>"
-        for name, schema in sorted(document["components"]["schemas"].items())
-        if "properties" in schema
-    )
+        fields = dict(kind["properties"])
+        code, is_retryable = fields.pop("code")["const"], fields.pop("retryable")["const"]
+        refusal = Refusal(code, is_retryable, list(fields), kind["description"])
+        by_status.setdefault(kind["x-status"], []).append(refusal)
+    return sorted(by_status.items())
