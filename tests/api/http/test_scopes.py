@@ -1,4 +1,4 @@
-"""What an organization may see is said by its scope: no handler reads past it, and a refusal names the ledger itself."""
+"""What an organization may see is said by its scope: no handler reads past it, and a refusal names its ledger."""
 
 import ast
 from pathlib import Path
@@ -33,6 +33,7 @@ async def test_what_a_discarded_ledger_refuses_names_the_ledger_and_not_what_the
     posted = await books.transfer(cash, wallet)
     assert (await books.delete(f"/ledgers/{ledger['id']}")).status_code == 200
 
+    asked_again = {"ledger_entries": pair(cash, wallet)}
     asked = [
         await books.patch(f"/ledger_accounts/{cash['id']}", {"name": "other"}),
         await books.delete(f"/ledger_accounts/{cash['id']}"),
