@@ -29,7 +29,8 @@ class Engine:
     async def perform(self, caller: Caller, command: Command[T] | OrganizationCommand[T]) -> T:
         """Perform a command, and return the object that it leaves once that is durable.
 
-        A command whose key was consumed is not performed: the object that the first one left is returned again.
+        A command whose key was consumed is not performed: what the first one left is returned again. Where that is read
+        from the log, accounts in it have what the log says of them, and so not whether a monitor watches them.
 
         Raises, the first that holds, in this order:
             ObjectNotFound: there is no such ledger.

@@ -33,17 +33,15 @@ async def test_what_a_discarded_ledger_refuses_names_the_ledger_and_not_what_the
     posted = await books.transfer(cash, wallet)
     assert (await books.delete(f"/ledgers/{ledger['id']}")).status_code == 200
 
-    asked_again = {"ledger_entries": pair(cash, wallet)}
+    transfer = {"ledger_entries": pair(cash, wallet)}
     asked = [
         await books.patch(f"/ledger_accounts/{cash['id']}", {"name": "other"}),
         await books.delete(f"/ledger_accounts/{cash['id']}"),
-        await books.post("/ledger_transactions", {"ledger_entries": pair(cash, wallet)}),
+        await books.post("/ledger_transactions", transfer),
         await books.patch(f"/ledger_transactions/{posted['id']}", {"description": "other"}),
         await books.post(f"/ledger_transactions/{posted['id']}/reversal", {}),
         await books.patch(f"/ledger_entries/{posted['ledger_entries'][0]['id']}", {"metadata": {"a": "b"}}),
-        await books.post(
-            "/ledger_transactions/batch", {"ledger_transactions": [{"ledger_entries": pair(cash, wallet)}]}
-        ),
+        await books.post("/ledger_transactions/batch", {"ledger_transactions": [transfer]}),
     ]
 
     message = f"The ledger {ledger['id']} is discarded; it can be read, but nothing more is accepted."
