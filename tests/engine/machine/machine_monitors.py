@@ -8,7 +8,8 @@ from doppia.accounting.ids import Id
 from doppia.api.http.request import encode
 from doppia.engine.ledger import monitors
 from doppia.engine.posting.writing import Answer
-from doppia.proof.records import MONITOR_KIND, MonitorWritten
+from doppia.proof.kinds import NUMBERS
+from doppia.proof.records import MonitorWritten
 from doppia.store.ledger import monitors as store
 from doppia.store.ledger.monitors import MonitorState
 from tests.engine.bookkeeping import code, id_of, now, outcome, read
@@ -65,7 +66,7 @@ class MonitorsMachine(Machine):
         if not self.monitors:
             return
         told: dict[int, list[Told]] = {known.sequence: [] for known in self.monitors}
-        for number, event, record in self.log(kinds=(MONITOR_KIND,)):
+        for number, event, record in self.log(kinds=(NUMBERS["monitor"],)):
             assert isinstance(record, MonitorWritten)
             told[number].append(Told(event.name.lower(), record.triggered, record.lock_version))
         assert list(told.values()) == [each.told for each in self.model.monitors]

@@ -22,11 +22,12 @@ from doppia.accounting.ledger.transactions import Change, Discard, Entry, Status
 from doppia.engine.importing.subjects import WRITERS, account_of, is_crossing
 from doppia.engine.posting.writing import Clock
 from doppia.proof.exchange import Header, MalformedLine, UnreadableFile, from_line, header_from_line
+from doppia.proof.kinds import kind_of
 from doppia.proof.records import (
     STATUSES,
     AccountWritten,
-    AnyRecord,
     LedgerWritten,
+    Record,
     SettlementWritten,
     TransactionWritten,
     microseconds,
@@ -225,7 +226,7 @@ class _Step:
         else:
             await self._written()
 
-    async def take(self, record: AnyRecord) -> None:
+    async def take(self, record: Record) -> None:
         """Take the next record.
 
         Raises:
@@ -257,16 +258,16 @@ class _Step:
                 await self._write()
             await self._written()
             self.lines.written = self.lines.taken
-            await WRITERS[type(record)](self.connection, self.ledger, record)
+            await WRITERS[kind_of(record).name](self.connection, self.ledger, record)
             if isinstance(record, SettlementWritten):
                 self.unsettled.discard(record.settlement)
         self._note(record)
 
-    def _begins_command(self, record: AnyRecord) -> bool:
+    def _begins_command(self, record: Record) -> bool:
         is_part = isinstance(record, TransactionWritten) and record.partially_posts is not None
         return not self.unsettled and not is_part and not is_crossing(record)
 
-    def _is_due(self, record: AnyRecord) -> bool:
+    def _is_due(self, record: Record) -> bool:
         if isinstance(record, TransactionWritten):
             is_full = self.entries >= _ENTRIES_AT_ONCE or len(self.group.records) >= _RECORDS_AT_ONCE
             return is_full or record.transaction in self.changed
@@ -327,11 +328,11 @@ class _Step:
             under_way, self._under_way = self._under_way, None
             await under_way
 
-    def _note(self, record: AnyRecord) -> None:
-        self.group.append(record)
+    def _note(self, record: Record) -> None:
+        self.group.append_sealed(record)
         self.group.recorded_at = self.group.times[record.sequence] = moment(record.recorded_at)
 
-    async def _create(self, record: AnyRecord) -> None:
+    async def _create(self, record: Record) -> None:
         assert isinstance(record, LedgerWritten), "the replay knows how a log begins"
         at = moment(record.recorded_at)
         if (int(at.timestamp()), record.ledger) != (self.target.seconds, self.ledger):
@@ -375,7 +376,7 @@ class _Step:
         )
 
 
-def _is_apart(record: AnyRecord) -> bool:
+def _is_apart(record: Record) -> bool:
     """Say whether what a record says can be written before what the transactions before it changed."""
     return isinstance(record, AccountWritten) or is_crossing(record)
 

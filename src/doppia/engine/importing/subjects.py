@@ -1,6 +1,6 @@
 """Records that are no transactions, as an import writes what they say: by the queries that wrote it at first."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final, cast
 
@@ -15,12 +15,13 @@ from doppia.accounting.platform.events import Event
 from doppia.proof.records import (
     AccountCategories,
     AccountWritten,
-    AnyRecord,
     CategoryParents,
     CategoryWritten,
     EntryAnnotated,
     LedgerWritten,
     MonitorWritten,
+    Record,
+    Redacted,
     SettledEntries,
     SettlementWritten,
     StatementWritten,
@@ -135,7 +136,7 @@ async def _monitor(connection: Connection, ledger: int, record: MonitorWritten) 
             await monitors.discard(connection, fields)
 
 
-def is_crossing(record: AnyRecord) -> bool:
+def is_crossing(record: Record) -> bool:
     """Say whether a record tells what the change before it did to a monitor, and so belongs to the same command."""
     return isinstance(record, MonitorWritten) and record.event in (Event.TRIGGERED, Event.RESOLVED)
 
@@ -224,16 +225,21 @@ async def _settled_entries(connection: Connection, ledger: int, record: SettledE
         await settlements.update(connection, replace(settlement, updated_at=moment(record.recorded_at)))
 
 
-WRITERS: Final[dict[type[Any], Callable[[Connection, int, Any], Awaitable[None]]]] = {
-    LedgerWritten: _ledger,
-    AccountWritten: _account,
-    EntryAnnotated: _entry,
-    CategoryWritten: _category,
-    AccountCategories: _account_categories,
-    CategoryParents: _category_parents,
-    MonitorWritten: _monitor,
-    StatementWritten: _statement,
-    SettlementWritten: _settlement,
-    SettledEntries: _settled_entries,
+async def _redaction(_: Connection, __: int, ___: Redacted) -> None:
+    """Write nothing: the records whose texts it erased came without them."""
+
+
+WRITERS: Final[Mapping[str, Callable[[Connection, int, Any], Awaitable[None]]]] = {
+    "ledger": _ledger,
+    "account": _account,
+    "entry": _entry,
+    "category": _category,
+    "account_categories": _account_categories,
+    "category_parents": _category_parents,
+    "monitor": _monitor,
+    "statement": _statement,
+    "settlement": _settlement,
+    "settled_entries": _settled_entries,
+    "redaction": _redaction,
 }
-"""Of each kind of record but transactions: writes what it says, to a ledger that has all of the records before it."""
+"""Writes what a record of each kind but a transaction says, to a ledger that has all of the records before it."""

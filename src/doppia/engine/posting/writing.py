@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from doppia.accounting.errors import IdempotencyKeyReused, LedgerDiscarded, ObjectNotFound
 from doppia.accounting.ids import Id
-from doppia.proof.records import AnyRecord
+from doppia.proof.records import Record
 from doppia.proof.tree import Frontier
 from doppia.store.database.connections import Connection, Database
 from doppia.store.ledger import ledgers
@@ -49,7 +49,7 @@ class Writing:
     key: Key | None
     replay: Answer | None
 
-    async def append(self, record: AnyRecord) -> None:
+    async def append(self, record: Record) -> None:
         """Append a record, made with this `sequence` and `now`, to the ledger's log."""
         await ledgers.append(self.connection, self.ledger, self.tree, self.now, record)
         self.sequence += 1

@@ -6,10 +6,13 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from doppia.accounting.ids import format_id
-from doppia.proof.records import AnyRecord, canonical_bytes, kind_of, object_of
+from doppia.proof.kinds import kind_of
+from doppia.proof.records import Record
+from doppia.proof.sealing import seal
 from doppia.proof.tree import EMPTY_ROOT, Frontier, frontier_of, leaf_hash
 from doppia.store.database.connections import Connection, load_filters, load_queries
 from doppia.store.database.listing import Filter, Order, Place, compose
+from doppia.store.log.salts import new_salt
 
 _SQL: Final = load_queries("ledger/ledgers")
 _FILTERS: Final = load_filters("ledger/ledgers")
@@ -132,18 +135,19 @@ async def append(
     ledger: int,
     tree: Frontier,
     recorded_at: datetime,
-    record: AnyRecord,
+    record: Record,
 ) -> None:
     """Append one record to the log of a ledger whose head is locked, and to the tree over it."""
-    payload = canonical_bytes(record)
+    kind = kind_of(record)
+    payload, texts = seal(record, new_salt)
     kept = tree.append(leaf_hash(payload))
     await connection.execute(
         _SQL["append"],
         ledger,
         record.sequence,
-        object_of(record),
+        kind.about(record),
         recorded_at,
-        kind_of(record),
+        kind.number,
         record.event,
         payload,
         tree.root(),
@@ -151,6 +155,7 @@ async def append(
         [node.level for node in kept],
         [node.place for node in kept],
         [node.hash for node in kept],
+        texts,
     )
 
 

@@ -1,6 +1,6 @@
 """Events: what the object that a log record is about was then."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -12,21 +12,20 @@ from doppia.accounting.ledger.categories import Category
 from doppia.accounting.ledger.monitors import Monitor
 from doppia.accounting.ledger.transactions import Transaction
 from doppia.accounting.money import Currency
+from doppia.proof.kinds import kind_of
 from doppia.proof.records import (
-    AccountCategories,
     AccountWritten,
-    CategoryParents,
     CategoryWritten,
     EntryAnnotated,
     LedgerWritten,
     MonitorWritten,
-    SettledEntries,
+    Redacted,
     SettlementWritten,
     StatementWritten,
     TransactionWritten,
     moment,
-    read_record,
 )
+from doppia.proof.sealing import opened
 from doppia.store.database.connections import Connection, load_queries
 from doppia.store.database.listing import Filter, Place
 from doppia.store.ledger import entries, transactions
@@ -38,11 +37,20 @@ from doppia.store.ledger.monitors import MonitorFields, MonitorState
 from doppia.store.ledger.statements import Statement
 from doppia.store.log import log
 from doppia.store.log.log import LogRow
+from doppia.store.platform.redactions import Redaction
 
 _SQL: Final = load_queries("platform/events")
 
 Recorded: TypeAlias = (
-    Ledger | AccountFields | Transaction | EntryInTransaction | CategoryFields | MonitorState | Statement | Settlement
+    Ledger
+    | AccountFields
+    | Transaction
+    | EntryInTransaction
+    | CategoryFields
+    | MonitorState
+    | Statement
+    | Settlement
+    | Redaction
 )
 
 _Place: TypeAlias = tuple[int, int]
@@ -95,7 +103,7 @@ async def list_page(
             await _sums(connection, _of(told, MonitorWritten)),
             await _ids(connection, _of(told, SettlementWritten)),
         )
-    return [RecordedEvent(row, _object(row, record, facts)) for row, record in told]
+    return [RecordedEvent(row, OBJECTS[kind_of(record).name](row, record, facts)) for row, record in told]
 
 
 def _of(told: _Told, *kinds: type) -> _Told:
@@ -103,19 +111,19 @@ def _of(told: _Told, *kinds: type) -> _Told:
 
 
 async def _read(connection: Connection, rows: Sequence[LogRow]) -> _Told:
-    told = [(row, read_record(row.payload)) for row in rows]
-    found: dict[_Place, bytes] = {}
-    for query, partial in (
-        ("placed", _of(told, AccountCategories, CategoryParents)),
-        ("settled", _of(told, SettledEntries)),
-    ):
+    told = [(row, row.opened()) for row in rows]
+    whole: dict[_Place, Any] = {}
+    for query in sorted(set(_PARTIAL.values())):
+        partial = [row for row, record in told if _PARTIAL.get(kind_of(record).name) == query]
         if partial:
-            triples = [(row.ledger, row.object_sequence, row.sequence) for row, _ in partial]
-            found |= {
-                (ledger, sequence): payload
-                for ledger, sequence, payload in await connection.fetch(_SQL[query], *_columns(triples))
-            }
-    return [(row, read_record(found[row.position]) if row.position in found else record) for row, record in told]
+            triples = [(row.ledger, row.object_sequence, row.sequence) for row in partial]
+            found = await connection.fetch(_SQL[query], *_columns(triples))
+            whole |= {(ledger, sequence): opened(payload, texts) for ledger, sequence, payload, texts in found}
+    return [(row, whole.get(row.position, record)) for row, record in told]
+
+
+_PARTIAL: Final = {"account_categories": "placed", "category_parents": "placed", "settled_entries": "settled"}
+"""The kinds of records that do not say all of an object, and the query that finds the newest one before that does."""
 
 
 def _columns(rows: Sequence[tuple[int, ...]]) -> list[list[int]]:
@@ -190,30 +198,7 @@ async def _ids(connection: Connection, told: _Told) -> dict[_Place, str]:
     }
 
 
-def _object(row: LogRow, record: Any, facts: _Facts) -> Recorded:
-    match record:
-        case TransactionWritten():
-            return facts.transactions[row.position]
-        case EntryAnnotated():
-            return facts.entries[row.position]
-        case LedgerWritten():
-            return _ledger(row, record)
-        case AccountWritten():
-            return _account(row, record)
-        case CategoryWritten():
-            return _category(row, record)
-        case MonitorWritten():
-            account = facts.accounts[row.ledger, record.account]
-            sums = facts.sums[row.position]
-            return _monitor(row, record, account._replace(lock_version=record.lock_version, sums=sums))
-        case StatementWritten():
-            return _statement(row, record, facts.accounts[row.ledger, record.account])
-        case SettlementWritten():
-            return _settlement(row, record, facts)
-    raise AssertionError(record)
-
-
-def _ledger(row: LogRow, record: LedgerWritten) -> Ledger:
+def _ledger(row: LogRow, record: LedgerWritten, _facts: _Facts) -> Ledger:
     updated_at = moment(record.recorded_at)
     return Ledger(
         id=row.object_id,
@@ -227,7 +212,7 @@ def _ledger(row: LogRow, record: LedgerWritten) -> Ledger:
     )
 
 
-def _account(row: LogRow, record: AccountWritten) -> AccountFields:
+def _account(row: LogRow, record: AccountWritten, _facts: _Facts) -> AccountFields:
     unit = Currency(record.currency, record.currency_exponent)
     side: Any = record.normal_balance
     updated_at = moment(record.recorded_at)
@@ -246,7 +231,7 @@ def _account(row: LogRow, record: AccountWritten) -> AccountFields:
     )
 
 
-def _category(row: LogRow, record: CategoryWritten) -> CategoryFields:
+def _category(row: LogRow, record: CategoryWritten, _facts: _Facts) -> CategoryFields:
     unit = Currency(record.currency, record.currency_exponent)
     side: Any = record.normal_balance
     updated_at = moment(record.recorded_at)
@@ -264,7 +249,9 @@ def _category(row: LogRow, record: CategoryWritten) -> CategoryFields:
     )
 
 
-def _monitor(row: LogRow, record: MonitorWritten, account: Account) -> MonitorState:
+def _monitor(row: LogRow, record: MonitorWritten, facts: _Facts) -> MonitorState:
+    account = facts.accounts[row.ledger, record.account]
+    account = account._replace(lock_version=record.lock_version, sums=facts.sums[row.position])
     field: Any = record.field
     operator: Any = record.operator
     updated_at = moment(record.recorded_at)
@@ -281,7 +268,8 @@ def _monitor(row: LogRow, record: MonitorWritten, account: Account) -> MonitorSt
     return MonitorState(fields, account)
 
 
-def _statement(row: LogRow, record: StatementWritten, account: Account) -> Statement:
+def _statement(row: LogRow, record: StatementWritten, facts: _Facts) -> Statement:
+    account = facts.accounts[row.ledger, record.account]
     starting, ending = (Sums(*(int(part) for part in sums)) for sums in (record.starting_sums, record.ending_sums))
     return Statement(
         id=row.object_id,
@@ -327,3 +315,22 @@ def _settlement(row: LogRow, record: SettlementWritten, facts: _Facts) -> Settle
         created_at=row.object_created_at,
         updated_at=row.recorded_at,
     )
+
+
+def _redaction(row: LogRow, record: Redacted, _facts: _Facts) -> Redaction:
+    erased = [(number >> ORDINAL_BITS, number & (1 << ORDINAL_BITS) - 1) for number in record.erased]
+    return Redaction(row.object_id, row.ledger, erased, record.reason, row.recorded_at)
+
+
+OBJECTS: Final[Mapping[str, Callable[[LogRow, Any, _Facts], Recorded]]] = {
+    "ledger": _ledger,
+    "account": _account,
+    "transaction": lambda row, _, facts: facts.transactions[row.position],
+    "entry": lambda row, _, facts: facts.entries[row.position],
+    "category": _category,
+    "monitor": _monitor,
+    "statement": _statement,
+    "settlement": _settlement,
+    "redaction": _redaction,
+}
+"""Returns the object that a record of each kind, but for the partial ones, is about, as it was then."""
