@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import cyclopts
 import msgspec
@@ -23,7 +23,9 @@ import pytest
 from doppia.api.reference import document as openapi
 from doppia.api.routes import ROUTES, ApiRoute
 from doppia.main import app
-from doppia.proof.records import AnyRecord, Record
+from doppia.proof.kinds import KINDS, Kind
+from doppia.proof.records import Record
+from doppia.proof.sealing import FORMS
 from doppia.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -75,17 +77,19 @@ def test_every_route_with_its_fields_and_filters_is_in_the_page_on_compatibility
     assert names - standard <= told
 
 
-@pytest.mark.parametrize("record", get_args(AnyRecord), ids=lambda record: record.__name__)
-def test_every_kind_of_record_is_described_field_by_field(record: type[Record]) -> None:
-    kind = record.__struct_config__.tag
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_every_kind_of_record_is_described_field_by_field(kind: Kind) -> None:
     sections = re.split(r"^## Kind ", text_of("docs/reference/log.md"), flags=re.MULTILINE)
-    (section,) = [section for section in sections if section.startswith(f"{kind}: ")]
-    table = re.findall(r"^\| (\d+) \| `(\w+)` \|", section.partition("\n## ")[0], flags=re.MULTILINE)
+    (section,) = [section for section in sections if section.startswith(f"{kind.number}: ")]
+    section = section.partition("\n## ")[0]
+    table = re.findall(r"^\| (\d+) \| `(\w+)` \|", section, flags=re.MULTILINE)
     shared = Record.__struct_fields__
-    own = [name for name in record.__struct_fields__ if name not in shared]
+    own = FORMS[kind.type].figures[len(shared) :]
 
     assert table[: len(own)] == [(str(place), name) for place, name in enumerate(own, len(shared) + 1)]
-    assert f"\n{len(own) + len(shared) + 1} elements." in section
+    assert f"\n{len(own) + len(shared) + 1} elements at most." in section
+    (texts,) = re.findall(r"^Texts: (.*)\.$", section, flags=re.MULTILINE) or ["none"]
+    assert re.findall(r"`(\w+)`", texts) == [*kind.texts]
 
 
 def commands_of(program: cyclopts.App, called: str) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """`doppia verify`: of a database and of an export, with and without a checkpoint."""
 
 import asyncio
+import base64
 import gzip
 import json
 from pathlib import Path
@@ -16,32 +17,34 @@ from doppia.cli.verify import verify
 from doppia.engine.posting.group import post
 from doppia.proof.checkpoints import Checkpoint, CheckpointError, SigningKey, sign
 from doppia.proof.exchange import header_from_line, header_of, header_to_line, to_line
-from doppia.proof.records import read_record
+from doppia.proof.sealing import Sealed, opened
 from doppia.proof.tree import Frontier, leaf_hash
 from doppia.store.database.connections import Database
 from tests.engine.bookkeeping import Books, move, now
 
 pytestmark = pytest.mark.anyio
 
+SALT = base64.b64encode(bytes(16)).decode()
+
 
 class Verified:
     """A ledger of a few transactions: its export, a checkpoint of it, and the key that signed this."""
 
-    def __init__(self, url: str, ledger: str, payloads: list[bytes], folder: Path, capsys: Any) -> None:
-        self.url, self.ledger, self.payloads, self.folder, self.capsys = url, ledger, payloads, folder, capsys
-        self.lines = [to_line(read_record(payload)) for payload in payloads]
+    def __init__(self, url: str, ledger: str, records: list[Sealed], folder: Path, capsys: Any) -> None:
+        self.url, self.ledger, self.records, self.folder, self.capsys = url, ledger, records, folder, capsys
+        self.lines = [to_line(opened(*record)) for record in records]
         self.key = SigningKey("books", bytes(range(32)))
         (folder / "keys").write_text(f"{self.key.verifier}\n")
 
     def root(self, size: int) -> bytes:
         tree = Frontier()
-        for payload in self.payloads[:size]:
+        for payload, _ in self.records[:size]:
             tree.append(leaf_hash(payload))
         return tree.root()
 
     def export(self, lines: list[bytes] | None = None, name: str = "export.ndjson") -> Path:
         lines = self.lines if lines is None else lines
-        header = header_to_line(header_of(UUID(self.ledger), len(self.payloads), self.root(len(self.payloads))))
+        header = header_to_line(header_of(UUID(self.ledger), len(self.records), self.root(len(self.records))))
         path = self.folder / name
         text = b"".join(line + b"\n" for line in [header, *lines])
         path.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
@@ -61,10 +64,13 @@ class Verified:
             status = 1 if ended.code else 0
         return status, self.capsys.readouterr().out
 
-    def changed(self, place: int, **fields: Any) -> list[bytes]:
-        """Return the lines with other fields in one of them."""
+    def changed(self, place: int, texts: dict[str, Any] | None = None, **fields: Any) -> list[bytes]:
+        """Return the lines with other fields or texts in one of them."""
         lines = list(self.lines)
-        lines[place] = json.dumps({**json.loads(lines[place]), **fields}).encode()
+        told = json.loads(lines[place])
+        if texts is not None:
+            fields["texts"] = {"salt": SALT, **told.get("texts", {}), **texts}
+        lines[place] = json.dumps({**told, **fields}).encode()
         return lines
 
 
@@ -75,8 +81,8 @@ async def verified(database: Database, database_url: str, tmp_path: Path, capsys
     for amount in range(1, 8):
         await post(database, now, [books.create(move(one, two, amount))])
     async with database.connection() as connection:
-        rows = await connection.fetch("select payload from log order by sequence")
-    return Verified(database_url, books.ledger.id, [row[0] for row in rows], tmp_path, capsys)
+        rows = await connection.fetch("select payload, texts from log order by sequence")
+    return Verified(database_url, books.ledger.id, [(row[0], row[1]) for row in rows], tmp_path, capsys)
 
 
 async def test_a_database_is_verified_with_a_checkpoint_and_the_status_says_so(verified: Verified) -> None:
@@ -135,7 +141,7 @@ async def test_the_first_wrong_record_of_an_export_is_named(verified: Verified) 
         "record 5: in its place stands record 6": [*lines[:4], *lines[5:]],
         "record 6: in its place stands record 7": [*lines[:5], lines[6], lines[5], *lines[7:]],
         "it has 9 records": lines[:-1],
-        "one of the records 1 to 10 has been changed, or the header": verified.changed(1, name="mine"),
+        "one of the records 1 to 10 has been changed, or the header": verified.changed(1, {"name": "mine"}),
         "is on account number 9": verified.changed(
             3, entries=[{**entry, "account": 9} for entry in json.loads(lines[3])["entries"]]
         ),
@@ -170,14 +176,14 @@ async def test_a_line_without_end_is_no_line(verified: Verified, monkeypatch: py
 
 
 async def test_an_export_holds_what_there_may_be(verified: Verified) -> None:
-    status, told = await verified.run(export=verified.export(verified.changed(1, name="x" * 1001)))
+    status, told = await verified.run(export=verified.export(verified.changed(1, {"name": "x" * 1001})))
     assert status == 1
     assert "record 2: account " in told
     assert "name has 1001 characters, and may have 1 to 1,000" in told
 
 
 async def test_what_the_rules_let_pass_is_looked_for_after_the_checkpoint(verified: Verified) -> None:
-    key, changed = (str(verified.key.verifier),), verified.export(verified.changed(8, description="mine"))
+    key, changed = (str(verified.key.verifier),), verified.export(verified.changed(8, {"description": "mine"}))
     status, told = await verified.run(export=changed, checkpoint=(verified.checkpoint(6),), key=key)
     assert status == 1
     assert "one of the records 7 to 10 has been changed, or the header" in told
@@ -213,7 +219,7 @@ async def test_an_export_of_another_history_is_found_by_its_checkpoint(verified:
         status, told = await verified.run(export=path, checkpoint=(checkpoint,), key=key)
         assert status == 1
         assert says in told
-    other = Verified(verified.url, "65a1b2c3-0000-8000-8400-000000000400", verified.payloads, verified.folder, None)
+    other = Verified(verified.url, "65a1b2c3-0000-8000-8400-000000000400", verified.records, verified.folder, None)
     status, told = await verified.run(export=path, checkpoint=(other.checkpoint(5),), key=(str(other.key.verifier),))
     assert status == 1
     assert "and the checkpoint of 65a1b2c3" in told

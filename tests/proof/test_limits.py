@@ -14,15 +14,16 @@ from doppia.accounting.texts import METADATA_PAIRS_MAX, NAME_LENGTH_MAX
 from doppia.proof.limits import check_limits
 from doppia.proof.records import (
     AccountWritten,
-    AnyRecord,
     CategoryWritten,
     EntryAnnotated,
     EntryRecord,
+    Record,
+    Redacted,
     TransactionWritten,
     microseconds,
 )
 from doppia.proof.replay.fold import Fault, Replay
-from tests.proof.test_records import ACTOR, PINNED, RECORDED_AT
+from tests.proof.test_records import ACTOR, RECORDED_AT, RECORDS
 
 COMMON: dict[str, Any] = {"sequence": 2, "recorded_at": RECORDED_AT, "actor": ACTOR, "event": Event.CREATED}
 UNIT: dict[str, Any] = {"currency": "USD", "currency_exponent": 2, "normal_balance": "credit"}
@@ -40,12 +41,12 @@ TRANSACTION = TransactionWritten(
 )  # fmt: skip
 
 
-def _entries(metadata: dict[str, str] | None) -> list[EntryRecord]:
-    return [EntryRecord(2, 0, "1", 1, None, None), EntryRecord(3, 1, "1", 1, None, metadata)]
+REDACTION = Redacted(**COMMON, erased=[1 << 10], reason=None)
+ENTRIES = [EntryRecord(2, 0, "1", 1), EntryRecord(3, 1, "1", 1)]
 
 
-@pytest.mark.parametrize("record", [record for record, _ in PINNED], ids=range(len(PINNED)))
-def test_what_the_service_writes_is_within_the_limits(record: AnyRecord) -> None:
+@pytest.mark.parametrize("record", RECORDS, ids=range(len(RECORDS)))
+def test_what_the_service_writes_is_within_the_limits(record: Record) -> None:
     check_limits(record)
 
 
@@ -55,7 +56,7 @@ LARGEST: list[tuple[Any, dict[str, Any]]] = [
     (ACCOUNT, {"currency": "points", "currency_exponent": 30}),
     (ACCOUNT, {"currency": "USD", "currency_exponent": 5}),  # the standard may have said so once
     (TRANSACTION, {"metadata": {f"{place}".rjust(100): "v" * 1000 for place in range(100)}}),
-    (TRANSACTION, {"entries": _entries({"k": "v"})}),
+    (TRANSACTION, {"entries": ENTRIES, "entry_metadata": {2: {"k": "v"}}}),
 ]
 
 
@@ -81,7 +82,12 @@ BEYOND: dict[str, tuple[Any, dict[str, Any], str]] = {
     "a value": (TRANSACTION, {"metadata": {"k": "v" * 1001}}, "metadata.k has a value of 1001 characters"),
     "a NUL in a value": (TRANSACTION, {"metadata": {"k": "\0"}}, "metadata holds a NUL character"),
     "an empty value": (TRANSACTION, {"metadata": {"k": ""}}, "metadata has an empty value under 'k'"),
-    "of an entry": (TRANSACTION, {"entries": _entries({"": "v"})}, r"entries\[1\].metadata has an empty key"),
+    "of an entry": (
+        TRANSACTION, {"entries": ENTRIES, "entry_metadata": {2: {"": "v"}}}, r"entries\[1\].metadata has an empty key",
+    ),
+    "no reason": (REDACTION, {"reason": ""}, "reason has 0 characters, and may have 1 to 1,000"),
+    "half a hash": (ACCOUNT, {"texts": bytes(16)}, "texts has 16 bytes, and a hash has 32"),
+    "half a hash of an entry": (TRANSACTION, {"entry_texts": {2: bytes(16)}}, r"entry_texts\[2\] has 16 bytes"),
     "a code": (ACCOUNT, {"currency": "US DOLLAR"}, "'US DOLLAR' is refused: a code is 1 to 32 letters"),
     "an exponent": (CATEGORY, {"currency": "mile", "currency_exponent": 31}, "it goes from 0 to 30"),
     "an exponent below": (CATEGORY, {"currency_exponent": -1}, "it goes from 0 to 30"),
@@ -103,7 +109,7 @@ def _begun() -> Callable[..., None]:
         sequence = replay.state.sequence + 1
         replay.apply(msgspec.structs.replace(record, sequence=sequence, recorded_at=RECORDED_AT, **fields))
 
-    ledger = msgspec.structs.replace(PINNED[0][0], ledger=7, event=Event.CREATED)
+    ledger = msgspec.structs.replace(RECORDS[0], ledger=7, event=Event.CREATED)
     apply(ledger)
     apply(ACCOUNT)
     apply(ACCOUNT, account=3)
@@ -115,7 +121,7 @@ def test_a_fold_refuses_it_by_record_and_object() -> None:
     with pytest.raises(Fault, match=f"^record 4: account {_id(4)}: name has 0 characters, [^.]*$"):
         apply(ACCOUNT, account=4, name="")
     apply = _begun()
-    apply(TRANSACTION, transaction=4, entries=_entries({"k": "v"}))
+    apply(TRANSACTION, transaction=4, entries=ENTRIES, entry_metadata={2: {"k": "v"}})
     entry = EntryAnnotated(**{**COMMON, "event": Event.UPDATED}, entry_sequence=4, entry_ordinal=2, metadata={"": "v"})
     with pytest.raises(Fault, match=f"^record 5: entry {_id(4, 2)}: metadata has an empty key"):
         apply(entry)
@@ -129,4 +135,4 @@ def _id(sequence: int, ordinal: int = 0) -> str:
 def test_the_ends_of_the_calendar_stand_for_no_time(end: str) -> None:
     apply, time = _begun(), datetime.fromisoformat(f"{end}+00:00")
     with pytest.raises(Fault, match="which is beyond the calendar"):
-        apply(TRANSACTION, transaction=4, entries=_entries(None), effective_at=microseconds(time))
+        apply(TRANSACTION, transaction=4, entries=ENTRIES, effective_at=microseconds(time))

@@ -7,21 +7,22 @@ from typing import Any
 import pytest
 
 from doppia.accounting.platform.events import Event
+from doppia.proof.kinds import KINDS, kind_of
 from doppia.proof.records import (
     AccountCategories,
     AccountWritten,
-    AnyRecord,
     CategoryParents,
     CategoryWritten,
     EntryAnnotated,
     EntryRecord,
     LedgerWritten,
     MonitorWritten,
+    Record,
+    Redacted,
     SettledEntries,
     SettlementWritten,
     StatementWritten,
     TransactionWritten,
-    object_of,
 )
 from doppia.proof.replay.fold import Effects, Ended, Fault, Replay
 from doppia.proof.replay.state import from_plain, to_plain
@@ -45,8 +46,8 @@ class Log:
 
     def add(self, kind: type[Any], fields: dict[str, Any], more: dict[str, Any]) -> Effects:
         common = {"sequence": self.next, "recorded_at": self.next * SECOND, "actor": None, "event": Event.UPDATED}
-        record: AnyRecord = kind(**{**common, **fields, **more})
-        self.about[kind] = object_of(record)
+        record: Record = kind(**{**common, **fields, **more})
+        self.about[kind] = kind_of(record).about(record)
         return self.replay.apply(record)
 
     def ledger(self, **more: Any) -> Any:
@@ -74,14 +75,14 @@ class Log:
         }  # fmt: skip
         return self.add(TransactionWritten, fields, more)
 
-    def legs(self, from_: int, to: int, amount: int, status: int = POSTED, **more: Any) -> list[EntryRecord]:
+    def legs(self, from_: int, to: int, amount: int, status: int = POSTED) -> list[EntryRecord]:
         versions = {from_: 0, to: 0}
         found = []
         for account, direction in ((from_, 0), (to, 1)):
             versions[account] += 1
             known = self.replay.accounts.get(account)
             version = None if status == ARCHIVED or known is None else known.lock_version + versions[account]
-            found.append(EntryRecord(account, direction, str(amount), version, more.get("at"), more.get("metadata")))
+            found.append(EntryRecord(account, direction, str(amount), version))
         return found
 
     def move(self, from_: int, to: int, amount: int, status: int = POSTED, **more: Any) -> int:
@@ -144,6 +145,10 @@ class Log:
         self.add(SettlementWritten, fields, more)
         return self.next - 1
 
+    def redact(self, *erased: int, **more: Any) -> int:
+        self.add(Redacted, {"erased": [*erased], "event": Event.CREATED}, more)
+        return self.next - 1
+
     def settle(self, settlement: int, added: list[int], removed: list[int], **more: Any) -> Any:
         self.add(SettledEntries, {"settlement": settlement, "added": added, "removed": removed}, more)
 
@@ -163,7 +168,8 @@ def sums(log: Log, account: int) -> tuple[int, list[int]]:
 
 def test_entries_have_the_versions_and_sums_that_follow() -> None:
     log = Books()
-    effects = log.write(log.legs(log.one, log.two, 5, at=3, metadata={"memo": "tea"}))
+    tea = {"memo": "tea"}
+    effects = log.write(log.legs(log.one, log.two, 5), effective_times={1: 3, 2: 3}, entry_metadata={1: tea, 2: tea})
     assert [(e.number, e.lock_version, e.sums, e.effective_at, e.metadata) for e in effects.entries] == [
         (4 << 10 | 1, 1, (0, 5, 0, 0), 3, {"memo": "tea"}),
         (4 << 10 | 2, 1, (5, 0, 0, 0), 3, {"memo": "tea"}),
@@ -260,6 +266,7 @@ def test_all_kinds_of_objects_go_through_their_lives() -> None:
     told = json.loads(json.dumps(to_plain(log.replay.state)))
     assert from_plain(told) == log.replay.state
     log.ledger(discarded=True, event=Event.DISCARDED)
+    assert {kind.type for kind in KINDS} - {*log.about} == {Redacted}
     assert log.about == {
         LedgerWritten: 1, AccountWritten: fresh, TransactionWritten: moved, EntryAnnotated: sold,
         CategoryWritten: upper, AccountCategories: lower, CategoryParents: upper, MonitorWritten: monitor,
@@ -284,6 +291,36 @@ def test_a_crossing_that_is_not_told_of_is_missed_at_the_end_of_the_log_too() ->
     log.monitor(log.one)
     log.move(log.one, log.two, 60)
     with pytest.raises(Fault, match="was crossed before"):
+        log.replay.finish()
+
+
+HASH = bytes(32)
+SALT = bytes(16)
+
+
+def test_texts_that_are_gone_are_erased_by_a_redaction_that_names_exactly_them() -> None:
+    log = Books()
+    told = log.account(texts=HASH, salts={0: SALT})
+    gone = log.account(texts=HASH, salts={}, name="[redacted]")
+    of_entries = {1: HASH, 2: HASH}
+    log.write(log.legs(log.one, log.two, 1), texts=HASH, entry_texts=of_entries, salts={1: SALT}, entry_metadata={})
+    written = log.next - 1
+    first = log.redact(gone << 10, written << 10, written << 10 | 2, texts=HASH, salts={}, reason="[redacted]")
+    with pytest.raises(Fault, match=f"^record {first}: the texts of record {first} are gone, and no redaction says so"):
+        log.replay.finish()
+    log.redact(first << 10, texts=HASH, salts={0: SALT}, reason="asked for again")
+    log.replay.finish()
+    assert from_plain(json.loads(json.dumps(to_plain(log.replay.state)))) == log.replay.state
+    with pytest.raises(Fault, match=f"the texts of record {told} are said to be erased, and are not"):
+        log.redact(told << 10)
+
+
+def test_metadata_of_an_entry_that_is_gone_is_named_by_the_entry() -> None:
+    log = Books()
+    entries = log.legs(log.one, log.two, 1)
+    log.write(entries, entry_texts={2: HASH}, salts={}, entry_metadata={})
+    id_ = log.replay.state.entry_id(4 << 10 | 2)
+    with pytest.raises(Fault, match=f"^record 4: the texts of entry {id_} are gone, and no redaction says so"):
         log.replay.finish()
 
 
@@ -316,7 +353,9 @@ FAULTS: dict[str, tuple[Callable[[Books], object], str]] = {
         lambda log: log.move(2, 3, 1, effective_at=-(2**62)), "transaction .* beyond the calendar",
     ),
     "to expire after the calendar": (lambda log: held(log, expires_at=2**62), "beyond the calendar"),
-    "an entry after the calendar": (lambda log: log.write(log.legs(2, 3, 1, at=2**62)), "beyond the calendar"),
+    "an entry after the calendar": (
+        lambda log: log.write(log.legs(2, 3, 1), effective_times={2: 2**62}), "entry .* beyond the calendar",
+    ),
     "a statement after the calendar": (
         lambda log: log.statement(2, effective_at_upper_bound=2**62), "statement .* beyond the calendar",
     ),
@@ -396,22 +435,22 @@ FAULTS: dict[str, tuple[Callable[[Books], object], str]] = {
         lambda log: (log.account(account=2, discarded=True, event=Event.DISCARDED), log.move(2, 3, 1)),
         "which is discarded",
     ),
-    "an amount with a zero": (lambda log: log.write(in_debt(log)(EntryRecord(3, 1, "01", 1, None, None))), "'01'"),
-    "an amount that is none": (lambda log: log.write(in_debt(log)(EntryRecord(3, 1, "x", 1, None, None))), "'x'"),
+    "an amount with a zero": (lambda log: log.write(in_debt(log)(EntryRecord(3, 1, "01", 1))), "'01'"),
+    "an amount that is none": (lambda log: log.write(in_debt(log)(EntryRecord(3, 1, "x", 1))), "'x'"),
     "an amount too large": (
-        lambda log: log.write(in_debt(log)(EntryRecord(3, 1, "9" * 99, 1, None, None))), "has the amount '9{37}'",
+        lambda log: log.write(in_debt(log)(EntryRecord(3, 1, "9" * 99, 1))), "has the amount '9{37}'",
     ),
-    "a third side": (lambda log: log.write(in_debt(log)(EntryRecord(3, 2, "1", 1, None, None))), "on side 2"),
+    "a third side": (lambda log: log.write(in_debt(log)(EntryRecord(3, 2, "1", 1))), "on side 2"),
     "an archived one counts": (lambda log: log.write(log.legs(2, 3, 1), ARCHIVED), "has a lock_version, and is"),
     "a lock version skipped": (
-        lambda log: log.write(in_debt(log)(EntryRecord(3, 1, "1", 2, None, None))), "has lock_version 2, and account",
+        lambda log: log.write(in_debt(log)(EntryRecord(3, 1, "1", 2))), "has lock_version 2, and account",
     ),
-    "one side": (lambda log: log.write(in_debt(log)(EntryRecord(3, 0, "1", 1, None, None))), "debits without credits"),
+    "one side": (lambda log: log.write(in_debt(log)(EntryRecord(3, 0, "1", 1))), "debits without credits"),
     "more credits": (
-        lambda log: log.write(in_debt(log)(EntryRecord(3, 1, "3", 1, None, None))), "in PHP 2 2 more credits",
+        lambda log: log.write(in_debt(log)(EntryRecord(3, 1, "3", 1))), "in PHP 2 2 more credits",
     ),
     "more debits": (
-        lambda log: log.write(in_debt(log)(EntryRecord(3, 1, "0", 1, None, None))), "in PHP 2 1 more debits",
+        lambda log: log.write(in_debt(log)(EntryRecord(3, 1, "0", 1))), "in PHP 2 1 more debits",
     ),
     "a part of another amount": (
         lambda log: (
@@ -535,6 +574,37 @@ FAULTS: dict[str, tuple[Callable[[Books], object], str]] = {
     "an entry that is none is settled": (lambda log: log.settle(drafted(log)[1], [9], []), "which does not exist"),
     "an entry leaves that was not in": (lambda log: log.settle(drafted(log)[1], [], [9]), "which is not in it"),
     "an entry comes to nothing": (lambda log: log.settle(9, [], []), "not there or not gathering"),
+    "a redaction of nothing": (lambda log: log.redact(), "erases 0 texts, and its event is 1"),
+    "a redaction's event": (
+        lambda log: (log.account(texts=HASH), log.redact(4 << 10, event=2)), "erases 1 texts, and its event is 2",
+    ),
+    "a redaction out of order": (
+        lambda log: (log.account(texts=HASH), log.account(texts=HASH), log.redact(5 << 10, 4 << 10)),
+        "names texts out of order",
+    ),
+    "a redaction of a text twice": (
+        lambda log: (log.account(texts=HASH), log.redact(4 << 10, 4 << 10)), "the texts of record 4 are said to be",
+    ),
+    "a redaction of itself": (
+        lambda log: log.redact(4 << 10, texts=HASH), "the texts of record 4 are said to be erased, and are not",
+    ),
+    "a redaction of what never was": (
+        lambda log: log.redact(2 << 10), "the texts of record 2 are said to be erased, and are not",
+    ),
+    "a redaction of an entry's without any": (
+        lambda log: log.redact(log.move(2, 3, 1) << 10 | 2), "the texts of entry .* are said to be erased, and are not",
+    ),
+    "a time of no entry": (
+        lambda log: log.write(log.legs(2, 3, 1), effective_times={3: 1}), "has effective_times out of order, or of",
+    ),
+    "a time of entry 0": (lambda log: log.write(log.legs(2, 3, 1), effective_times={0: 1}), "has effective_times"),
+    "no times where there are some": (lambda log: log.write(log.legs(2, 3, 1), effective_times={}), "effective_times"),
+    "times without entries": (
+        lambda log: log.revise(held(log), None, PENDING, effective_times={1: 1}), "has effective_times out of order",
+    ),
+    "texts of entries out of order": (
+        lambda log: log.write(log.legs(2, 3, 1), entry_texts={2: HASH, 1: HASH}), "has entry_texts out of order, or of",
+    ),
     "entries out of order": (lambda log: log.settle(drafted(log)[1], [9, 8], []), "out of order"),
 }  # fmt: skip
 

@@ -1,12 +1,12 @@
 """Whoever can write past all triggers changes what is stored; `verify` finds it, and names what was changed."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 
 from doppia.accounting.ids import Id, format_id
@@ -18,7 +18,7 @@ from doppia.engine.posting.writing import NOBODY
 from doppia.engine.verification.resume import Resumed
 from doppia.engine.verification.verify import Finding, verify
 from doppia.proof.checkpoints import Checkpoint
-from doppia.proof.records import canonical_bytes, read_record
+from doppia.proof.sealing import Sealed, opened, seal
 from doppia.proof.tree import Frontier, leaf_hash
 from doppia.store.database.connections import Database
 from tests.engine.bookkeeping import PHP, Books, id_of, leg, move, now
@@ -47,22 +47,22 @@ class Story:
         for statement in statements:
             await self.connection.execute(statement.format(ledger=ledger, posted=self.posted.sequence))
 
-    async def payloads(self) -> list[bytes]:
+    async def records(self) -> list[Sealed]:
         rows = await self.connection.fetch(
-            "select payload from log where ledger_id = $1 order by sequence", self.books.ledger.number
+            "select payload, texts from log where ledger_id = $1 order by sequence", self.books.ledger.number
         )
-        return [row[0] for row in rows]
+        return [(row[0], row[1]) for row in rows]
 
-    async def set_payload(self, sequence: int, payload: bytes) -> None:
+    async def set_record(self, sequence: int, payload: bytes, texts: bytes | None) -> None:
         await self.connection.execute(
-            "update log set payload = $3 where ledger_id = $1 and sequence = $2",
-            self.books.ledger.number, sequence, payload,
+            "update log set payload = $3, texts = $4 where ledger_id = $1 and sequence = $2",
+            self.books.ledger.number, sequence, payload, texts,
         )  # fmt: skip
 
     async def set_tree(self) -> None:
         """Make the tree anew over what is in the log now."""
         tree = Frontier()
-        for payload in await self.payloads():
+        for payload, _ in await self.records():
             tree.append(leaf_hash(payload))
         await self.connection.execute(
             "update ledger_heads set sequence = $2, root = $3, frontier = $4 where ledger_id = $1",
@@ -215,25 +215,23 @@ async def test_a_discard_that_was_changed_or_removed_is_found(database: Database
     assert f"the discard of entry {held} is missing" in await finding(database)
 
 
-def _changed(payload: bytes, **fields: Any) -> bytes:
-    record = read_record(payload)
-    told = {name: getattr(record, name) for name in record.__struct_fields__}
-    return canonical_bytes(type(record)(**{**told, **fields}))
+def _changed(as_sealed: Sealed, **fields: Any) -> Sealed:
+    """Return a record with other fields, and with new commitments where these are texts."""
+    record = opened(*as_sealed)
+    unsealed = {"texts": None, "salts": None} | ({"entry_texts": None} if hasattr(record, "entry_texts") else {})
+    return seal(msgspec.structs.replace(record, **unsealed, **fields), lambda: bytes(16))
 
 
 async def test_a_changed_payload_is_found_in_its_record(database: Database, story: Story) -> None:
-    payloads = await story.payloads()
+    records = await story.records()
     sequence = story.posted.sequence
-    record = read_record(payloads[sequence - 1])
-    amounts: Sequence[Any] = [
-        type(entry)(entry.account, entry.direction, "999", entry.lock_version, entry.effective_at, entry.metadata)
-        for entry in record.entries
-    ]
-    await story.set_payload(sequence, _changed(payloads[sequence - 1], entries=amounts))
+    payload, texts = records[sequence - 1]
+    amounts = [msgspec.structs.replace(entry, amount="999") for entry in opened(payload, texts).entries]
+    await story.set_record(sequence, *_changed(records[sequence - 1], entries=amounts))
     assert f"record {sequence}: entry {story.entry(story.posted, 1)}: its amount" in await finding(database)
-    await story.set_payload(sequence, _changed(payloads[sequence - 1], effective_at=0))
+    await story.set_record(sequence, *_changed(records[sequence - 1], effective_at=0))
     assert f"record {sequence}: entry {story.entry(story.posted, 1)}: its effective_at" in await finding(database)
-    await story.set_payload(sequence, payloads[sequence - 1] + b"\x00")
+    await story.set_record(sequence, payload + b"\x00", texts)
     assert f"record {sequence}: its payload is no record" in await finding(database)
 
 
@@ -241,25 +239,26 @@ async def test_values_that_no_record_can_hold_are_found_and_other_ledgers_are_ve
     database: Database, story: Story
 ) -> None:
     after = await Books.begin(database)
-    payload = (await story.payloads())[story.posted.sequence - 1]
+    record = (await story.records())[story.posted.sequence - 1]
     for fields in ({"recorded_at": 2**62}, {"recorded_at": -(2**63)}, {"effective_at": 2**62}):
-        await story.set_payload(story.posted.sequence, _changed(payload, **fields))
+        await story.set_record(story.posted.sequence, *_changed(record, **fields))
         told = [told async for _, told in verify(database, None, {}, Resumed())]
         assert f"record {story.posted.sequence}: " in str([each for each in told if isinstance(each, Finding)])
         assert None in told, f"ledger {after.ledger.id} holds"
 
 
 async def test_a_text_that_is_none_is_found(database: Database, story: Story) -> None:
-    payload = (await story.payloads())[0]
-    await story.set_payload(1, payload.replace(b"Books", b"B\xffoks").replace(b"books", b"b\xffoks"))
-    assert "record 1: it holds what no record can" in await finding(database)
+    payload, texts = (await story.records())[0]
+    assert texts is not None
+    await story.set_record(1, payload, texts.replace(b"Books", b"B\xffoks").replace(b"books", b"b\xffoks"))
+    assert "record 1: its texts can't be read" in await finding(database)
 
 
 async def test_what_only_the_hashes_know_is_found_by_them(database: Database, story: Story) -> None:
     """An older state of an account is in no table any more."""
-    payloads = await story.payloads()
+    records = await story.records()
     sequence = story.posted.sequence
-    await story.set_payload(sequence, _changed(payloads[sequence - 1], metadata={"order": "6"}))
+    await story.set_record(sequence, *_changed(records[sequence - 1], metadata={"order": "6"}))
     assert "is not what the head's root was made of" in await finding(database)
 
 
@@ -277,28 +276,27 @@ async def test_a_removed_record_is_found(database: Database, story: Story) -> No
 
 
 async def test_two_swapped_records_are_found(database: Database, story: Story) -> None:
-    payloads = await story.payloads()
+    records = await story.records()
     first = story.posted.sequence
-    await story.set_payload(first, payloads[first])
-    await story.set_payload(first + 1, payloads[first - 1])
+    await story.set_record(first, *records[first])
+    await story.set_record(first + 1, *records[first - 1])
     assert f"record {first}: in its place stands record {first + 1}" in await finding(database)
 
 
 async def test_an_inserted_record_is_found(database: Database, story: Story) -> None:
-    payloads = await story.payloads()
-    size = len(payloads)
-    copied = _changed(payloads[-1], sequence=size + 1)
+    records = await story.records()
+    size = len(records)
     await story.connection.execute(
-        "insert into log select ledger_id, sequence + 1, object_sequence, recorded_at, kind, event, $1 "
-        "from log where sequence = $2",
-        copied, size,
+        "insert into log select ledger_id, sequence + 1, object_sequence, recorded_at, kind, event, $1, $2 "
+        "from log where sequence = $3",
+        *_changed(records[-1], sequence=size + 1), size,
     )  # fmt: skip
     assert f"record {size + 1}: is the last one, and the head says that record {size} is" in await finding(database)
 
 
 async def test_newest_records_that_were_cut_off_are_found(database: Database, story: Story) -> None:
     """The head is moved back and its tree made anew, but not all that the records wrote is undone."""
-    size = len(await story.payloads())
+    size = len(await story.records())
     await story.tamper(f"delete from log where sequence > {size - 4}")
     assert story.entry(story.posted, 1) in await finding(database)
     await story.set_tree()
@@ -308,29 +306,29 @@ async def test_newest_records_that_were_cut_off_are_found(database: Database, st
 async def test_a_history_that_was_rewritten_whole_is_found_by_who_holds_a_checkpoint(
     database: Database, story: Story
 ) -> None:
-    payloads = await story.payloads()
+    records = await story.records()
     tree = Frontier()
-    for payload in payloads:
+    for payload, _ in records:
         tree.append(leaf_hash(payload))
-    checkpoint = Checkpoint(f"doppia/{story.books.ledger.id}", len(payloads), tree.root())
+    checkpoint = Checkpoint(f"doppia/{story.books.ledger.id}", len(records), tree.root())
     kept = story.books.ledger.id, checkpoint
     assert await findings(database, kept) == []
     account = story.accounts[0].sequence
-    await story.set_payload(account, _changed(payloads[account - 1], name="mine"))
+    await story.set_record(account, *_changed(records[account - 1], name="mine"))
     await story.tamper(f"update accounts set name = 'mine' where account_sequence = {account}")
     await story.set_tree()
     assert await findings(database) == []
-    assert f"its first {len(payloads)} records are not those of the checkpoint" in await finding(database, kept)
+    assert f"its first {len(records)} records are not those of the checkpoint" in await finding(database, kept)
 
 
 async def test_a_log_that_lost_its_end_is_found_by_who_holds_a_checkpoint(database: Database, story: Story) -> None:
     """The last record annotated an entry; all of it is undone."""
-    payloads = await story.payloads()
+    records = await story.records()
     tree = Frontier()
-    for payload in payloads:
+    for payload, _ in records:
         tree.append(leaf_hash(payload))
-    kept = story.books.ledger.id, Checkpoint("x", len(payloads), tree.root())
-    size = len(payloads)
+    size = len(records)
+    kept = story.books.ledger.id, Checkpoint("x", size, tree.root())
     before = await story.connection.fetchval("select recorded_at from log where sequence = $1", size - 1)
     written = await story.connection.fetchval("select recorded_at from log where sequence = $1", story.posted.sequence)
     await story.tamper(f"delete from log where sequence = {size}")
@@ -358,13 +356,13 @@ async def test_a_verification_goes_on_where_one_ended_and_knows_when_the_beginni
         assert verification is not None
         kept = json.dumps(resumed.plain(verification.state, verification.keep()))
         break
-    payloads = await story.payloads()
-    size = len(payloads)
+    records = await story.records()
+    size = len(records)
     await _do(database, story.books.create(move(story.accounts[0], story.accounts[1], 3)))
     told = [told async for _, told in verify(database, None, {}, Resumed(json.loads(kept)))]
     assert told[-1] is None
     assert [step.entries for step in told if not isinstance(step, Finding) and step is not None][-1] > 0
-    await story.set_payload(2, _changed(payloads[1], name="mine"))
+    await story.set_record(2, *_changed(records[1], name="mine"))
     found = [
         each async for _, each in verify(database, None, {}, Resumed(json.loads(kept))) if isinstance(each, Finding)
     ]

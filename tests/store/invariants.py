@@ -12,6 +12,7 @@ import asyncpg
 
 from doppia.engine.verification.resume import Resumed
 from doppia.engine.verification.verify import Finding, verify
+from doppia.proof.kinds import kind_of
 from doppia.proof.records import (
     STATUSES,
     AccountCategories,
@@ -21,15 +22,14 @@ from doppia.proof.records import (
     EntryAnnotated,
     LedgerWritten,
     MonitorWritten,
+    Redacted,
     SettledEntries,
     SettlementWritten,
     StatementWritten,
     TransactionWritten,
-    canonical_bytes,
-    kind_of,
     moment,
-    read_record,
 )
+from doppia.proof.sealing import opened, sealed
 from doppia.proof.tree import Frontier, Node, leaf_hash
 from doppia.store.database.connections import Connection, Database
 
@@ -73,19 +73,20 @@ async def _log_faults(connection: Connection) -> list[str]:
     lives: defaultdict[tuple[int, int], list[str]] = defaultdict(list)
     settled: dict[tuple[int, int], int] = {}
     posted: dict[tuple[int, int], datetime] = {}
-    for ledger, sequence, object_sequence, recorded_at, kind, event, payload in await connection.fetch(_READS["log"]):
-        record = read_record(payload)
+    for row in await connection.fetch(_READS["log"]):
+        ledger, sequence, object_sequence, recorded_at, kind, event, *as_sealed = row
+        record = opened(*as_sealed)
         about = _object(record)
-        says = (record.sequence, about, moment(record.recorded_at), kind_of(record), record.event)
+        says = (record.sequence, about, moment(record.recorded_at), kind_of(record).number, record.event)
         if says != (sequence, object_sequence, recorded_at, kind, event):
             faults.append(f"record {sequence} of ledger {ledger} is not what its row says: {record}")
-        if canonical_bytes(record) != payload:
+        if sealed(record) != tuple(as_sealed):
             faults.append(f"record {sequence} of ledger {ledger} is not in its canonical bytes")
         if isinstance(record, EntryAnnotated):
             metadata[ledger, record.entry_sequence << 10 | record.entry_ordinal] = record.metadata
             continue
         faults += _settle(settled, ledger, record)
-        if isinstance(record, SettledEntries):
+        if isinstance(record, SettledEntries | Redacted):
             continue
         newest[ledger, type(record), record.account if isinstance(record, AccountCategories) else about] = record
         if isinstance(record, TransactionWritten):
@@ -93,17 +94,17 @@ async def _log_faults(connection: Connection) -> list[str]:
             lives[ledger, about].append(status)
             if status == "posted" and record.entries:
                 posted[ledger, about] = moment(record.recorded_at)
+            for ordinal, of_entry in (record.entry_metadata or {}).items():
+                metadata[ledger, sequence << 10 | ordinal] = of_entry
             its_time = record.recorded_at if record.effective_at is None else record.effective_at
             for ordinal, entry in enumerate(record.entries or (), 1):
                 number = sequence << 10 | ordinal
-                effective_at = its_time if entry.effective_at is None else entry.effective_at
+                effective_at = (record.effective_times or {}).get(ordinal, its_time)
                 side = "credit" if entry.direction else "debit"
                 written[ledger, number] = (
                     about, entry.account, entry.lock_version, recorded_at, moment(effective_at), side, status,
                     entry.amount,
                 )  # fmt: skip
-                if entry.metadata:
-                    metadata[ledger, number] = entry.metadata
     faults += [
         f"transaction {key} changed after it was final: {statuses}"
         for key, statuses in lives.items()
@@ -181,7 +182,7 @@ def _object(record: Any) -> int:
             AccountWritten(account=about) | TransactionWritten(transaction=about) | EntryAnnotated(entry_sequence=about)
             | CategoryWritten(category=about) | CategoryParents(category=about)
             | MonitorWritten(monitor=about) | StatementWritten(sequence=about)
-            | SettlementWritten(settlement=about) | SettledEntries(settlement=about)
+            | SettlementWritten(settlement=about) | SettledEntries(settlement=about) | Redacted(sequence=about)
         ):  # fmt: skip
             return int(about)
         case AccountCategories(account=account, category=category):

@@ -448,7 +448,7 @@ select s.ledger_id, s.settlement_sequence, s.status, t.transaction_sequence, t.s
               and e.account_sequence = s.contra_account_sequence and e.direction <> s.direction));
 
 -- read: log
-select ledger_id, sequence, object_sequence, recorded_at, kind, event, payload
+select ledger_id, sequence, object_sequence, recorded_at, kind, event, payload, texts
   from log
  order by ledger_id, sequence;
 

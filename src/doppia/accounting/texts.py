@@ -36,10 +36,9 @@ _LENGTHS: Final = {
     "external_id": (1, EXTERNAL_ID_LENGTH_MAX),
     "ledgerable_type": (1, LEDGERABLE_LENGTH_MAX),
     "ledgerable_id": (1, LEDGERABLE_LENGTH_MAX),
+    "reason": (1, NAME_LENGTH_MAX),
 }
 """The least and the most characters of each text, by the name of its field."""
-
-TEXT_FIELDS: Final = frozenset(_LENGTHS)
 
 
 def check_length(text: str, field: str) -> None:

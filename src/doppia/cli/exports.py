@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-import msgspec
 from cyclopts import Parameter
 
 from doppia import settings
@@ -20,7 +19,7 @@ from doppia.cli import CommandError
 from doppia.cli.connect import Data, Url
 from doppia.opening import connected
 from doppia.proof.exchange import header_of, header_to_line, to_line
-from doppia.proof.records import read_record
+from doppia.proof.sealing import MalformedRecord, check_canonical, opened
 from doppia.proof.tree import Frontier, leaf_hash
 from doppia.store.database.connections import Database
 from doppia.store.ledger import ledgers
@@ -87,9 +86,9 @@ async def export_ledger(database: Database, target: Id, write: Callable[[bytes],
             page = await log.records(connection, target.ledger, tree.size, limit, _BYTES_AT_ONCE)
             if not page:
                 raise ExportError(f"Record {tree.size + 1} of ledger {target} is gone: was it purged just now?")
-            for sequence, payload in page:
+            for sequence, payload, texts in page:
                 tree.append(leaf_hash(payload))
-                write(_line(target, sequence, payload))
+                write(_line(target, sequence, payload, texts))
     if tree.root() != size.root:
         raise ExportError(
             f"The log of ledger {target} is not what was committed: its records make another root than its head "
@@ -98,11 +97,13 @@ async def export_ledger(database: Database, target: Id, write: Callable[[bytes],
     return size
 
 
-def _line(target: Id, sequence: int, payload: bytes) -> bytes:
+def _line(target: Id, sequence: int, payload: bytes, texts: bytes | None) -> bytes:
     try:
-        return to_line(read_record(payload)) + b"\n"
-    except msgspec.DecodeError as error:
-        raise ExportError(f"Record {sequence} of ledger {target} is no record: {error}.") from None
+        record = opened(payload, texts)
+        check_canonical(record, payload, texts)
+    except MalformedRecord as error:
+        raise ExportError(f"Record {sequence} of ledger {target} can't be exported: {error}.") from None
+    return to_line(record) + b"\n"
 
 
 @contextmanager

@@ -8,8 +8,9 @@ from doppia.accounting.ids import parse_id
 from doppia.cli.imports import read_lines
 from doppia.proof.checkpoints import Checkpoint
 from doppia.proof.exchange import Header, MalformedLine, UnreadableFile, from_line, header_from_line
-from doppia.proof.records import AnyRecord, canonical_bytes
+from doppia.proof.records import Record
 from doppia.proof.replay.fold import Fault, Replay
+from doppia.proof.sealing import payload_of
 from doppia.proof.tree import Frontier, leaf_hash
 
 _RECORDS_BETWEEN_STEPS: Final = 1000
@@ -44,7 +45,7 @@ def verify_export(path: Path, checkpoints: Mapping[str, Checkpoint], shown: Show
     return 0
 
 
-def _records(lines: Iterator[bytes]) -> Iterator[AnyRecord]:
+def _records(lines: Iterator[bytes]) -> Iterator[Record]:
     """Return the records that the lines after the header stand for."""
     sequence = 1
     try:
@@ -73,7 +74,7 @@ def _verify(lines: Iterator[bytes], checkpoints: Mapping[str, Checkpoint], shown
             replay.apply(record)
         except Fault as fault:
             raise _Wrong(f"ledger {id_}: {fault}") from None
-        tree.append(leaf_hash(canonical_bytes(record)))
+        tree.append(leaf_hash(payload_of(record)))
         if checkpoint is not None and tree.size == checkpoint.size and tree.root() != checkpoint.root:
             raise _Wrong(f"ledger {id_}: its first {tree.size} records are not those of the checkpoint")
         if tree.size % _RECORDS_BETWEEN_STEPS == 0:

@@ -2,47 +2,22 @@
 
 An export is a header on a line of its own, then a line per record of the log, in order. A line has the names of the
 fields where the canonical bytes have their places, and says the same: times are microseconds, amounts are text, bytes
-are base64. So the canonical bytes, and with them the hashes, follow from the lines; neither the order of the keys in a
-line nor the spaces between them matter.
+are base64, and what is nil is left out. Where the bytes commit to texts, the line has these with their salt, and once
+they were erased the commitment alone. So the canonical bytes, and with them the hashes, follow from the lines; neither
+the order of the keys in a line nor the spaces between them matter.
 """
 
 import operator
+from collections.abc import Iterable, Sequence
 from functools import reduce
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
 
-from doppia.proof.records import (
-    AccountCategories,
-    AccountWritten,
-    AnyRecord,
-    CategoryParents,
-    CategoryWritten,
-    EntryAnnotated,
-    EntryRecord,
-    LedgerWritten,
-    MonitorWritten,
-    SettledEntries,
-    SettlementWritten,
-    StatementWritten,
-    TransactionWritten,
-)
-
-KIND_NAMES: Final[dict[type[AnyRecord], str]] = {
-    LedgerWritten: "ledger",
-    AccountWritten: "account",
-    TransactionWritten: "transaction",
-    EntryAnnotated: "entry",
-    CategoryWritten: "category",
-    AccountCategories: "account_categories",
-    CategoryParents: "category_parents",
-    MonitorWritten: "monitor",
-    StatementWritten: "statement",
-    SettlementWritten: "settlement",
-    SettledEntries: "settled_entries",
-}
-"""What each kind of record is called in a line."""
+from doppia.proof.records import EntryRecord
+from doppia.proof.sealing import ERASED_METADATA, FORMS, OWN, SALT_BYTES, Form, block_of, commitment_to
+from doppia.proof.tree import HASH_BYTES
 
 LINE_BYTES_MAX: Final = 80_000_000
 """Of a line with its end.
@@ -95,43 +70,135 @@ class _Beginning(msgspec.Struct, frozen=True):
 
 # What one field may hold; canonical bytes have no place for larger integers.
 _Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_Salt = Annotated[bytes, msgspec.Meta(min_length=SALT_BYTES, max_length=SALT_BYTES)]
+_Hash = Annotated[bytes, msgspec.Meta(min_length=HASH_BYTES, max_length=HASH_BYTES)]
 
 
-def _named(record: type[Any], others: dict[Any, Any], kind: str | None = None) -> type[msgspec.Struct]:
-    """Return a struct with the fields of a record, by name instead of by place."""
-    fields = [(field.name, others.get(field.type, field.type)) for field in msgspec.structs.fields(record)]
-    tag_field = "kind" if kind else None
+def _named(name: str, fields: Iterable[Any], kind: str | None = None) -> Any:
+    """Return a struct whose fields are told by name; one that is nil by default is left out where it is."""
     return msgspec.defstruct(
-        record.__name__, fields, frozen=True, forbid_unknown_fields=True, tag=kind, tag_field=tag_field
-    )
+        name, fields, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag=kind,
+        tag_field="kind" if kind else None,
+    )  # fmt: skip
 
 
-_INTEGERS: Final[dict[Any, Any]] = {int: _Integer, int | None: _Integer | None, list[int]: list[_Integer]}
-_Entry: Final[Any] = _named(EntryRecord, _INTEGERS)
-_FIELDS: Final[dict[Any, Any]] = {**_INTEGERS, list[EntryRecord] | None: list[_Entry] | None}
-_LINES: Final[dict[type[Any], Any]] = {record: _named(record, _FIELDS, name) for record, name in KIND_NAMES.items()}
-_RECORDS: Final[dict[Any, Any]] = {line: record for record, line in _LINES.items()}
+def _texts(fields: Iterable[tuple[str, Any]]) -> Any:
+    """Return how texts are told: with their salt, or once they are erased, as the hash that the record commits to."""
+    optional = [("salt", _Salt), ("commitment", _Hash), *fields]
+    return _named("Texts", [(name, type_ | None, None) for name, type_ in optional])
 
-_encoder: Final = msgspec.json.Encoder(order="deterministic")
-_decoder: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(reduce(operator.or_, _RECORDS))
+
+_Entry: Final[Any] = _named(
+    "Entry", [("account", _Integer), ("direction", _Integer), ("amount", str), ("lock_version", _Integer | None)]
+)
+_EntryTexts: Final[Any] = _texts([("metadata", dict[str, str])])
+_TYPES: Final[dict[Any, Any]] = {
+    int: _Integer,
+    int | None: _Integer | None,
+    list[int]: list[_Integer],
+    dict[int, int] | None: dict[_Integer, _Integer] | None,
+    dict[int, bytes] | None: dict[_Integer, _EntryTexts] | None,
+    list[EntryRecord] | None: list[_Entry] | None,
+}
+
+
+class _Line(NamedTuple):
+    """How records of a kind are told as lines: the form of their bytes, that of the line, and that of their texts."""
+
+    form: Form
+    line: Any
+    texts: Any
+
+
+def _line_of(form: Form) -> _Line:
+    found = {field.name: field for field in msgspec.structs.fields(form.kind.type)}
+    texts = _texts([(name, found[name].type) for name in form.kind.texts])
+    types = {name: texts | None if name == "texts" else _TYPES.get(f.type, f.type) for name, f in found.items()}
+    fields = [(name, types[name], *(() if found[name].required else (None,))) for name in form.figures]
+    return _Line(form, _named(form.kind.type.__name__, fields, form.kind.name), texts)
+
+
+_LINES: Final[dict[Any, _Line]] = {type_: _line_of(form) for type_, form in FORMS.items()}
+_FORMS: Final[dict[Any, Form]] = {told.line: told.form for told in _LINES.values()}
+
+_encoder: Final = msgspec.json.Encoder()
+_decoder: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(reduce(operator.or_, _FORMS))
 _header_decoder: Final = msgspec.json.Decoder(Header)
 _beginning_decoder: Final = msgspec.json.Decoder(_Beginning)
 
 
-def to_line(record: AnyRecord) -> bytes:
-    """Return the line that stands for the record in an export, without its end."""
-    return _encoder.encode(msgspec.convert(record, _LINES[type(record)], from_attributes=True))
+def to_line(record: Any) -> bytes:
+    """Return the line that stands in an export for a record that commits to its texts, without its end."""
+    form, line, texts = _LINES[type(record)]
+    told = dict(zip(form.figures, form.figures_of(record), strict=True))
+    if told.get("entries") is not None:
+        told["entries"] = [_Entry(**msgspec.structs.asdict(entry)) for entry in told["entries"]]
+    if told.get("texts") is not None:
+        own = zip(form.kind.texts, form.texts_of(record), strict=True)
+        told["texts"] = _told(texts, record.salts.get(OWN), told["texts"], own)
+    if told.get("entry_texts") is not None:
+        told["entry_texts"] = {
+            ordinal: _told(
+                _EntryTexts, record.salts.get(ordinal), hash_, [("metadata", record.entry_metadata[ordinal])]
+            )
+            for ordinal, hash_ in told["entry_texts"].items()
+        }
+    return _encoder.encode(line(**told))
 
 
-def from_line(line: bytes) -> AnyRecord:
-    """Return the record that a line stands for.
+def _told(type_: Any, salt: bytes | None, commitment: bytes, texts: Iterable[tuple[str, Any]]) -> Any:
+    if salt is None:
+        return type_(commitment=commitment)
+    # The keys of metadata stand in one order, whatever order they came in.
+    in_order = {name: dict(sorted(text.items())) if isinstance(text, dict) else text for name, text in texts}
+    return type_(salt=salt, **{name: None if text == {} else text for name, text in in_order.items()})
+
+
+def from_line(line: bytes) -> Any:
+    """Return the record that a line stands for, with the commitments that follow from it.
 
     Raises:
         MalformedLine: it stands for none.
     """
     told = _read(_decoder, line)
-    record: AnyRecord = msgspec.convert(told, _RECORDS[type(told)], from_attributes=True)
-    return record
+    form = _FORMS[type(told)]
+    # The keys of a map have one order in the bytes, and any in the line.
+    fields: dict[str, Any] = {
+        name: dict(sorted(value.items())) if isinstance(value, dict) else value
+        for name, value in zip(form.figures, form.figures_of(told), strict=True)
+    }
+    salts: dict[int, bytes] = {}
+    if fields.get("entries") is not None:
+        fields["entries"] = [EntryRecord(e.account, e.direction, e.amount, e.lock_version) for e in told.entries]
+    if fields.get("texts") is not None:
+        read, fields["texts"] = _read_texts(told.texts, form.kind.texts, OWN, salts, "texts")
+        fields |= form.erased if read is None else read
+    if fields.get("entry_texts") is not None:
+        metadata = fields["entry_metadata"] = {}
+        for ordinal, of_entry in fields["entry_texts"].items():
+            where = f"entry_texts.{ordinal}"
+            read, fields["entry_texts"][ordinal] = _read_texts(of_entry, ("metadata",), ordinal, salts, where)
+            metadata |= {ordinal: ERASED_METADATA if read is None else read["metadata"]}
+    if fields.get("texts") is not None or fields.get("entry_texts") is not None:
+        fields["salts"] = salts
+    return form.kind.type(**fields)
+
+
+def _read_texts(
+    told: Any, names: Sequence[str], ordinal: int, salts: dict[int, bytes], where: str
+) -> tuple[dict[str, Any] | None, bytes]:
+    """Return the texts of a block, None where they were erased, and the commitment to it; note its salt.
+
+    Raises:
+        MalformedLine: it has neither, or both.
+    """
+    texts = {name: text for name in names if (text := getattr(told, name)) not in (None, {})}
+    if (told.salt is None) == (told.commitment is None) or (told.salt is None) == bool(texts):
+        raise MalformedLine(f"{where}: there is a salt with texts, or else the commitment to those that were erased")
+    if told.salt is None:
+        return None, told.commitment
+    salts[ordinal] = told.salt
+    return texts, commitment_to(block_of(told.salt, [texts.get(name) for name in names]))
 
 
 def header_to_line(header: Header) -> bytes:

@@ -3,24 +3,20 @@
 Not among them is what ISO 4217 says of a code, for that changes and a log does not; nor how large a request may be.
 """
 
-from typing import Any, Final, get_args
-
-import msgspec
+from collections.abc import Iterable
+from typing import Any, Final
 
 from doppia.accounting.errors import ParameterInvalid
 from doppia.accounting.money import Currency, check_unit_form
-from doppia.accounting.texts import TEXT_FIELDS, check_length, check_metadata_texts
-from doppia.proof.records import AccountWritten, AnyRecord, CategoryWritten, TransactionWritten
+from doppia.accounting.texts import check_length, check_metadata_texts
+from doppia.proof.sealing import FORMS
+from doppia.proof.tree import HASH_BYTES
 
 _ACTOR_BYTES: Final = 16
-_NAMES: Final = {kind: [field.name for field in msgspec.structs.fields(kind)] for kind in get_args(AnyRecord)}
-_TEXTS: Final[dict[type[Any], list[str]]] = {
-    kind: [name for name in names if name in TEXT_FIELDS] for kind, names in _NAMES.items()
-}
-_WITH_METADATA: Final = {kind for kind, names in _NAMES.items() if "metadata" in names}
+_WITH_UNIT: Final = frozenset(type_ for type_, form in FORMS.items() if "currency" in form.figures)
 
 
-def check_limits(record: AnyRecord) -> None:
+def check_limits(record: Any) -> None:
     """Ask that each value of a record is one that there may be, as far as the record alone can tell.
 
     Raises:
@@ -28,17 +24,31 @@ def check_limits(record: AnyRecord) -> None:
             the field.
     """
     kind = type(record)
+    form = FORMS[kind]
     if record.actor is not None and len(record.actor) != _ACTOR_BYTES:
         raise ParameterInvalid(parameter="actor", reason=f"has {len(record.actor)} bytes, and an id of a key has 16")
-    for name in _TEXTS[kind]:
-        text = getattr(record, name)
-        if text is not None:
-            check_length(text, name)
-    if kind in _WITH_METADATA:
-        check_metadata_texts(record.metadata, "metadata")  # type: ignore[union-attr] # those kinds have it
-    if isinstance(record, TransactionWritten):
-        for position, entry in enumerate(record.entries or ()):
-            if entry.metadata:
-                check_metadata_texts(entry.metadata, f"entries[{position}].metadata")
-    elif isinstance(record, AccountWritten | CategoryWritten):
+    texts = form.texts_of(record)
+    if texts != form.no_texts:
+        _check_texts(zip(form.kind.texts, texts, strict=True))
+    if form.own is not None and record.texts is not None:
+        _check_hash(record.texts, "texts")
+    if form.entries is not None:
+        for ordinal, hash_ in (record.entry_texts or {}).items():
+            _check_hash(hash_, f"entry_texts[{ordinal}]")
+        for ordinal, metadata in (record.entry_metadata or {}).items():
+            check_metadata_texts(metadata, f"entries[{ordinal - 1}].metadata")
+    if kind in _WITH_UNIT:
         check_unit_form(Currency(record.currency, record.currency_exponent))
+
+
+def _check_texts(texts: Iterable[tuple[str, Any]]) -> None:
+    for name, text in texts:
+        if name == "metadata":
+            check_metadata_texts(text, name)
+        elif text is not None:
+            check_length(text, name)
+
+
+def _check_hash(hash_: bytes, parameter: str) -> None:
+    if len(hash_) != HASH_BYTES:
+        raise ParameterInvalid(parameter=parameter, reason=f"has {len(hash_)} bytes, and a hash has {HASH_BYTES}")

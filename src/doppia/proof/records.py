@@ -1,19 +1,20 @@
-"""The records of a ledger's log and their canonical bytes.
+"""The kinds of records of a ledger's log, and what each of them says.
 
-A record is one MessagePack array: its kind, its position and time, who caused it, which event it is, then the fields of
-its kind in the order of the classes below. MessagePack prefixes every text, array and map with its length, so no two
-records share their bytes. To be canonical, every value takes its shortest form, map keys are in order of their bytes,
-times are microseconds since 1970 in UTC, and amounts are decimal text, for they outgrow 64 bits. Any MessagePack
-library reads them; docs/reference/log.md describes the fields.
+A record has figures and texts. Its figures are the leaf of the tree over the log and never change: a MessagePack array
+of the kind, then the fields of its class in their order, up to the last that is not nil. Its texts, in which people may
+be named, are no part of the leaf: it commits to them by a hash, so that they can be erased while every figure, root and
+proof holds. `doppia.proof.sealing` makes bytes of a record and a record of bytes; docs/reference/log.md describes both
+field by field, and docs/adr/0021 says why.
 
-The fields of a kind never change, for old bytes must stay canonical; what needs another field is a new kind.
+A kind grows by a field that is appended to its figures, nil by default: bytes that were written before stay canonical,
+for a nil at the end of an array is not written. In a class the figures come first, then the texts, then `salts`.
 
 The log alone rebuilds the ledger: what a record does not say (lock versions, running sums, which entries a rewritten
 transaction discards) follows from the rules in `doppia.accounting`.
 """
 
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -33,6 +34,11 @@ def moment(microseconds_: int) -> datetime:
 
 class Record(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     """What every record begins with, after its kind.
+
+    Kinds with texts have two fields besides their own: `texts`, the hash by which the figures commit to the record's
+    own texts, nil where it has none; and `salts`, the random bytes in each block of texts that is there, by the block's
+    ordinal. Whoever writes a new record leaves both nil. A record that commits to a block and has no salt of it lost
+    that block: its texts read as erased.
 
     Attributes:
         sequence: position in the ledger's log, from 1, without gaps.
@@ -56,129 +62,137 @@ class Origin(NamedTuple):
     event: int
 
 
-LEDGER_KIND: Final = 1
-ACCOUNT_KIND: Final = 2
-TRANSACTION_KIND: Final = 3
-ENTRY_KIND: Final = 4
-CATEGORY_KIND: Final = 5
-ACCOUNT_CATEGORIES_KIND: Final = 6
-CATEGORY_PARENTS_KIND: Final = 7
-MONITOR_KIND: Final = 8
-STATEMENT_KIND: Final = 9
-SETTLEMENT_KIND: Final = 10
-SETTLED_ENTRIES_KIND: Final = 11
-
-
-class LedgerWritten(Record, tag=LEDGER_KIND, array_like=True, frozen=True, kw_only=True):
+class LedgerWritten(Record, tag=1, array_like=True, frozen=True, kw_only=True):
     """The ledger was created (the record with sequence 1), changed or discarded."""
 
     ledger: int
-    name: str
-    description: str | None
-    metadata: dict[str, str]
     discarded: bool
+    texts: bytes | None = None
+
+    name: str = ""
+    description: str | None = None
+    metadata: dict[str, str] = {}
+    salts: dict[int, bytes] | None = None
 
 
-class AccountWritten(Record, tag=ACCOUNT_KIND, array_like=True, frozen=True, kw_only=True):
+class AccountWritten(Record, tag=2, array_like=True, frozen=True, kw_only=True):
     """An account was opened (`account` is the record's own sequence), changed or discarded."""
 
     account: int
-    name: str
-    description: str | None
     currency: str
     currency_exponent: int
     normal_balance: str
-    external_id: str | None
-    ledgerable_type: str | None
-    ledgerable_id: str | None
-    metadata: dict[str, str]
     discarded: bool
+    texts: bytes | None = None
+
+    name: str = ""
+    description: str | None = None
+    metadata: dict[str, str] = {}
+    external_id: str | None = None
+    ledgerable_type: str | None = None
+    ledgerable_id: str | None = None
+    salts: dict[int, bytes] | None = None
 
 
-class EntryRecord(msgspec.Struct, array_like=True, frozen=True):
+class EntryRecord(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """One entry; its ordinal is its place in the list, from 1.
 
+    All four fields are always written. What only some entries have stands in fields of the record, by ordinal.
     `direction` is 0 for debit and 1 for credit; `lock_version` is None for an entry written as archived, which changes
-    no account; `effective_at` is None where it is the transaction's.
+    no account.
     """
 
     account: int
     direction: int
     amount: str
     lock_version: int | None
-    effective_at: int | None
-    metadata: dict[str, str] | None
 
 
 STATUSES: Final = ("pending", "posted", "archived")
 
 
-class TransactionWritten(Record, tag=TRANSACTION_KIND, array_like=True, frozen=True, kw_only=True):
+class TransactionWritten(Record, tag=3, array_like=True, frozen=True, kw_only=True):
     """A transaction was created (`transaction` is the record's own sequence) or changed: all its fields as of then.
 
     `status` is its place in `STATUSES`. `effective_at` is None where it is `recorded_at`. A posted transaction was
     posted at the time of the record that wrote its entries in force. `entries` is None where the change kept those, or
     ended them without new ones (an archive). `settlement` is that of the settlement whose amount the transaction moves.
+
+    By the ordinals of entries, in ascending order: `effective_times` of those that count at another time than the
+    transaction, `entry_metadata` of those that have any, and `entry_texts`, the hashes by which the figures commit to
+    that. None stands for an empty one.
     """
 
     transaction: int
     version: int
     status: int
-    effective_at: int | None
-    expires_at: int | None
-    description: str | None
-    external_id: str | None
-    ledgerable_type: str | None
-    ledgerable_id: str | None
-    archived_reason: str | None
-    reverses: int | None
-    partially_posts: int | None
-    settlement: int | None
-    metadata: dict[str, str]
-    entries: list[EntryRecord] | None
+    entries: list[EntryRecord] | None = None
+    texts: bytes | None = None
+    effective_at: int | None = None
+    entry_texts: dict[int, bytes] | None = None
+    effective_times: dict[int, int] | None = None
+    expires_at: int | None = None
+    settlement: int | None = None
+    reverses: int | None = None
+    partially_posts: int | None = None
+    archived_reason: str | None = None
+
+    description: str | None = None
+    metadata: dict[str, str] = {}
+    external_id: str | None = None
+    ledgerable_type: str | None = None
+    ledgerable_id: str | None = None
+    entry_metadata: dict[int, dict[str, str]] | None = None
+    salts: dict[int, bytes] | None = None
 
 
-class EntryAnnotated(Record, tag=ENTRY_KIND, array_like=True, frozen=True, kw_only=True):
+class EntryAnnotated(Record, tag=4, array_like=True, frozen=True, kw_only=True):
     """The metadata of an entry was replaced; `entry_sequence` is that of the record that wrote the entry."""
 
     entry_sequence: int
     entry_ordinal: int
-    metadata: dict[str, str]
+    texts: bytes | None = None
+
+    metadata: dict[str, str] = {}
+    salts: dict[int, bytes] | None = None
 
 
-class CategoryWritten(Record, tag=CATEGORY_KIND, array_like=True, frozen=True, kw_only=True):
+class CategoryWritten(Record, tag=5, array_like=True, frozen=True, kw_only=True):
     """A category was created (`category` is the record's own sequence), changed, or discarded, which ends its edges."""
 
     category: int
-    name: str
-    description: str | None
     currency: str
     currency_exponent: int
     normal_balance: str
-    external_id: str | None
-    metadata: dict[str, str]
     discarded: bool
+    texts: bytes | None = None
+
+    name: str = ""
+    description: str | None = None
+    metadata: dict[str, str] = {}
+    external_id: str | None = None
+    salts: dict[int, bytes] | None = None
 
 
-class AccountCategories(Record, tag=ACCOUNT_CATEGORIES_KIND, array_like=True, frozen=True, kw_only=True):
+class AccountCategories(Record, tag=6, array_like=True, frozen=True, kw_only=True):
     """An account is directly in these categories from now on, in ascending order.
 
     `category` is the one that it came to or left; None where it was opened in them.
     """
 
     account: int
-    category: int | None
     categories: list[int]
+    category: int | None = None
 
 
-class CategoryParents(Record, tag=CATEGORY_PARENTS_KIND, array_like=True, frozen=True, kw_only=True):
+class CategoryParents(Record, tag=7, array_like=True, frozen=True, kw_only=True):
     """A category is directly in these categories from now on, in ascending order."""
 
     category: int
     parents: list[int]
 
 
-class MonitorWritten(Record, tag=MONITOR_KIND, array_like=True, frozen=True, kw_only=True):
+class MonitorWritten(Record, tag=8, array_like=True, frozen=True, kw_only=True):
     """A balance monitor was created (`monitor` is the record's own sequence), changed, crossed or discarded.
 
     `lock_version` is that of the account with which `triggered` is so; `value` is decimal text.
@@ -191,12 +205,15 @@ class MonitorWritten(Record, tag=MONITOR_KIND, array_like=True, frozen=True, kw_
     value: str
     triggered: bool
     lock_version: int
-    description: str | None
-    metadata: dict[str, str]
     discarded: bool
+    texts: bytes | None = None
+
+    description: str | None = None
+    metadata: dict[str, str] = {}
+    salts: dict[int, bytes] | None = None
 
 
-class StatementWritten(Record, tag=STATEMENT_KIND, array_like=True, frozen=True, kw_only=True):
+class StatementWritten(Record, tag=9, array_like=True, frozen=True, kw_only=True):
     """A statement was made of an account as of `lock_version`.
 
     The sums are decimal texts: posted credits, posted debits, pending credits, pending debits.
@@ -208,11 +225,14 @@ class StatementWritten(Record, tag=STATEMENT_KIND, array_like=True, frozen=True,
     effective_at_upper_bound: int
     starting_sums: list[str]
     ending_sums: list[str]
-    description: str | None
-    metadata: dict[str, str]
+    texts: bytes | None = None
+
+    description: str | None = None
+    metadata: dict[str, str] = {}
+    salts: dict[int, bytes] | None = None
 
 
-class SettlementWritten(Record, tag=SETTLEMENT_KIND, array_like=True, frozen=True, kw_only=True):
+class SettlementWritten(Record, tag=10, array_like=True, frozen=True, kw_only=True):
     """A settlement was created (`settlement` is the record's own sequence) or changed: all its fields as of then.
 
     From the record that says `archiving` or `archived` on, no entry belongs to it. `direction` is 0 for debit and 1 for
@@ -223,19 +243,22 @@ class SettlementWritten(Record, tag=SETTLEMENT_KIND, array_like=True, frozen=Tru
     settled_account: int
     contra_account: int
     status: str
-    becomes: str | None
-    lock_version: int | None
-    effective_at_upper_bound: int | None
     allow_either_direction: bool
     skip_transaction: bool
-    transaction: int | None
-    amount: str | None
-    direction: int | None
-    description: str | None
-    metadata: dict[str, str]
+    lock_version: int | None = None
+    effective_at_upper_bound: int | None = None
+    amount: str | None = None
+    direction: int | None = None
+    transaction: int | None = None
+    texts: bytes | None = None
+    becomes: str | None = None
+
+    description: str | None = None
+    metadata: dict[str, str] = {}
+    salts: dict[int, bytes] | None = None
 
 
-class SettledEntries(Record, tag=SETTLED_ENTRIES_KIND, array_like=True, frozen=True, kw_only=True):
+class SettledEntries(Record, tag=11, array_like=True, frozen=True, kw_only=True):
     """Entries came to a settlement, or left it while it was a draft; each is the sequence of the record that wrote it,
     times 1024, plus its ordinal, in ascending order.
     """
@@ -245,63 +268,15 @@ class SettledEntries(Record, tag=SETTLED_ENTRIES_KIND, array_like=True, frozen=T
     removed: list[int]
 
 
-AnyRecord = (
-    LedgerWritten
-    | AccountWritten
-    | TransactionWritten
-    | EntryAnnotated
-    | CategoryWritten
-    | AccountCategories
-    | CategoryParents
-    | MonitorWritten
-    | StatementWritten
-    | SettlementWritten
-    | SettledEntries
-)
+class Redacted(Record, tag=12, array_like=True, frozen=True, kw_only=True):
+    """Texts of earlier records were erased.
 
-_encoder: Final = msgspec.msgpack.Encoder(order="sorted")
-_decoder: Final = msgspec.msgpack.Decoder(AnyRecord)
-
-
-def canonical_bytes(record: AnyRecord) -> bytes:
-    """Return the bytes that stand for the record in the log, in its hash and in exports."""
-    return _encoder.encode(record)
-
-
-def kind_of(record: AnyRecord) -> int:
-    """Return the number of a record's kind, with which its bytes begin."""
-    kind = record.__struct_config__.tag
-    assert isinstance(kind, int), "every kind is a number"
-    return kind
-
-
-def object_of(record: AnyRecord) -> int:
-    """Return the sequence of the record that created the object which a record is about; 1 is the ledger."""
-    match record:
-        case TransactionWritten():  # first, for a log is full of them
-            return record.transaction
-        case LedgerWritten():
-            return 1
-        case EntryAnnotated():
-            return record.entry_sequence
-        case AccountCategories():
-            return record.account if record.category is None else record.category
-        case AccountWritten():
-            return record.account
-        case CategoryWritten() | CategoryParents():
-            return record.category
-        case MonitorWritten():
-            return record.monitor
-        case StatementWritten():
-            return record.sequence
-        case _:
-            return record.settlement
-
-
-def read_record(payload: bytes) -> Any:
-    """Return the record that has these bytes.
-
-    Raises:
-        msgspec.DecodeError: they are no record.
+    `erased` numbers the blocks in ascending order: the sequence of the record, times 1024, plus the ordinal of the
+    entry whose metadata it was, or 0 for the record's own texts. `reason` is a text itself.
     """
-    return _decoder.decode(payload)
+
+    erased: list[int]
+    texts: bytes | None = None
+
+    reason: str | None = None
+    salts: dict[int, bytes] | None = None

@@ -2,6 +2,7 @@
 
 import gzip
 import re
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime
 from functools import partial
@@ -193,6 +194,16 @@ def _with(line: int, **fields: object) -> Change:
     return change
 
 
+def _telling(line: int, **texts: object) -> Change:
+    """Change texts of a line, counted from 1."""
+
+    def change(lines: list[bytes]) -> list[bytes]:
+        told = msgspec.json.decode(lines[line - 1]).get("texts", {"salt": b64encode(bytes(16)).decode()})
+        return _with(line, texts={**told, **texts})(lines)
+
+    return change
+
+
 def _without(line: int, lines: list[bytes]) -> list[bytes]:
     return [*lines[: line - 1], *lines[line:]]
 
@@ -225,7 +236,7 @@ BROKEN: dict[str, tuple[Change, str]] = {
     "half a line": (lambda lines: [*lines[:4], lines[4][:50], *lines[5:]], "Line 5 is refused"),
     "another amount": (_with(6, entries=[]), "Line 6 is refused"),
     "amounts changed alike": (_in_both_entries(6, amount="7"), "lines 2 to 11 has been changed"),
-    "another description": (_with(5, description="c"), "lines 2 to 11 has been changed"),
+    "another description": (_telling(5, description="c"), "lines 2 to 11 has been changed"),
     "a version ahead": (_in_both_entries(6, lock_version=9), "Line 6 is refused: record 5: .*lock_version 9"),
     "a ledger of no number": (
         _with(1, ledger_id="65000000-0000-8000-8000-000000000400"),
@@ -240,11 +251,11 @@ BROKEN: dict[str, tuple[Change, str]] = {
         "Line 1 is refused: version: it is 2, and this program reads 1",
     ),
     "a text with NUL": (
-        _with(6, description="\0"),
+        _telling(6, description="\0"),
         "Line 6 is refused: record 5: transaction [-0-9a-f]{36}: description holds a NUL",
     ),
     "a name that is too long": (
-        _with(3, name="x" * 1001),
+        _telling(3, name="x" * 1001),
         "Line 3 is refused: record 2: account [-0-9a-f]{36}: name has 1001 characters",
     ),
     "a unit that is none": (
@@ -252,7 +263,7 @@ BROKEN: dict[str, tuple[Change, str]] = {
         "Line 3 is refused: .* The currency 'US DOLLAR' is refused",
     ),
     "metadata that is too large": (
-        _with(6, metadata={"k": "v" * 1001}),
+        _telling(6, metadata={"k": "v" * 1001}),
         r"Line 6 is refused: .*: metadata\.k has a value of 1001 characters",
     ),
     "an end of time": (
@@ -266,23 +277,23 @@ BROKEN: dict[str, tuple[Change, str]] = {
     ),
     "a deep line": (lambda lines: [*lines[:4], b'{"kind":' + b"[" * 100_000], "Line 5 is refused: It is nested"),
     "an external id that no index holds": (
-        _with(6, external_id="".join(Random(7).choices(ascii_letters, k=9_000))),
+        _telling(6, external_id="".join(Random(7).choices(ascii_letters, k=9_000))),
         "Line 6 is refused: .* external_id has 9000 characters, and may have 1 to 180",
     ),
     "an actor that is none": (
-        _with(2, name="Books", actor="AAAA"),
+        _with(2, actor="AAAA"),
         "Line 2 is refused: record 1: ledger [-0-9a-f]{36}: actor has 3 bytes",
     ),
     "an external id there twice": (
-        lambda lines: _with(6, external_id="x")(_with(5, external_id="x")(lines)),
+        lambda lines: _telling(6, external_id="x")(_telling(5, external_id="x")(lines)),
         r"One of the lines 2 to 9 is refused by the database: transactions_external_id_key: .* \(Key .*, x\) already",
     ),
     "two things": (
-        lambda lines: _with(10, name=1)(_with(6, external_id="x")(_with(5, external_id="x")(lines))),
+        lambda lines: _telling(10, name=1)(_telling(6, external_id="x")(_telling(5, external_id="x")(lines))),
         "Line 10 is refused: ",
     ),
     "the database's first, and another thing": (
-        lambda lines: _with(11, name=1)(_with(6, external_id="x")(_with(5, external_id="x")(lines))),
+        lambda lines: _telling(11, name=1)(_telling(6, external_id="x")(_telling(5, external_id="x")(lines))),
         "One of the lines 2 to 9 is refused by the database: transactions_external_id_key",
     ),
 }
@@ -351,8 +362,9 @@ async def test_a_line_without_end_is_read_no_further_than_a_line_goes(
 
 async def test_every_line_that_a_request_can_make_is_taken() -> None:
     metadata = METADATA_PAIRS_MAX * (METADATA_KEY_LENGTH_MAX + METADATA_VALUE_LENGTH_MAX) * len(r"\u0001")
-    entry = EntryRecord(2**48, 1, str(10**36), 2**63 - 1, -(2**60), None)
-    others = ENTRIES_MAX * len(msgspec.json.encode(msgspec.structs.asdict(entry)))
+    entry = msgspec.structs.asdict(EntryRecord(2**48, 1, str(10**36), 2**63 - 1))
+    told = [entry, {ENTRIES_MAX: -(2**60)}, {ENTRIES_MAX: {"salt": bytes(16), "metadata": {}}}]
+    others = ENTRIES_MAX * len(msgspec.json.encode(told))
     assert 3 * (BODY_BYTES_MAX + metadata + others) <= LINE_BYTES_MAX
 
 

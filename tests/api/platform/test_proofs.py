@@ -62,7 +62,7 @@ async def test_a_record_is_told_in_bytes_and_in_words(books: Books) -> None:
     assert record["sequence"] == 4
     assert b64decode(record["leaf_hash"]) == leaf_hash(payload)
     assert record["record"]["kind"] == "account"
-    assert record["record"]["metadata"] == {"₱": "e\u0301 🌍"}
+    assert record["record"]["texts"]["metadata"] == {"₱": "e\u0301 🌍"}
     assert msgspec.msgpack.decode(payload)[1:3] == [4, record["record"]["recorded_at"]]
 
 

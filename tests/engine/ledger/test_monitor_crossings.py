@@ -19,7 +19,8 @@ from doppia.engine.posting.commands import Asked
 from doppia.engine.posting.group import post
 from doppia.engine.posting.lanes import PostingGroups
 from doppia.engine.posting.writing import NOBODY, Caller, Key
-from doppia.proof.records import MONITOR_KIND, read_record
+from doppia.proof.kinds import NUMBERS
+from doppia.proof.sealing import opened
 from doppia.store.database.connections import Database
 from tests.engine.bookkeeping import Books, code, id_of, key, leg, move, now, outcome
 from tests.store.invariants import assert_invariants
@@ -68,11 +69,11 @@ async def told(books: Books, monitor: str) -> list[Told]:
     """Return what the log tells of a monitor, in order."""
     async with books.database.connection() as connection:
         rows = await connection.fetch(
-            "select event, payload from log where ledger_id = $1 and object_sequence = $2 and kind = $3 "
+            "select event, payload, texts from log where ledger_id = $1 and object_sequence = $2 and kind = $3 "
             "order by sequence",
-            books.ledger.number, id_of(monitor).sequence, MONITOR_KIND,
+            books.ledger.number, id_of(monitor).sequence, NUMBERS["monitor"],
         )  # fmt: skip
-    records = [(Event(event), read_record(payload)) for event, payload in rows]
+    records = [(Event(event), opened(payload, texts)) for event, payload, texts in rows]
     return [Told(event, record.triggered, record.lock_version) for event, record in records]
 
 

@@ -17,7 +17,7 @@ from doppia.accounting.ledger.balances import Direction
 from doppia.accounting.money import Currency
 from doppia.accounting.platform.events import Event
 from doppia.engine.performing import Engine
-from doppia.proof.records import AnyRecord, read_record
+from doppia.proof.sealing import opened
 from doppia.store.database.connections import Database
 from doppia.store.ledger import accounts
 from tests.engine.bookkeeping import PHP, PTS, Books, code, now, outcome
@@ -39,7 +39,7 @@ class Logged(NamedTuple):
 
     number: int
     event: Event
-    record: AnyRecord
+    record: Any
 
 
 class Machine(RuleBasedStateMachine):
@@ -164,8 +164,8 @@ class Machine(RuleBasedStateMachine):
     async def _read_log(self, after: int, kinds: tuple[int, ...]) -> list[Logged]:
         async with self.database.connection() as connection:
             rows = await connection.fetch(
-                "select object_sequence, event, payload from log "
+                "select object_sequence, event, payload, texts from log "
                 "where ledger_id = $1 and sequence > $2 and (kind = any($3) or $3 = '{}') order by sequence",
                 self.ledger, after, list(kinds),
             )  # fmt: skip
-        return [Logged(number, Event(event), read_record(payload)) for number, event, payload in rows]
+        return [Logged(number, Event(event), opened(payload, texts)) for number, event, payload, texts in rows]

@@ -8,7 +8,8 @@ from doppia.accounting.ids import Id
 from doppia.accounting.ledger.monitors import MonitorState
 from doppia.engine.ledger.monitors import CreateMonitor, DiscardMonitor, UpdateMonitor
 from doppia.engine.posting.writing import NOBODY
-from doppia.proof.records import MONITOR_KIND, MonitorWritten
+from doppia.proof.kinds import NUMBERS
+from doppia.proof.records import MonitorWritten
 from doppia.store.ledger import monitors as store
 from tests.engine.bookkeeping import code, id_of, outcome
 from tests.engine.machine.machine import Machine
@@ -60,7 +61,7 @@ class MonitorsMachine(Machine):
         if not self.monitors:
             return
         told: dict[int, list[Told]] = {known.sequence: [] for known in self.monitors}
-        for number, event, record in self.log(kinds=(MONITOR_KIND,)):
+        for number, event, record in self.log(kinds=(NUMBERS["monitor"],)):
             assert isinstance(record, MonitorWritten)
             told[number].append(Told(event.name.lower(), record.triggered, record.lock_version))
         assert list(told.values()) == [each.told for each in self.model.monitors]

@@ -11,7 +11,8 @@ from doppia.accounting.platform.events import Event
 from doppia.engine.closing.settlements import AddEntries, CreateSettlement, RemoveEntries, UpdateSettlement
 from doppia.engine.closing.settling import work_off
 from doppia.engine.posting.writing import NOBODY
-from doppia.proof.records import SETTLED_ENTRIES_KIND, SETTLEMENT_KIND, SettledEntries
+from doppia.proof.kinds import NUMBERS
+from doppia.proof.records import SettledEntries
 from doppia.store.closing import settlements as store
 from tests.engine.bookkeeping import code, id_of, outcome
 from tests.engine.machine.machine_transactions import TransactionsMachine
@@ -150,7 +151,7 @@ class SettlementsMachine(TransactionsMachine):
         before = self.run(self.books.records())
         self.run(self._work_off(workers=self.random.randint(1, 2)))
         self.freeing = set()
-        log = self.log(before, (SETTLEMENT_KIND, SETTLED_ENTRIES_KIND))
+        log = self.log(before, (NUMBERS["settlement"], NUMBERS["settled_entries"]))
         places = {known.sequence: place for place, known in enumerate(self.settlements)}
         finished = [places[each.number] for each in log if each.event == Event.FINISH_PROCESSING]
         gathered: dict[int, set[Entry]] = {number: set() for number in finished}

@@ -14,7 +14,7 @@ from doppia.api.ledger.transactions import to_object
 from doppia.engine.background.expiry import expire_due
 from doppia.engine.posting.commands import Asked, CreateTransaction
 from doppia.engine.posting.writing import Caller, Key
-from doppia.proof.records import TRANSACTION_KIND
+from doppia.proof.kinds import NUMBERS
 from doppia.store.ledger import transactions
 from tests.engine.bookkeeping import code, id_of, key, leg, outcome
 from tests.engine.machine.machine import Machine
@@ -72,7 +72,7 @@ class TransactionsMachine(Machine):
         self.model.hour += self.random.randrange(4)
         before = self.run(self.books.records())
         self.run(expire_due(self.engine))
-        log = self.log(before, (TRANSACTION_KIND,))
+        log = self.log(before, (NUMBERS["transaction"],))
         assert {each.event for each in log} <= {Event.ARCHIVED}
         numbers = {known.sequence: number for number, known in enumerate(self.transactions)}
         self.model.expire_due([numbers[each.number] for each in log])

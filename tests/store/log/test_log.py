@@ -5,13 +5,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from doppia.accounting.ids import Id
-from doppia.proof.records import AccountWritten, EntryAnnotated, canonical_bytes, microseconds, read_record
+from doppia.proof.records import AccountWritten, EntryAnnotated, microseconds
+from doppia.proof.sealing import seal
 from doppia.store.database.connections import Database
 from doppia.store.log import log
 
 pytestmark = pytest.mark.anyio
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
+SALT = bytes(16)
 STARTS = [5, 125, 253, 65_533, 2**32 - 3, 2**47]
 """From where on six numbers in a row are of one length, or grow in their canonical form."""
 
@@ -41,11 +43,11 @@ async def test_annotations_of_entries_of_one_record_are_told_apart(
                 )
                 expected[ordinal].append(record.sequence)
                 await connection.execute(
-                    "insert into log values (7, $1, $2, $3, 4, 2, $4)",
+                    "insert into log values (7, $1, $2, $3, 4, 2, $4, $5)",
                     record.sequence,
                     writer,
                     BEGAN + timedelta(seconds=place),
-                    canonical_bytes(record),
+                    *seal(record, lambda: SALT),
                 )
         opened = AccountWritten(
             sequence=writer,
@@ -64,13 +66,12 @@ async def test_annotations_of_entries_of_one_record_are_told_apart(
             metadata={},
             discarded=False,
         )
-        await connection.execute(
-            "insert into log values (7, $1, $1, $2, 2, 1, $3)", writer, BEGAN, canonical_bytes(opened)
-        )
+        sealed = seal(opened, lambda: SALT)
+        await connection.execute("insert into log values (7, $1, $1, $2, 2, 1, $3, $4)", writer, BEGAN, *sealed)
     await superuser.close()
 
     for ordinal, sequences in expected.items():
         async with database.connection() as connection:
             found = await log.list_page(connection, [7], log.about(Id(0, 7, writer, ordinal)), None, 100)
         assert [row.sequence for row in found] == sequences[::-1]
-        assert {read_record(row.payload).entry_ordinal for row in found} == {ordinal}
+        assert {row.opened().entry_ordinal for row in found} == {ordinal}

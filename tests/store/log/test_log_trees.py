@@ -68,7 +68,7 @@ async def test_a_record_of_a_long_log_is_proved_to_be_in_it(connection: asyncpg.
 
 async def test_a_page_of_records_ends_where_it_gets_too_large(connection: asyncpg.Connection) -> None:
     async def sequences(after: int, limit: int, bytes_max: int) -> list[int]:
-        return [sequence for sequence, _ in await log.records(connection, LEDGER, after, limit, bytes_max)]
+        return [sequence for sequence, *_ in await log.records(connection, LEDGER, after, limit, bytes_max)]
 
     assert await sequences(10_000, 3, 1000) == [10_001, 10_002, 10_003]
     assert await sequences(10_000, 3, 5) == [10_001, 10_002]

@@ -32,7 +32,7 @@ from doppia.api.http.wire import (
 )
 from doppia.api.ledger import transactions
 from doppia.api.ledger.drafts import StatusText
-from doppia.proof.records import TRANSACTION_KIND
+from doppia.proof.kinds import NUMBERS
 from doppia.store.database.listing import Filter
 from doppia.store.ledger import transactions as transaction_store
 from doppia.store.ledger import versions as store
@@ -101,8 +101,8 @@ FILTERS: Final = {
 }
 
 _MICROSECOND: Final = timedelta(microseconds=1)
-_CREATED: Final = happening(TRANSACTION_KIND, Event.CREATED)
-_CHANGED: Final = [happening(TRANSACTION_KIND, event) for event in (Event.UPDATED, Event.POSTED, Event.ARCHIVED)]
+_CREATED: Final = happening(NUMBERS["transaction"], Event.CREATED)
+_CHANGED: Final = [happening(NUMBERS["transaction"], event) for event in (Event.UPDATED, Event.POSTED, Event.ARCHIVED)]
 _ENTRY_FIELDS: Final = tuple(field.name for field in structs.fields(VersionEntryObject))
 _SHARED_FIELDS: Final = tuple(
     field.name

@@ -1,20 +1,12 @@
 """Events over HTTP: what happened in ledgers, read from their logs."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal, assert_never, cast, get_args
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal, cast, get_args
 
 from msgspec import to_builtins
 
-from doppia.accounting.closing.settlements import Settlement
 from doppia.accounting.errors import ObjectNotFound
 from doppia.accounting.ids import EVENT_ORDINAL, ORDINAL_BITS, Id, format_id
-from doppia.accounting.ledger.accounts import AccountFields
-from doppia.accounting.ledger.categories import CategoryFields
-from doppia.accounting.ledger.ledgers import Ledger
-from doppia.accounting.ledger.monitors import MonitorState
-from doppia.accounting.ledger.statements import Statement
-from doppia.accounting.ledger.transactions import Transaction
-from doppia.accounting.platform.events import Event
 from doppia.api.closing import settlements
 from doppia.api.http.lists import (
     UUID_SCHEMA,
@@ -30,9 +22,9 @@ from doppia.api.http.lists import (
 from doppia.api.http.request import Reply, Request, encode
 from doppia.api.http.wire import Object, Time, UuidText, parse_time
 from doppia.api.ledger import accounts, categories, ledgers, monitors, statements, transactions
-from doppia.proof import records
+from doppia.api.platform import redactions
+from doppia.proof.kinds import KINDS
 from doppia.store.database.listing import Filter
-from doppia.store.ledger.entries import EntryInTransaction
 from doppia.store.log.log import about, happening
 from doppia.store.platform import events as store
 from doppia.store.platform.events import RecordedEvent
@@ -46,6 +38,7 @@ Resource = Literal[
     "ledger_account_settlement",
     "ledger_account_statement",
     "ledger_entry",
+    "ledger_redaction",
     "ledger_transaction",
 ]
 EventName = Literal[
@@ -75,39 +68,14 @@ class EventObject(Object, kw_only=True):
     data: dict[str, Any]
 
 
-_CHANGES: Final = (Event.CREATED, Event.UPDATED, Event.DISCARDED)
-_RECORDS: Final[Sequence[tuple[Resource, int, Sequence[Event]]]] = (
-    ("ledger", records.LEDGER_KIND, _CHANGES),
-    ("ledger_account", records.ACCOUNT_KIND, _CHANGES),
-    ("ledger_transaction", records.TRANSACTION_KIND, (Event.CREATED, Event.UPDATED, Event.POSTED, Event.ARCHIVED)),
-    ("ledger_entry", records.ENTRY_KIND, (Event.UPDATED,)),
-    ("ledger_account_category", records.CATEGORY_KIND, _CHANGES),
-    ("ledger_account_category", records.CATEGORY_PARENTS_KIND, (Event.UPDATED,)),
-    # Where an account comes or goes, the category changes; one that is opened in categories is there from the start.
-    ("ledger_account_category", records.ACCOUNT_CATEGORIES_KIND, (Event.UPDATED,)),
-    ("ledger_account", records.ACCOUNT_CATEGORIES_KIND, (Event.CREATED,)),
-    ("ledger_account_balance_monitor", records.MONITOR_KIND, (*_CHANGES, Event.TRIGGERED, Event.RESOLVED)),
-    ("ledger_account_statement", records.STATEMENT_KIND, (Event.CREATED,)),
-    (
-        "ledger_account_settlement",
-        records.SETTLEMENT_KIND,
-        (Event.CREATED, Event.UPDATED, Event.POSTED, Event.FINISH_PROCESSING, Event.FINISH_ARCHIVING),
-    ),
-    ("ledger_account_settlement", records.SETTLED_ENTRIES_KIND, (Event.UPDATED,)),
-)
-
-
-def _name(kind: int, event: int) -> EventName:
-    # That an account was opened in categories is told after that it was created.
-    return cast("EventName", "updated" if kind == records.ACCOUNT_CATEGORIES_KIND else Event(event).name.lower())
-
-
 _HAPPENINGS: Final[Mapping[int, tuple[Resource, EventName]]] = {
-    happening(kind, event): (resource, _name(kind, event)) for resource, kind, events in _RECORDS for event in events
+    happening(kind.number, event): cast("tuple[Resource, EventName]", told)
+    for kind in KINDS
+    for event, told in kind.events.items()
 }
 """Resource and event_name of each kind of record and event."""
 
-_OF_ENTRIES: Final = {happening(records.ENTRY_KIND, Event.UPDATED)}
+_OF_ENTRIES: Final = {number for number, (resource, _) in _HAPPENINGS.items() if resource == "ledger_entry"}
 
 
 def _entity(text: str, parameter: str) -> Id:
@@ -131,34 +99,30 @@ FILTERS: Final = {
 }
 
 
-def _object(found: RecordedEvent, scope: Scope) -> Object:
-    """Return what an event is about as the wire shows it, were it not for what the record does not say."""
-    ledger, object_ = found.row.ledger, found.object
-    ledger_id = scope.ledger_id(ledger)
-    match object_:
-        case Ledger():
-            return ledgers.to_object(object_)
-        case AccountFields():
-            return accounts.to_object(object_, ledger_id)
-        case Transaction():
-            return transactions.to_object(object_, ledger, ledger_id)
-        case EntryInTransaction():
-            return transactions.entry_object(object_.entry, ledger, object_.transaction_id, shows_balances=False)
-        case CategoryFields():
-            return categories.to_object(object_, ledger_id)
-        case MonitorState():
-            return monitors.to_object(object_)
-        case Statement():
-            return statements.to_object(object_, ledger_id)
-        case Settlement():
-            return settlements.to_object(object_, ledger_id)
-        case _:
-            assert_never(object_)
+OBJECTS: Final[Mapping[Resource, Callable[[Any, int, str], Object]]] = {
+    "ledger": lambda found, *_: ledgers.to_object(found),
+    "ledger_account": lambda found, _, ledger_id: accounts.to_object(found, ledger_id),
+    "ledger_account_balance_monitor": lambda found, *_: monitors.to_object(found),
+    "ledger_account_category": lambda found, _, ledger_id: categories.to_object(found, ledger_id),
+    "ledger_account_settlement": lambda found, _, ledger_id: settlements.to_object(found, ledger_id),
+    "ledger_account_statement": lambda found, _, ledger_id: statements.to_object(found, ledger_id),
+    "ledger_entry": lambda found, ledger, _: transactions.entry_object(
+        found.entry, ledger, found.transaction_id, shows_balances=False
+    ),
+    "ledger_redaction": lambda found, _, ledger_id: redactions.to_object(found, ledger_id),
+    "ledger_transaction": transactions.to_object,
+}
+"""Returns what an event of each resource is about as the wire shows it, were it not for what the record does not say.
+
+It takes the object, the ledger's number, and the ledger's id.
+"""
 
 
 def to_object(found: RecordedEvent, scope: Scope) -> EventObject:
     """Return an event as the wire shows it."""
-    row, object_ = found.row, _object(found, scope)
+    row = found.row
+    resource, event_name = _HAPPENINGS[happening(row.kind, row.event)]
+    object_ = OBJECTS[resource](found.object, row.ledger, scope.ledger_id(row.ledger))
     data = to_builtins(object_)
     data.pop("lock_version", None)
     if (balances := data.pop("balances", None)) is not None:
@@ -167,8 +131,8 @@ def to_object(found: RecordedEvent, scope: Scope) -> EventObject:
         id=format_id(int(row.recorded_at.timestamp()), row.ledger, row.sequence, EVENT_ORDINAL),
         created_at=row.recorded_at,
         updated_at=row.recorded_at,
-        resource=cast("Resource", object_.object),
-        event_name=_name(row.kind, row.event),
+        resource=resource,
+        event_name=event_name,
         event_time=row.recorded_at,
         entity_id=object_.id,
         data=data,

@@ -13,7 +13,7 @@ from doppia.api.http.request import Reply, Request, encode
 from doppia.api.http.wire import UuidText
 from doppia.engine.background.checkpoints import note
 from doppia.proof.exchange import to_line
-from doppia.proof.records import read_record
+from doppia.proof.sealing import blocks_of, opened
 from doppia.proof.tree import Nodes, consistency_proof, inclusion_proof, leaf_hash, nodes_of, subtree_root
 from doppia.store.database.connections import Connection
 from doppia.store.log import log
@@ -40,12 +40,17 @@ NOTE: Final = "text/plain; charset=utf-8"
 
 
 class LogRecordObject(Struct, kw_only=True):
-    """A record of a ledger's log: its canonical bytes, and what they say."""
+    """A record of a ledger's log: its canonical bytes, the blocks of texts that it commits to, and what they say.
+
+    Block "0" holds the texts of the record itself, block "n" the metadata of its n-th entry; one that was erased is not
+    there, and `texts` is null where none is.
+    """
 
     object: Literal["ledger_log_record"] = "ledger_log_record"
     sequence: int
     leaf_hash: str
     payload: str
+    texts: dict[str, str] | None
     record: dict[str, Any]
 
 
@@ -109,17 +114,19 @@ async def read_log(request: Request) -> Reply:
     async with request.scope.connection() as connection:
         found = await log.records(connection, ledger, after, limit, PAGE_BYTES_MAX)
         size = await _size(connection, request, ledger)
-    records = [_object(sequence, payload) for sequence, payload in found]
+    records = [_object(*row) for row in found]
     ledger_id = request.scope.ledger_id(ledger)
     return Reply(200, encode(LogObject(ledger_id=ledger_id, size=size.records, records=records)))
 
 
-def _object(sequence: int, payload: bytes) -> LogRecordObject:
+def _object(sequence: int, payload: bytes, texts: bytes | None) -> LogRecordObject:
+    record = opened(payload, texts)
     return LogRecordObject(
         sequence=sequence,
         leaf_hash=_text(leaf_hash(payload)),
         payload=_text(payload),
-        record=Raw(to_line(read_record(payload))),  # type: ignore[arg-type] # the same, encoded
+        texts={str(ordinal): _text(block) for ordinal, block in blocks_of(record).items()} or None,
+        record=Raw(to_line(record)),  # type: ignore[arg-type] # the same, encoded
     )
 
 
@@ -217,7 +224,7 @@ def _size_asked(values: Mapping[str, Any], parameter: str, whole: Size) -> int:
 async def _check_id(connection: Connection, ledger: int, id_: Id) -> None:
     """Ask that a record wrote what has this id: an object, an entry, a version or an event."""
     found = await log.records(connection, ledger, id_.sequence - 1, 1, 0)
-    recorded_at = read_record(found[0][1]).recorded_at if found else 0
+    recorded_at = opened(found[0][1], None).recorded_at if found else 0
     if id_.ledger != ledger or not found or id_.seconds != recorded_at // 1_000_000:
         raise ObjectNotFound(object="ledger_log_record", id=str(id_), parameter="id")
 

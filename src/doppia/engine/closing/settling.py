@@ -26,7 +26,7 @@ from doppia.accounting.ledger.transactions import Status
 from doppia.accounting.platform.events import Event
 from doppia.engine.posting.books import Needs, accept, read
 from doppia.engine.posting.writing import Clock, Writing, begin
-from doppia.proof.records import SettledEntries, SettlementWritten, microseconds
+from doppia.proof.records import Origin, SettledEntries, microseconds
 from doppia.store.closing import settlements
 from doppia.store.closing.settlements import Unsettled
 from doppia.store.database.connections import Connection, Database
@@ -87,29 +87,8 @@ def group_of(write: Writing) -> Group:
 
 def note(group: Group, settlement: Settlement, actor: bytes | None, event: Event) -> None:
     """Append the record that writes a settlement as it is."""
-    record = SettlementWritten(
-        sequence=group.sequence + 1,
-        recorded_at=microseconds(group.recorded_at),
-        actor=actor,
-        event=event,
-        settlement=settlement.sequence,
-        settled_account=settlement.settled_account[0],
-        contra_account=settlement.contra_account[0],
-        status=settlement.status,
-        becomes=settlement.becomes,
-        lock_version=settlement.lock_version,
-        effective_at_upper_bound=(
-            None if settlement.effective_at_upper_bound is None else microseconds(settlement.effective_at_upper_bound)
-        ),
-        allow_either_direction=settlement.allows_either_direction,
-        skip_transaction=settlement.skips_transaction,
-        transaction=settlement.transaction and settlement.transaction[0],
-        amount=None if settlement.amount is None else str(settlement.amount),
-        direction=None if settlement.direction is None else int(settlement.direction == "credit"),
-        description=settlement.description,
-        metadata=dict(settlement.metadata),
-    )
-    group.append(record)
+    origin = Origin(group.sequence + 1, microseconds(group.recorded_at), actor, event)
+    group.append(settlements.record_of(settlement, origin))
 
 
 def note_entries(

@@ -26,8 +26,8 @@ from doppia.proof.exchange import Header, MalformedLine, UnreadableFile, from_li
 from doppia.proof.records import (
     STATUSES,
     AccountWritten,
-    AnyRecord,
     LedgerWritten,
+    Record,
     SettlementWritten,
     TransactionWritten,
     microseconds,
@@ -226,7 +226,7 @@ class _Step:
         else:
             await self._written()
 
-    async def take(self, record: AnyRecord) -> None:
+    async def take(self, record: Record) -> None:
         """Take the next record.
 
         Raises:
@@ -263,11 +263,11 @@ class _Step:
                 self.unsettled.discard(record.settlement)
         self._note(record)
 
-    def _begins_command(self, record: AnyRecord) -> bool:
+    def _begins_command(self, record: Record) -> bool:
         is_part = isinstance(record, TransactionWritten) and record.partially_posts is not None
         return not self.unsettled and not is_part and not is_crossing(record)
 
-    def _is_due(self, record: AnyRecord) -> bool:
+    def _is_due(self, record: Record) -> bool:
         if isinstance(record, TransactionWritten):
             is_full = self.entries >= _ENTRIES_AT_ONCE or len(self.group.records) >= _RECORDS_AT_ONCE
             return is_full or record.transaction in self.changed
@@ -328,11 +328,11 @@ class _Step:
             under_way, self._under_way = self._under_way, None
             await under_way
 
-    def _note(self, record: AnyRecord) -> None:
-        self.group.append(record)
+    def _note(self, record: Record) -> None:
+        self.group.append_sealed(record)
         self.group.recorded_at = self.group.times[record.sequence] = moment(record.recorded_at)
 
-    async def _create(self, record: AnyRecord) -> None:
+    async def _create(self, record: Record) -> None:
         assert isinstance(record, LedgerWritten), "the replay knows how a log begins"
         at = moment(record.recorded_at)
         if (int(at.timestamp()), record.ledger) != (self.target.seconds, self.ledger):
@@ -376,7 +376,7 @@ class _Step:
         )
 
 
-def _is_apart(record: AnyRecord) -> bool:
+def _is_apart(record: Record) -> bool:
     """Say whether what a record says can be written before what the transactions before it changed."""
     return isinstance(record, AccountWritten) or is_crossing(record)
 

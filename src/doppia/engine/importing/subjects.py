@@ -1,17 +1,18 @@
 """Records that are no transactions, as an import writes what they say: by the queries that wrote it at first."""
 
 from dataclasses import replace
-from typing import Final, cast
+from typing import Final
 
-from doppia.accounting.closing.settlements import SettledAs, Settlement, SettlementStatus
+from doppia.accounting.closing.settlements import Settlement
 from doppia.accounting.ledger.accounts import Account
 from doppia.accounting.ledger.balances import NOTHING, Sums
 from doppia.accounting.money import Currency
 from doppia.accounting.platform.events import Event
 from doppia.engine.posting.recording import write_rows
 from doppia.proof.records import (
-    AnyRecord,
     MonitorWritten,
+    Record,
+    Redacted,
     SettledEntries,
     SettlementWritten,
     moment,
@@ -28,7 +29,7 @@ def account_of(sequence: int, lock_version: int = 0, sums: Sums = NOTHING) -> Ac
     return Account("", sequence, _NO_UNIT, "credit", True, lock_version, sums)
 
 
-def is_crossing(record: AnyRecord) -> bool:
+def is_crossing(record: Record) -> bool:
     """Say whether a record tells what the change before it did to a monitor, and so belongs to the same command."""
     return isinstance(record, MonitorWritten) and record.event in (Event.TRIGGERED, Event.RESOLVED)
 
@@ -52,31 +53,9 @@ async def _settlement(connection: Connection, ledger: int, record: SettlementWri
 
 def _told(ledger: int, record: SettlementWritten) -> Settlement:
     """Return a settlement as its record has it."""
-    at, bound, direction = moment(record.recorded_at), record.effective_at_upper_bound, record.direction
-    return Settlement(
-        id="",
-        ledger=ledger,
-        sequence=record.settlement,
-        status=cast("SettlementStatus", record.status),
-        becomes=cast("SettledAs | None", record.becomes),
-        settled_account=(record.settled_account, ""),
-        contra_account=(record.contra_account, ""),
-        currency=_NO_UNIT,
-        normal_balance="credit",
-        lock_version=record.lock_version,
-        searched_lock_version=None if record.lock_version is None else 0,
-        effective_at_upper_bound=None if bound is None else moment(bound),
-        allows_either_direction=record.allow_either_direction,
-        skips_transaction=record.skip_transaction,
-        transaction=None if record.transaction is None else (record.transaction, ""),
-        net=0,
-        amount=None if record.amount is None else int(record.amount),
-        direction=None if direction is None else "credit" if direction else "debit",
-        description=record.description,
-        metadata=record.metadata,
-        created_at=at,
-        updated_at=at,
-    )
+    settled, contra = account_of(record.settled_account), account_of(record.contra_account)
+    told = settlements.from_record(record, ledger, moment(record.recorded_at), settled, contra, None)
+    return replace(told, searched_lock_version=None if record.lock_version is None else 0)
 
 
 async def _note_search(connection: Connection, sweep: Settlement) -> None:
@@ -100,12 +79,14 @@ async def _settled_entries(connection: Connection, ledger: int, record: SettledE
         await settlements.update(connection, replace(settlement, updated_at=moment(record.recorded_at)))
 
 
-async def write(connection: Connection, ledger: int, record: AnyRecord) -> None:
+async def write(connection: Connection, ledger: int, record: Record) -> None:
     """Write what a record that is no transaction's says, to a ledger that has all of the records before it."""
     match record:
         case SettlementWritten():
             await _settlement(connection, ledger, record)
         case SettledEntries():
             await _settled_entries(connection, ledger, record)
+        case Redacted():
+            pass  # the records whose texts it erased came without them
         case _:
             await write_rows(connection, ledger, record)

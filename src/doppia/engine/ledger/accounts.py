@@ -13,7 +13,7 @@ from doppia.accounting.money import Currency
 from doppia.accounting.platform.events import Event
 from doppia.engine.ledger.categories import named_categories, placing
 from doppia.engine.posting.writing import UNCHANGED, Command, Decision, Moment, Unchanged, chosen, merged
-from doppia.proof.records import AnyRecord
+from doppia.proof.records import Record
 from doppia.store.database.connections import Connection
 from doppia.store.ledger import accounts, categories
 from doppia.store.ledger.accounts import record_of
@@ -67,7 +67,7 @@ class OpenAccount(Command[AccountFields]):
             updated_at=moment.now,
             discarded_at=None,
         )
-        records: list[AnyRecord] = [record_of(opened, moment.origin(Event.CREATED))]
+        records: list[Record] = [record_of(opened, moment.origin(Event.CREATED))]
         if named := named_categories(self.parents, known, self.currency):
             records.append(placing(account.sequence, None, named, moment.origin(Event.CREATED, 1)))
         return Decision(opened, records)

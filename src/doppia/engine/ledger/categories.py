@@ -17,7 +17,7 @@ from doppia.accounting.ledger.categories import (
 from doppia.accounting.money import Currency
 from doppia.accounting.platform.events import Event
 from doppia.engine.posting.writing import UNCHANGED, Command, Decision, Moment, Unchanged, chosen, merged
-from doppia.proof.records import AccountCategories, AnyRecord, CategoryParents, Origin
+from doppia.proof.records import AccountCategories, CategoryParents, Origin, Record
 from doppia.store.database.connections import Connection
 from doppia.store.ledger import categories
 from doppia.store.ledger.categories import Member, record_of
@@ -79,7 +79,7 @@ class CreateCategory(Command[CategoryFields]):
             updated_at=moment.now,
             discarded_at=None,
         )
-        records: list[AnyRecord] = [record_of(created, moment.origin(Event.CREATED))]
+        records: list[Record] = [record_of(created, moment.origin(Event.CREATED))]
         if uppers:
             for upper in uppers:
                 check_nesting(upper, moment.sequence, found.children)

@@ -171,19 +171,19 @@ def transaction_record(
 ) -> TransactionWritten:
     """Return the record that writes a change of a transaction."""
     transaction = change.transaction
-    entries = None
+    entries: list[EntryRecord] | None = None
+    effective_times: dict[int, int] = {}
+    entry_metadata: dict[int, dict[str, str]] = {}
     if change.wrote_entries:
-        entries = [
-            EntryRecord(
-                entry.account.sequence,
-                int(entry.direction == "credit"),
-                str(entry.amount),
-                None if entry.status == "archived" else entry.account.lock_version,
-                None if entry.effective_at == transaction.effective_at else microseconds(entry.effective_at),
-                dict(entry.metadata) or None,
-            )
-            for entry in transaction.entries
-        ]
+        entries = []
+        for ordinal, entry in enumerate(transaction.entries, 1):
+            lock_version = None if entry.status == "archived" else entry.account.lock_version
+            direction = int(entry.direction == "credit")
+            entries.append(EntryRecord(entry.account.sequence, direction, str(entry.amount), lock_version))
+            if entry.effective_at != transaction.effective_at:
+                effective_times[ordinal] = microseconds(entry.effective_at)
+            if entry.metadata:
+                entry_metadata[ordinal] = dict(entry.metadata)
     return TransactionWritten(
         sequence=sequence,
         recorded_at=microseconds(group.recorded_at),
@@ -192,16 +192,18 @@ def transaction_record(
         transaction=transaction.sequence,
         version=transaction.version,
         status=STATUSES.index(transaction.status),
+        entries=entries,
         effective_at=None if transaction.effective_at == group.recorded_at else microseconds(transaction.effective_at),
+        effective_times=effective_times or None,
         expires_at=None if transaction.expires_at is None else microseconds(transaction.expires_at),
+        settlement=transaction.settlement and transaction.settlement[0],
+        reverses=transaction.reverses and transaction.reverses[0],
+        partially_posts=transaction.partially_posts and transaction.partially_posts[0],
+        archived_reason=transaction.archived_reason,
         description=transaction.description,
+        metadata=dict(transaction.metadata),
         external_id=transaction.external_id,
         ledgerable_type=transaction.ledgerable_type,
         ledgerable_id=transaction.ledgerable_id,
-        archived_reason=transaction.archived_reason,
-        reverses=transaction.reverses and transaction.reverses[0],
-        partially_posts=transaction.partially_posts and transaction.partially_posts[0],
-        settlement=transaction.settlement and transaction.settlement[0],
-        metadata=dict(transaction.metadata),
-        entries=entries,
+        entry_metadata=entry_metadata or None,
     )

@@ -6,12 +6,12 @@ from typing import Any, Final
 from doppia.proof.records import (
     AccountCategories,
     AccountWritten,
-    AnyRecord,
     CategoryParents,
     CategoryWritten,
     EntryAnnotated,
     LedgerWritten,
     MonitorWritten,
+    Record,
     StatementWritten,
 )
 from doppia.store.database.connections import Connection
@@ -29,6 +29,6 @@ _WRITERS: Final[dict[type[Any], Callable[[Connection, int, Any], Awaitable[None]
 }
 
 
-async def write_rows(connection: Connection, ledger: int, record: AnyRecord) -> None:
+async def write_rows(connection: Connection, ledger: int, record: Record) -> None:
     """Write what a record says to the tables of a ledger that have all the records before it; its head is locked."""
     await _WRITERS[type(record)](connection, ledger, record)

@@ -12,7 +12,7 @@ from doppia.accounting.ids import LedgerRef, format_id
 from doppia.accounting.platform.events import Event
 from doppia.accounting.texts import merge_metadata
 from doppia.engine.posting.recording import write_rows
-from doppia.proof.records import AnyRecord, Origin, microseconds
+from doppia.proof.records import Origin, Record, microseconds
 from doppia.proof.tree import Frontier
 from doppia.store.database.connections import Connection
 from doppia.store.ledger import ledgers
@@ -106,7 +106,7 @@ class Writing:
         """Return what the next records begin with."""
         return Moment(self.ledger.number, self.sequence, self.now, self.actor)
 
-    async def record(self, records: Sequence[AnyRecord]) -> None:
+    async def record(self, records: Sequence[Record]) -> None:
         """Append records to the log, in order, and write the rows of each."""
         for record in records:
             assert record.sequence == self.sequence, "records follow each other without gaps"
@@ -158,7 +158,7 @@ class Decision(NamedTuple, Generic[T]):
     """
 
     object: T
-    records: Sequence[AnyRecord] = ()
+    records: Sequence[Record] = ()
     unchanged: int | None = None
 
 

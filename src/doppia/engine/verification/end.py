@@ -6,8 +6,9 @@ from typing import Final
 from doppia.accounting.ledger.balances import Sums
 from doppia.engine.verification.resume import Kept, digest
 from doppia.engine.verification.rows import metadata_sentence
-from doppia.proof.records import AccountCategories, moment, read_record
+from doppia.proof.records import AccountCategories, moment
 from doppia.proof.replay.state import State
+from doppia.proof.sealing import opened
 from doppia.store.database.connections import Connection
 from doppia.store.log import verification as store
 
@@ -85,7 +86,7 @@ def _makes_set(payload: bytes | None, categories: list[int]) -> bool:
     """Say whether a record put an account into exactly these categories."""
     if payload is None:
         return False
-    record = read_record(payload)
+    record = opened(payload, None)
     return type(record) is AccountCategories and record.categories == categories
 
 

@@ -1,25 +1,17 @@
 """The records of a ledger one after the other: each folded by the rules, hashed, and told as the rows it wrote."""
 
-from typing import NamedTuple
-
-import msgspec
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
 
 from doppia.accounting.ids import ORDINAL_BITS
 from doppia.engine.verification.resume import Kept, digest
-from doppia.engine.verification.subjects import NAMES
 from doppia.proof.checkpoints import Checkpoint
-from doppia.proof.records import (
-    AnyRecord,
-    EntryAnnotated,
-    SettledEntries,
-    SettlementWritten,
-    TransactionWritten,
-    canonical_bytes,
-    kind_of,
-    object_of,
-    read_record,
-)
+from doppia.proof.kinds import kind_of
+from doppia.proof.records import EntryAnnotated, Record, SettledEntries, SettlementWritten, TransactionWritten
 from doppia.proof.replay.fold import Effects, Fault, Replay
+from doppia.proof.replay.state import State
+from doppia.proof.replay.texts import take_texts
+from doppia.proof.sealing import MalformedRecord, check_canonical, opened
 from doppia.proof.tree import Frontier, Node, leaf_hash
 from doppia.store.log import verification as store
 from doppia.store.log.verification import Chunk
@@ -43,7 +35,7 @@ class Expected(NamedTuple):
     transactions: list[TransactionWritten]
     with_texts: dict[int, TransactionWritten]
     metadata: dict[int, tuple[dict[str, str], int]]
-    others: dict[str, list[AnyRecord]]
+    others: dict[str, list[Record]]
     nodes: list[Node]
 
 
@@ -62,23 +54,43 @@ class Fold:
         """Fold the records of a chunk; return what they must have written, up to the first that is wrong, and that."""
         expected = Expected([], [], [], [], [], [], {}, {}, {}, [])
         try:
-            for payload, row in zip(chunk.payloads or (), chunk.records or (), strict=True):
-                self._take(payload, row, expected)
+            rows = zip(chunk.payloads or (), chunk.record_texts or (), chunk.records or (), strict=True)
+            for payload, texts, row in rows:
+                self._take(payload, texts, row, expected)
         except Fault as fault:
             return expected, fault
         return expected, None
 
-    def _take(self, payload: bytes, row: str, expected: Expected) -> None:
+    def recognize(self, sequence: int, payload: bytes, texts: bytes | None) -> Fault | None:
+        """Take the texts of a record that was folded before: they may have been erased since. Return what is wrong."""
+        try:
+            record = opened(payload, texts)
+            check_canonical(record, payload, texts)
+        except ValueError as error:
+            return Fault(sequence, str(error))
+        if isinstance(record, TransactionWritten):
+            for ordinal, metadata in (record.entry_metadata or {}).items():
+                number = sequence << ORDINAL_BITS | ordinal
+                if number in self.kept.annotated:
+                    self.kept.annotated[number] = digest(metadata), record.recorded_at
+        elif isinstance(record, EntryAnnotated):
+            _note_annotation(self.state, self.kept, record)
+        try:
+            take_texts(self.state, record)
+        except Fault as fault:
+            return fault
+        return None
+
+    def _take(self, payload: bytes, texts: bytes | None, row: str, expected: Expected) -> None:
         tree = self.tree
         try:
-            record: AnyRecord = read_record(payload)
-            if canonical_bytes(record) != payload:
-                raise Fault(tree.size + 1, "its payload is not in canonical bytes")
+            record = opened(payload, texts)
+            check_canonical(record, payload, texts)
             recorded_at = store.time(record.recorded_at)
-            line = store.record_line(record, object_of(record), kind_of(record), recorded_at)
+            line = store.record_line(record, recorded_at)
             effects = self.replay.apply(record)
-        except msgspec.DecodeError as error:
-            raise Fault(tree.size + 1, f"its payload is no record: {error}") from None
+        except MalformedRecord as error:
+            raise Fault(tree.size + 1, str(error)) from None
         except (OverflowError, ValueError, AssertionError) as error:
             # Whatever no rule has foreseen: the other ledgers are to be verified all the same.
             raise Fault(tree.size + 1, f"it holds what no record can: {error}") from None
@@ -121,20 +133,37 @@ class Fold:
             None if entries_sequence is None else store.final_line(record, entries_sequence, recorded_at)
         )
 
-    def _expect_other(self, record: AnyRecord, expected: Expected) -> None:
-        if type(record) is EntryAnnotated:
-            number = record.entry_sequence << ORDINAL_BITS | record.entry_ordinal
-            self.kept.annotated[number] = digest(record.metadata), record.recorded_at
-            return
-        if type(record) is SettlementWritten or (
-            type(record) is SettledEntries and self.state.settlements[record.settlement].status == "drafting"
-        ):
-            self.kept.settlements[record.settlement] = record.recorded_at
-        name = NAMES.get(type(record))
-        if name is not None:
-            if record.sequence == object_of(record):
-                self.kept.count(name)
-            expected.others.setdefault(name, []).append(record)
+    def _expect_other(self, record: Record, expected: Expected) -> None:
+        kind = kind_of(record)
+        note = _NOTES.get(kind.name)
+        if note is not None:
+            note(self.state, self.kept, record)
+        if kind.objects is not None:
+            if record.sequence == kind.about(record):
+                self.kept.count(kind.objects)
+            expected.others.setdefault(kind.objects, []).append(record)
+
+
+def _note_annotation(_: State, kept: Kept, record: EntryAnnotated) -> None:
+    number = record.entry_sequence << ORDINAL_BITS | record.entry_ordinal
+    kept.annotated[number] = digest(record.metadata), record.recorded_at
+
+
+def _note_settlement(_: State, kept: Kept, record: SettlementWritten) -> None:
+    kept.settlements[record.settlement] = record.recorded_at
+
+
+def _note_settled_entries(state: State, kept: Kept, record: SettledEntries) -> None:
+    if state.settlements[record.settlement].status == "drafting":
+        kept.settlements[record.settlement] = record.recorded_at
+
+
+_NOTES: Final[Mapping[str, Callable[[State, Kept, Any], None]]] = {
+    "entry": _note_annotation,
+    "settlement": _note_settlement,
+    "settled_entries": _note_settled_entries,
+}
+"""Keep what records of some kinds say beside their rows until the end, when it is compared."""
 
 
 def check_beginning(tree: Frontier, checkpoint: Checkpoint) -> None:

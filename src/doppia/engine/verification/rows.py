@@ -1,12 +1,16 @@
-"""The rows of transactions and their entries, compared hundreds at once with what the records must have written."""
+"""The rows that records must have written, compared with those that are there; of entries, hundreds at once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
 import msgspec
 
 from doppia.accounting.ids import ORDINAL_BITS
 from doppia.engine.verification.fold import Expected
 from doppia.engine.verification.resume import digest
+from doppia.proof.kinds import kind_of
+from doppia.proof.records import Record
 from doppia.proof.replay.state import State
 from doppia.store.log import verification as store
 from doppia.store.log.verification import Chunk
@@ -98,6 +102,24 @@ def _wrong_metadata(
             found.append((number >> ORDINAL_BITS, metadata_sentence(state, number)))
     found += [(number >> ORDINAL_BITS, metadata_sentence(state, number)) for number in waiting]
     return found
+
+
+def difference(record: Record, row: Mapping[str, Any]) -> str | None:
+    """Say in which column a row differs from what the newest record about its object says; None where in none.
+
+    The row is that of an object other than a transaction, with the time of the record that created the object.
+    """
+    if row["created_at"] is None:
+        return "its row is missing"
+    told = {name: column(record) for name, column in kind_of(record).columns.items()}
+    for name, value in {**told, "created_at": row["created_as"]}.items():
+        if row[name] != value:
+            return f"its {name} is {_shown(row[name])} in the table, and {_shown(value)} by the log"
+    return None
+
+
+def _shown(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else repr(value)
 
 
 def metadata_sentence(state: State, number: int) -> str:

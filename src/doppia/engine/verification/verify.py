@@ -11,18 +11,17 @@ from contextlib import aclosing
 from typing import Final, NamedTuple, NoReturn
 from uuid import UUID
 
-import msgspec
-
 from doppia.accounting.ids import format_id
-from doppia.engine.verification import subjects
 from doppia.engine.verification.end import AT_THE_END, wrong_bucket
 from doppia.engine.verification.fold import Fold, check_beginning
 from doppia.engine.verification.resume import Kept, Resumed
-from doppia.engine.verification.rows import wrong_rows
+from doppia.engine.verification.rows import difference, wrong_rows
 from doppia.proof.checkpoints import Checkpoint
-from doppia.proof.records import AnyRecord, kind_of, object_of, read_record
+from doppia.proof.kinds import kind_of
+from doppia.proof.records import Record
 from doppia.proof.replay.fold import Fault, Replay
 from doppia.proof.replay.state import State
+from doppia.proof.sealing import opened
 from doppia.proof.tree import Frontier, Node, leaf_hash
 from doppia.store.database.connections import Connection, Database
 from doppia.store.log import verification as store
@@ -124,21 +123,29 @@ class Verification:
         raise Finding(self.id, sequence, sentence)
 
     async def _recognize(self) -> AsyncIterator[Progress]:
-        """Ask that the log still begins with the records that were verified before, by their hashes alone."""
+        """Ask that the log still begins with the records that were verified before, by their hashes alone.
+
+        Their texts may have been erased since, and so may be what the rows about them hold.
+        """
         tree, size = Frontier(), self._kept.size
+        self.state.outstanding.clear()
+        wrong: Fault | None = None
         while tree.size < size:
             begin = tree.size + 1
             end = min(begin + 4 * RECORDS_AT_ONCE, size + 1)
             [row] = await store.rows(self._sessions.looking, "payloads", self._head.ledger, begin, end)
             if len(row[0] or ()) != end - begin:
                 break
-            for payload in row[0]:
+            for payload, texts in zip(*row, strict=True):
                 tree.append(leaf_hash(payload))
                 if self._fold.checkpoint is not None:
                     check_beginning(tree, self._fold.checkpoint)
+                wrong = wrong or self._fold.recognize(tree.size, payload, texts)
             yield Progress(self.id, tree.size, 0, self._head.sequence)
         if tree.hashes != self._fold.tree.hashes:
             self._fail(0, f"the log does not begin with the {size} records that were verified before")
+        if wrong is not None:
+            raise wrong
 
     async def _compare(self, chunk: Chunk) -> None:
         """Fold the records of a chunk, and compare what they must have written with what is there."""
@@ -155,7 +162,7 @@ class Verification:
             raise fault
         await self._compare_nodes(expected.nodes)
 
-    async def _wrong_others(self, others: Mapping[str, list[AnyRecord]]) -> list[tuple[int, str]]:
+    async def _wrong_others(self, others: Mapping[str, list[Record]]) -> list[tuple[int, str]]:
         """Compare the rows of other subjects, where a record is the newest about its object."""
         found = []
         for name, records in others.items():
@@ -163,11 +170,10 @@ class Verification:
             rows = await store.rows(self._sessions.looking, name, self._head.ledger, list(by_sequence))
             for row in rows:
                 record = by_sequence[row["sequence"]]
-                sentence = subjects.difference(record, row)
+                sentence = difference(record, row)
                 if sentence is not None:
-                    found.append(
-                        (record.sequence, f"{subjects.READ[name]} {self.state.id_of(object_of(record))}: {sentence}")
-                    )
+                    kind = kind_of(record)
+                    found.append((record.sequence, f"{kind.name} {self.state.id_of(kind.about(record))}: {sentence}"))
         return found
 
     async def _check_columns(self, begin: int) -> None:
@@ -180,11 +186,10 @@ class Verification:
             [row] = await store.rows(self._sessions.looking, "columns", self._head.ledger, begin, last)
             for payload, line in zip(row["payloads"] or (), row["records"] or (), strict=True):
                 try:
-                    record: AnyRecord = read_record(payload)
-                    recorded_at = store.time(record.recorded_at)
-                except (msgspec.DecodeError, OverflowError, ValueError):
+                    record = opened(payload, None)
+                    told = store.record_line(record, store.time(record.recorded_at))
+                except (OverflowError, ValueError):
                     return
-                told = store.record_line(record, object_of(record), kind_of(record), recorded_at)
                 if told != line:
                     self._fail(record.sequence, store.differing(store.RECORD_COLUMNS, told, line))
             begin = last + 1

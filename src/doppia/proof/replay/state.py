@@ -193,6 +193,7 @@ class State(msgspec.Struct, kw_only=True):
         settled: entries in a settlement, by number.
         touched: monitored accounts that the last command changed, whose crossings are still to come.
         lowered: the hold that the last record rewrote, and what it then held less, by account and direction.
+        outstanding: blocks of texts that are gone and that no redaction has named yet, by number.
     """
 
     ledger: int
@@ -209,6 +210,7 @@ class State(msgspec.Struct, kw_only=True):
     settled: dict[int, int] = {}
     touched: list[int] = []
     lowered: tuple[int, dict[str, int]] | None = None
+    outstanding: set[int] = set()
 
     def id_of(self, sequence: int, ordinal: int = 0, created: int = -1) -> str:
         """Return the id of what a record created, be it the newest.

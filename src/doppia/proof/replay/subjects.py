@@ -16,12 +16,12 @@ from doppia.proof.records import (
     STATUSES,
     AccountCategories,
     AccountWritten,
-    AnyRecord,
     CategoryParents,
     CategoryWritten,
     EntryAnnotated,
     LedgerWritten,
     MonitorWritten,
+    Record,
     SettledEntries,
     SettlementWritten,
     StatementWritten,
@@ -221,7 +221,7 @@ def _holds(watched: AccountState, found: MonitorState) -> bool:
     return condition_holds(found.field, found.operator, found.value, seen)
 
 
-def check_crossings(state: State, record: AnyRecord | None) -> None:
+def check_crossings(state: State, record: Record | None) -> None:
     """Ask that the monitors which the last command crossed are told of, before the record that follows it."""
     for number in state.touched:
         for crossed in state.monitors_of.get(number, ()):

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
-from doppia.accounting.closing.settlements import Settlement
+from doppia.accounting.closing.settlements import SettledAs, Settlement, SettlementStatus
 from doppia.accounting.ids import Id, format_id
+from doppia.accounting.ledger.accounts import Account
 from doppia.accounting.ledger.transactions import Status
 from doppia.accounting.money import Currency
+from doppia.proof.records import Origin, SettlementWritten, microseconds, moment
 from doppia.store.database.connections import Connection, load_filters, load_queries
 from doppia.store.database.listing import Filter, Order, Place, compose
 
@@ -249,3 +251,61 @@ async def unfinished(connection: Connection, after: Id | None, limit: int) -> li
     begin = (0, 0) if after is None else (after.ledger, after.sequence)
     rows: Iterable[Any] = await connection.fetch(_SQL["unfinished"], limit, *begin)
     return [Id(int(row[2].timestamp()), row[0], row[1], 0) for row in rows]
+
+
+def record_of(settlement: Settlement, origin: Origin) -> SettlementWritten:
+    """Return the record that writes a settlement as it is."""
+    bound, direction = settlement.effective_at_upper_bound, settlement.direction
+    return SettlementWritten(
+        **origin._asdict(),
+        settlement=settlement.sequence,
+        settled_account=settlement.settled_account[0],
+        contra_account=settlement.contra_account[0],
+        status=settlement.status,
+        becomes=settlement.becomes,
+        lock_version=settlement.lock_version,
+        effective_at_upper_bound=None if bound is None else microseconds(bound),
+        allow_either_direction=settlement.allows_either_direction,
+        skip_transaction=settlement.skips_transaction,
+        transaction=settlement.transaction and settlement.transaction[0],
+        amount=None if settlement.amount is None else str(settlement.amount),
+        direction=None if direction is None else int(direction == "credit"),
+        description=settlement.description,
+        metadata=dict(settlement.metadata),
+    )
+
+
+def from_record(
+    record: SettlementWritten,
+    ledger: int,
+    created_at: datetime,
+    settled: Account,
+    contra: Account,
+    transaction_id: str | None,
+) -> Settlement:
+    """Return the settlement that a record writes, without what records do not say: its net, and how far it searched."""
+    bound, direction = record.effective_at_upper_bound, record.direction
+    return Settlement(
+        id=format_id(int(created_at.timestamp()), ledger, record.settlement),
+        ledger=ledger,
+        sequence=record.settlement,
+        status=cast("SettlementStatus", record.status),
+        becomes=cast("SettledAs | None", record.becomes),
+        settled_account=(settled.sequence, settled.id),
+        contra_account=(contra.sequence, contra.id),
+        currency=settled.currency,
+        normal_balance=settled.normal_balance,
+        lock_version=record.lock_version,
+        searched_lock_version=None,
+        effective_at_upper_bound=None if bound is None else moment(bound),
+        allows_either_direction=record.allow_either_direction,
+        skips_transaction=record.skip_transaction,
+        transaction=None if record.transaction is None else (record.transaction, transaction_id or ""),
+        net=0,
+        amount=None if record.amount is None else int(record.amount),
+        direction=None if direction is None else "credit" if direction else "debit",
+        description=record.description,
+        metadata=record.metadata,
+        created_at=created_at,
+        updated_at=moment(record.recorded_at),
+    )

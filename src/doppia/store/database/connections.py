@@ -12,6 +12,8 @@ import msgspec
 import structlog
 
 from doppia.accounting.errors import LedgerError, OutcomeUnknown, Overloaded, Unavailable
+from doppia.accounting.platform.events import Event
+from doppia.proof.kinds import KINDS
 
 CONNECTIONS_MAX: Final = 12
 WRITERS_MAX: Final = 8
@@ -62,7 +64,8 @@ def load_queries(module: str) -> dict[str, str]:
     """Return the named queries of `store/<module>.sql`, such as `ledger/accounts`.
 
     Each begins with a line `-- name: NAME`; comments up to the query belong to it and travel with it, so that the
-    server's own statistics show the name.
+    server's own statistics show the name. Kinds of records and events have names in them instead of numbers, such as
+    {TRANSACTION_KIND} and {CREATED_EVENT}.
     """
     return {name: f"-- {module.rpartition('/')[2]}.{name}\n{text}" for name, text in _parts(module, "name")}
 
@@ -74,12 +77,18 @@ def load_filters(module: str) -> dict[str, str]:
 
 def _parts(module: str, wanted: str) -> list[tuple[str, str]]:
     text = files("doppia.store").joinpath(f"{module}.sql").read_text(encoding="utf-8")
+    text = re.sub(r"\{([A-Z_]+_(?:KIND|EVENT))\}", lambda name: _NUMBERS[name[1]], text)
     parts = re.split(r"^-- (name|filter): (\w+)$", text, flags=re.MULTILINE)[1:]
     return [
         (name, body.strip().rstrip(";"))
         for kind, name, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True)
         if kind == wanted
     ]
+
+
+_NUMBERS: Final = {f"{kind.name.upper()}_KIND": str(kind.number) for kind in KINDS} | {
+    f"{event.name}_EVENT": str(event.value) for event in Event
+}
 
 
 class Database:

@@ -7,10 +7,13 @@ from uuid import UUID
 
 from doppia.accounting.ids import LedgerId, LedgerNumber, ledger_id
 from doppia.accounting.ledger.ledgers import Ledger
-from doppia.proof.records import AnyRecord, LedgerWritten, Origin, canonical_bytes, kind_of, moment, object_of
+from doppia.proof.kinds import kind_of
+from doppia.proof.records import LedgerWritten, Origin, Record, moment
+from doppia.proof.sealing import seal
 from doppia.proof.tree import EMPTY_ROOT, Frontier, frontier_of, leaf_hash
 from doppia.store.database.connections import Connection, load_filters, load_queries
 from doppia.store.database.listing import Filter, Order, Place, compose
+from doppia.store.log.salts import new_salt
 
 _SQL: Final = load_queries("ledger/ledgers")
 _FILTERS: Final = load_filters("ledger/ledgers")
@@ -119,18 +122,19 @@ async def append(
     ledger: int,
     tree: Frontier,
     recorded_at: datetime,
-    record: AnyRecord,
+    record: Record,
 ) -> None:
     """Append one record to the log of a ledger whose head is locked, and to the tree over it."""
-    payload = canonical_bytes(record)
+    kind = kind_of(record)
+    payload, texts = seal(record, new_salt)
     kept = tree.append(leaf_hash(payload))
     await connection.execute(
         _SQL["append"],
         ledger,
         record.sequence,
-        object_of(record),
+        kind.about(record),
         recorded_at,
-        kind_of(record),
+        kind.number,
         record.event,
         payload,
         tree.root(),
@@ -138,6 +142,7 @@ async def append(
         [node.level for node in kept],
         [node.place for node in kept],
         [node.hash for node in kept],
+        texts,
     )
 
 

@@ -55,7 +55,8 @@ insert into ledger_heads (ledger_id, sequence, recorded_at, root, frontier) valu
 
 -- name: append
 -- Appends record $2 about object $3 to the log of ledger $1 at time $4, of kind $5 and event $6; its head is locked. $8
--- and $9 are the tree's root and frontier then, $10 to $12 levels, places and hashes of the nodes that are kept.
+-- and $9 are the tree's root and frontier then, $10 to $12 levels, places and hashes of the nodes that are kept, $13 the
+-- record's texts or null.
 with head as (
     update ledger_heads set sequence = $2, recorded_at = $4, root = $8, frontier = $9
      where ledger_id = $1 and sequence = $2 - 1
@@ -64,8 +65,8 @@ with head as (
     select $1, n.level, n.place, n.hash
       from unnest($10::smallint[], $11::bigint[], $12::bytea[]) as n (level, place, hash)
 )
-insert into log (ledger_id, sequence, object_sequence, recorded_at, kind, event, payload)
-values ($1, $2, $3, $4, $5, $6, $7);
+insert into log (ledger_id, sequence, object_sequence, recorded_at, kind, event, payload, texts)
+values ($1, $2, $3, $4, $5, $6, $7, $13);
 
 -- name: update
 update ledgers set name = $2, description = $3, metadata = $4, updated_at = $5 where ledger_id = $1;

@@ -10,7 +10,8 @@ from doppia.accounting.ledger.accounts import Account
 from doppia.accounting.ledger.balances import NOTHING, Sums
 from doppia.accounting.ledger.transactions import Entry, Transaction
 from doppia.accounting.money import Currency
-from doppia.proof.records import STATUSES, EntryAnnotated, TransactionWritten, moment, read_record
+from doppia.proof.records import STATUSES, EntryAnnotated, TransactionWritten, moment
+from doppia.proof.sealing import opened
 from doppia.store.database.connections import Connection, load_filters, load_queries
 from doppia.store.database.listing import (
     Filter,
@@ -249,11 +250,12 @@ async def as_recorded(connection: Connection, records: Iterable[tuple[int, int]]
         writers = list({(row["ledger_id"], row["entries_sequence"]) for row in kept})
         found = await connection.fetch(_SQL["annotations"], *map(list, zip(*writers, strict=True)))
         for row in found:
-            annotations[row["ledger_id"], row["object_sequence"]].append(read_record(row["payload"]))
+            annotations[row["ledger_id"], row["object_sequence"]].append(opened(row["payload"], row["texts"]))
     recorded = {}
     for row in rows:
-        record = read_record(row["payload"])
-        writer = record if row["entries_payload"] is None else read_record(row["entries_payload"])
+        record = writer = opened(row["payload"], row["texts"])
+        if row["entries_payload"] is not None:
+            writer = opened(row["entries_payload"], row["entries_texts"])
         place = (row["ledger_id"], row["entries_sequence"])
         entries = _entries_at(record, writer, written[place], annotations.get(place, ()))
         recorded[row["ledger_id"], row["sequence"]] = _at_version(row, record, writer, entries)
@@ -274,10 +276,8 @@ def _entries_at(
         written: the entries, as they are now.
         annotations: of these entries, in order.
     """
-    assert writer.entries is not None, "it is known to have written entries"
-    told = {
-        ordinal: (entry.metadata or {}, moment(writer.recorded_at)) for ordinal, entry in enumerate(writer.entries, 1)
-    }
+    metadata_then = writer.entry_metadata or {}
+    told = {entry.ordinal: (metadata_then.get(entry.ordinal, {}), moment(writer.recorded_at)) for entry in written}
     for annotation in annotations:
         if annotation.sequence < record.sequence:
             told[annotation.entry_ordinal] = (annotation.metadata, moment(annotation.recorded_at))

@@ -191,12 +191,13 @@ select e.ledger_id, e.entry, e.created_at, e.effective_at, e.direction::text, e.
 -- What the records $2 of the ledgers $1 (pairs) say of the transactions they wrote, and what they do not say: which
 -- record had written the entries that were in force then, with its payload where that is another; the reversal that was
 -- in force then; and when the transaction and those it names were created.
-select l.ledger_id, l.sequence, l.payload, w.sequence as entries_sequence, k.payload as entries_payload, t.created_at,
+select l.ledger_id, l.sequence, l.payload, l.texts, w.sequence as entries_sequence, k.payload as entries_payload,
+       k.texts as entries_texts, t.created_at,
        o.created_at as reverses_created_at, h.created_at as partially_posts_created_at,
        s.created_at as settlement_created_at,
        r.transaction_sequence as reversed_by_sequence, r.created_at as reversed_by_created_at
   from unnest($1::bigint[], $2::bigint[]) as p (ledger_id, sequence)
-  join log l on l.ledger_id = p.ledger_id and l.sequence = p.sequence and l.kind = 3
+  join log l on l.ledger_id = p.ledger_id and l.sequence = p.sequence and l.kind = {TRANSACTION_KIND}
   join transactions t on t.ledger_id = l.ledger_id and t.transaction_sequence = l.object_sequence
  cross join lateral (
        -- Mostly they still are in force. Else the newest record until then that wrote any is looked for.
@@ -204,7 +205,7 @@ select l.ledger_id, l.sequence, l.payload, w.sequence as entries_sequence, k.pay
               select c.sequence
                 from log c
                where c.ledger_id = l.ledger_id and c.object_sequence = t.transaction_sequence
-                 and c.object_sequence <> c.sequence and c.kind = 3 and c.sequence <= l.sequence
+                 and c.object_sequence <> c.sequence and c.kind = {TRANSACTION_KIND} and c.sequence <= l.sequence
                  and exists (select from entries e where e.ledger_id = c.ledger_id and e.entry = (c.sequence << 10) + 1)
                order by c.sequence desc
                limit 1), t.transaction_sequence) end as sequence) w
@@ -215,18 +216,18 @@ select l.ledger_id, l.sequence, l.payload, w.sequence as entries_sequence, k.pay
   left join transactions r on r.ledger_id = t.ledger_id and r.reverses_sequence = t.transaction_sequence
        and r.transaction_sequence < l.sequence
        and (r.status <> 'archived'
-            -- It was archived (event 5) only later.
+            -- It was archived only later.
             or exists (select from log a
                         where a.ledger_id = r.ledger_id and a.object_sequence = r.transaction_sequence
                           and a.object_sequence <> a.sequence and a.sequence > l.sequence
-                          and a.kind + 0 = 3 and a.event + 0 = 5));
+                          and a.kind + 0 = {TRANSACTION_KIND} and a.event + 0 = {ARCHIVED_EVENT}));
 
 -- name: annotations
--- What was said later (kind 4) of entries that the records $2 of the ledgers $1 (pairs) wrote, in order.
-select l.ledger_id, l.object_sequence, l.payload
+-- What was said later of entries that the records $2 of the ledgers $1 (pairs) wrote, in order.
+select l.ledger_id, l.object_sequence, l.payload, l.texts
   from unnest($1::bigint[], $2::bigint[]) as w (ledger_id, sequence)
   join log l on l.ledger_id = w.ledger_id and l.object_sequence = w.sequence and l.object_sequence <> l.sequence
-       and l.kind + 0 = 4
+       and l.kind + 0 = {ENTRY_KIND}
  order by l.ledger_id, l.sequence;
 
 -- name: by_external_id

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from doppia.accounting.ids import Id, format_id
 from doppia.accounting.ledger.statements import Statement
+from doppia.proof.sealing import opened
 from doppia.proof.tree import KEPT_LEVELS, root_of
 from doppia.store.database.connections import Connection, load_filters, load_queries
 from doppia.store.database.listing import Filter, Order, Place, compose
@@ -26,6 +27,7 @@ class LogRow(NamedTuple):
         object_sequence: of the record that created the object that this one is about.
         object_created_at: the time of that record.
         payload: the record's canonical bytes.
+        texts: the blocks of texts that it commits to, as one map; None where it has none, or none is left.
         place: of the row in its list.
     """
 
@@ -37,12 +39,17 @@ class LogRow(NamedTuple):
     kind: int
     event: int
     payload: bytes
+    texts: bytes | None
     place: Place
 
     @property
     def position(self) -> tuple[int, int]:
         """The record's ledger and sequence."""
         return self.ledger, self.sequence
+
+    def opened(self) -> Any:
+        """Return the record."""
+        return opened(self.payload, self.texts)
 
     @property
     def object_id(self) -> str:
@@ -120,6 +127,7 @@ async def _page(
             row["kind"],
             row["event"],
             row["payload"],
+            row["texts"],
             Place(row["created_at"], row["ledger_id"], row[order.key]),
         )
         for row in await connection.fetch(text, *arguments)
@@ -157,9 +165,10 @@ async def sizes(connection: Connection, after: int, limit: int) -> list[LedgerSi
 
 async def records(
     connection: Connection, ledger: int, after: int, limit: int, bytes_max: int
-) -> list[tuple[int, bytes]]:
-    """Return sequence and payload of the records that follow one, in order; fewer where they pass `bytes_max`."""
-    return [(row[0], row[1]) for row in await connection.fetch(_SQL["records"], ledger, after, limit, bytes_max)]
+) -> list[tuple[int, bytes, bytes | None]]:
+    """Return sequence, payload and texts of the records that follow one, in order; fewer beyond `bytes_max`."""
+    rows = await connection.fetch(_SQL["records"], ledger, after, limit, bytes_max)
+    return [(row[0], row[1], row[2]) for row in rows]
 
 
 async def nodes(connection: Connection, ledger: int, wanted: Iterable[tuple[int, int]]) -> dict[tuple[int, int], bytes]:

@@ -8,7 +8,8 @@ select p.*, o.recorded_at as object_created_at
   from unnest($1::bigint[]) as g (ledger_id)
  cross join lateral (
        select l.*
-         from (select x.ledger_id, x.sequence, x.object_sequence, x.recorded_at as created_at, x.kind, x.event, x.payload
+         from (select x.ledger_id, x.sequence, x.object_sequence, x.recorded_at as created_at, x.kind, x.event, x.payload,
+                      x.texts
                  from log x) l
         where l.ledger_id = g.ledger_id /* where */
         order by /* order */
@@ -20,9 +21,9 @@ select p.*, o.recorded_at as object_created_at
 
 -- name: list_happenings
 -- The same where the filter `happening` is the first, so that $3 is its value: records of each kind and event are found
--- by themselves and merged. Those that created transactions (kind 3, event 1) have no index but that of transactions.
+-- by themselves and merged. Those that created transactions have no index but that of transactions.
 select p.ledger_id, p.sequence, p.object_sequence, p.recorded_at as created_at, p.kind, p.event, p.payload,
-       o.recorded_at as object_created_at
+       p.texts, o.recorded_at as object_created_at
   from unnest($1::bigint[]) as g (ledger_id)
  cross join lateral (
        select m.sequence
@@ -32,14 +33,14 @@ select p.ledger_id, p.sequence, p.object_sequence, p.recorded_at as created_at, 
                 from (select x.ledger_id, x.sequence, x.object_sequence, x.recorded_at as created_at, x.kind, x.event
                         from log x
                        where x.kind = h.happening >> 4 and x.event = h.happening & 15
-                         and (x.kind <> 3 or x.event <> 1)) l
+                         and (x.kind <> {TRANSACTION_KIND} or x.event <> {CREATED_EVENT})) l
                where l.ledger_id = g.ledger_id /* where */
                order by /* order */
                limit $2) m
        union all
        (select l.sequence
           from (select t.ledger_id, t.transaction_sequence as sequence, t.transaction_sequence as object_sequence,
-                       t.created_at, 3 as kind, 1 as event
+                       t.created_at, {TRANSACTION_KIND} as kind, {CREATED_EVENT} as event
                   from transactions t) l
          where l.ledger_id = g.ledger_id /* where */
          order by /* order */
@@ -59,7 +60,7 @@ select p.*, o.recorded_at as object_created_at
  cross join lateral (
        (select l.*
           from (select x.ledger_id, x.sequence, x.object_sequence, x.recorded_at as created_at, x.kind, x.event,
-                       x.payload
+                       x.payload, x.texts
                   from log x
                  where x.object_sequence <> x.sequence) l
          where l.ledger_id = g.ledger_id /* where */
@@ -67,7 +68,8 @@ select p.*, o.recorded_at as object_created_at
          limit $2)
        union all
        select l.*
-         from (select x.ledger_id, x.sequence, x.object_sequence, x.recorded_at as created_at, x.kind, x.event, x.payload
+         from (select x.ledger_id, x.sequence, x.object_sequence, x.recorded_at as created_at, x.kind, x.event, x.payload,
+                      x.texts
                  from log x
                 where x.object_sequence = x.sequence) l
         where l.ledger_id = g.ledger_id /* where */
@@ -103,13 +105,14 @@ select p.*, o.recorded_at as object_created_at
                    and (i.lock_version + 0 <= r.first or i.lock_version + 0 > r.last)
                  order by i.lock_version + 0 desc)) e
        cross join lateral (
-              select v.ledger_id, v.sequence, v.object_sequence, v.recorded_at as created_at, v.kind, v.event, v.payload
+              select v.ledger_id, v.sequence, v.object_sequence, v.recorded_at as created_at, v.kind, v.event, v.payload,
+                     v.texts
                 from log v
                where v.ledger_id = e.ledger_id and v.sequence = coalesce((
                      select c.sequence
                        from log c
                       where c.ledger_id = e.ledger_id and c.object_sequence = e.transaction_sequence
-                        and c.object_sequence <> c.sequence and c.kind = 3 and c.sequence <= $7::bigint
+                        and c.object_sequence <> c.sequence and c.kind = {TRANSACTION_KIND} and c.sequence <= $7::bigint
                       order by c.sequence desc
                       limit 1), e.transaction_sequence)) l
         where e.ledger_id = g.ledger_id
@@ -130,8 +133,10 @@ select p.*, o.recorded_at as object_created_at
 
 -- name: records
 -- Of ledger $1 the records after sequence $2, $3 of them at most, in order, of at most $4 bytes beyond the first.
-select p.sequence, p.payload
-  from (select l.sequence, l.payload, sum(length(l.payload)) over (order by l.sequence) - length(l.payload) as bytes_before
+select p.sequence, p.payload, p.texts
+  from (select l.sequence, l.payload, l.texts,
+               sum(length(l.payload) + coalesce(length(l.texts), 0)) over (order by l.sequence)
+                   - length(l.payload) - coalesce(length(l.texts), 0) as bytes_before
           from log l
          where l.ledger_id = $1 and l.sequence > $2
          order by l.sequence
@@ -198,7 +203,7 @@ l.sequence <= log_position(g.ledger_id, {value}::timestamptz)
 ((l.object_sequence <> l.sequence)::integer
   + (select count(*) from log c
       where c.ledger_id = l.ledger_id and c.object_sequence = l.object_sequence and c.object_sequence <> c.sequence
-        and c.kind + 0 = 3 and c.sequence + 0 < l.sequence)) {is} {value}::bigint
+        and c.kind + 0 = {TRANSACTION_KIND} and c.sequence + 0 < l.sequence)) {is} {value}::bigint
 -- filter: account
 e.account_sequence = {value}::bigint
 -- filter: pinned

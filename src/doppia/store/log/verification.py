@@ -9,7 +9,8 @@ from uuid import UUID
 import asyncpg
 
 from doppia.accounting.ids import ORDINAL_BITS
-from doppia.proof.records import STATUSES, AnyRecord, TransactionWritten, moment
+from doppia.proof.kinds import kind_of
+from doppia.proof.records import STATUSES, Record, TransactionWritten, moment
 from doppia.proof.replay.fold import Ended, WrittenEntry
 from doppia.store.database.connections import Connection, Database, load_queries
 
@@ -63,6 +64,7 @@ class Chunk(NamedTuple):
     """What a range of records wrote: each list in the order of its first column, None where it is empty."""
 
     payloads: list[bytes] | None
+    record_texts: list[bytes | None] | None
     records: list[str] | None
     entries: list[str] | None
     discards: list[str] | None
@@ -169,9 +171,10 @@ def _microseconds_of(line: str) -> int:
     return int.from_bytes(bytes.fromhex(line), "big", signed=True) + _SERVERS_EPOCH_MICROSECONDS
 
 
-def record_line(record: AnyRecord, object_sequence: int, kind: int, recorded_at: str) -> str:
+def record_line(record: Record, recorded_at: str) -> str:
     """Return the line of a record's columns."""
-    return f"{record.sequence} {object_sequence} {recorded_at} {kind} {record.event}"
+    kind = kind_of(record)
+    return f"{record.sequence} {kind.about(record)} {recorded_at} {kind.number} {record.event}"
 
 
 _WAYS: Final = [[f"{direction} {status}" for direction in ("debit", "credit")] for status in STATUSES]

@@ -31,9 +31,9 @@ select payload ->> 'ledger_id', organization_id
  order by recorded_at, organization_id, sequence;
 
 -- name: payloads
--- Of the records of ledger $1 from $2 to before $3.
-select array_agg(payload)
-  from (select payload from log where ledger_id = $1 and sequence >= $2 and sequence < $3 order by sequence) l;
+-- Of the records of ledger $1 from $2 to before $3, and their texts.
+select array_agg(payload), array_agg(texts)
+  from (select payload, texts from log where ledger_id = $1 and sequence >= $2 and sequence < $3 order by sequence) l;
 
 -- name: chunk
 -- What the records of ledger $1 from $2 to $3 wrote, the numbers of their entries being from $4 to $5: the
@@ -41,8 +41,8 @@ select array_agg(payload)
 -- record is its newest, the rest, and its texts where it has any; metadata of entries, and whether it may have been
 -- replaced since.
 select r.*, e.*, d.*, t.*, m.*
-  from (select array_agg(payload) as payloads, array_agg(line) as records
-          from (select payload,
+  from (select array_agg(payload) as payloads, array_agg(texts) as record_texts, array_agg(line) as records
+          from (select payload, texts,
                        format('%s %s %s %s %s', sequence, object_sequence, encode(timestamptz_send(recorded_at), 'hex'),
                               kind, event) as line
                   from log
@@ -91,8 +91,8 @@ select r.*, e.*, d.*, t.*, m.*
                       select not exists (
                           select from log c
                            where c.ledger_id = $1 and c.object_sequence = l.object_sequence and c.sequence > l.sequence
-                             and c.object_sequence <> c.sequence and c.kind = 3) as is_newest) n
-                where l.ledger_id = $1 and l.sequence >= $2 and l.sequence <= $3 and l.kind = 3
+                             and c.object_sequence <> c.sequence and c.kind = {TRANSACTION_KIND}) as is_newest) n
+                where l.ledger_id = $1 and l.sequence >= $2 and l.sequence <= $3 and l.kind = {TRANSACTION_KIND}
                 order by l.sequence) t) t
  cross join (
        select array_agg(entry) as with_metadata, array_agg(metadata) as metadata, array_agg(updated_at) as metadata_times,
@@ -100,7 +100,7 @@ select r.*, e.*, d.*, t.*, m.*
          from (select m.entry, m.metadata::text, encode(timestamptz_send(m.updated_at), 'hex') as updated_at,
                       exists (select from log c
                                where c.ledger_id = $1 and c.object_sequence = m.entry >> 10
-                                 and c.object_sequence <> c.sequence and c.kind = 4) as is_replaced
+                                 and c.object_sequence <> c.sequence and c.kind = {ENTRY_KIND}) as is_replaced
                  from entry_metadata m
                 where m.ledger_id = $1 and m.entry >= $4 and m.entry <= $5
                 order by m.entry) m) m;
@@ -137,7 +137,8 @@ select l.sequence, l.recorded_at as newest_at, g.name, g.description, g.metadata
   left join ledger_heads h on h.ledger_id = $1
  where l.ledger_id = $1 and l.sequence = any($2::bigint[])
    and not exists (select from log n
-                    where n.ledger_id = $1 and n.object_sequence = 1 and n.sequence > l.sequence and n.kind = 1)
+                    where n.ledger_id = $1 and n.object_sequence = 1 and n.sequence > l.sequence
+                      and n.kind = {LEDGER_KIND})
  order by l.sequence;
 
 -- name: accounts
@@ -155,7 +156,7 @@ select l.sequence, l.recorded_at as newest_at, a.name, a.description, a.currency
  where l.ledger_id = $1 and l.sequence = any($2::bigint[])
    and not exists (select from log n
                     where n.ledger_id = $1 and n.object_sequence = l.object_sequence and n.sequence > l.sequence
-                      and n.object_sequence <> n.sequence and n.kind = 2)
+                      and n.object_sequence <> n.sequence and n.kind = {ACCOUNT_KIND})
  order by l.sequence;
 
 -- name: categories
@@ -168,7 +169,7 @@ select l.sequence, l.recorded_at as newest_at, a.name, a.description, a.currency
  where l.ledger_id = $1 and l.sequence = any($2::bigint[])
    and not exists (select from log n
                     where n.ledger_id = $1 and n.object_sequence = l.object_sequence and n.sequence > l.sequence
-                      and n.object_sequence <> n.sequence and n.kind = 5)
+                      and n.object_sequence <> n.sequence and n.kind = {CATEGORY_KIND})
  order by l.sequence;
 
 -- name: monitors
@@ -181,7 +182,7 @@ select l.sequence, l.recorded_at as newest_at, a.account_sequence, a.field::text
  where l.ledger_id = $1 and l.sequence = any($2::bigint[])
    and not exists (select from log n
                     where n.ledger_id = $1 and n.object_sequence = l.object_sequence and n.sequence > l.sequence
-                      and n.object_sequence <> n.sequence and n.kind = 8)
+                      and n.object_sequence <> n.sequence and n.kind = {MONITOR_KIND})
  order by l.sequence;
 
 -- name: statements
@@ -212,7 +213,7 @@ select l.sequence, l.recorded_at as newest_at, a.settled_account_sequence, a.con
  where l.ledger_id = $1 and l.sequence = any($2::bigint[])
    and not exists (select from log n
                     where n.ledger_id = $1 and n.object_sequence = l.object_sequence and n.sequence > l.sequence
-                      and n.object_sequence <> n.sequence and n.kind = 10)
+                      and n.object_sequence <> n.sequence and n.kind = {SETTLEMENT_KIND})
  order by l.sequence;
 
 -- name: balances
@@ -344,17 +345,18 @@ select (select count(*) from transactions where ledger_id = $1) as transactions,
 -- name: unfounded
 -- The first row that no record of ledger $1 made, and when it says that it was created.
 select k.kind, k.sequence, encode(timestamptz_send(k.created_at), 'hex') as created_at
-  from (select 'transaction' as kind, 3 as number, transaction_sequence as sequence, created_at from transactions where ledger_id = $1
+  from (select 'transaction' as kind, {TRANSACTION_KIND} as number, transaction_sequence as sequence, created_at
+          from transactions where ledger_id = $1
         union all
-        select 'account', 2, account_sequence, created_at from accounts where ledger_id = $1
+        select 'account', {ACCOUNT_KIND}, account_sequence, created_at from accounts where ledger_id = $1
         union all
-        select 'category', 5, category_sequence, created_at from categories where ledger_id = $1
+        select 'category', {CATEGORY_KIND}, category_sequence, created_at from categories where ledger_id = $1
         union all
-        select 'monitor', 8, monitor_sequence, created_at from balance_monitors where ledger_id = $1
+        select 'monitor', {MONITOR_KIND}, monitor_sequence, created_at from balance_monitors where ledger_id = $1
         union all
-        select 'statement', 9, statement_sequence, created_at from account_statements where ledger_id = $1
+        select 'statement', {STATEMENT_KIND}, statement_sequence, created_at from account_statements where ledger_id = $1
         union all
-        select 'settlement', 10, settlement_sequence, created_at from settlements where ledger_id = $1) k
+        select 'settlement', {SETTLEMENT_KIND}, settlement_sequence, created_at from settlements where ledger_id = $1) k
   left join log l on l.ledger_id = $1 and l.sequence = k.sequence and l.kind = k.number and l.object_sequence = l.sequence
  where l.sequence is null
  order by k.sequence

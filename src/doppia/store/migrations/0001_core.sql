@@ -84,14 +84,17 @@ create table log (
     kind smallint not null,
     event smallint not null,
     payload bytea not null,
+    texts bytea,
     primary key (ledger_id, sequence)
 );
-comment on column log.kind is 'Of the record, as its payload begins: proof/records.py numbers them.';
+comment on column log.kind is 'Of the record, as its payload begins: proof/kinds.py has a row for each.';
 comment on column log.event is 'What it tells those who follow the ledger: accounting/platform/events.py numbers them.';
 comment on column log.object_sequence is 'Of the record that created the object this record is about; 1 is the ledger.';
-comment on column log.payload is 'Canonical bytes of the record: proof/records.py.';
+comment on column log.payload is 'Canonical bytes of the record''s figures: proof/sealing.py. The tree is over these.';
+comment on column log.texts is 'The texts that the payload commits to, in blocks with a salt each; erased by redact_texts alone.';
 create index log_changes_idx on log (ledger_id, object_sequence, sequence) where object_sequence <> sequence;
--- All but the creation of transactions (kind 3, event 1), of which a log is full.
+-- All but the creation of transactions (kind 3, event 1), of which a log is full. Queries say so by the same words, with
+-- names for the numbers; tests/store/log/test_log.py holds the two together.
 create index log_events_idx on log (ledger_id, kind, event, sequence) where kind <> 3 or event <> 1;
 
 create table log_nodes (
@@ -533,11 +536,27 @@ begin
     raise exception '% is recorded history: it is never removed', tg_table_name
         using errcode = 'restrict_violation', constraint = 'history_is_final', table = tg_table_name;
 end $$;
-create trigger refuse_change before update or delete on log for each row execute function refuse_change();
+create trigger refuse_change before delete on log for each row execute function refuse_change();
 create trigger refuse_change before update or delete on log_nodes for each row execute function refuse_change();
 create trigger refuse_change before update or delete on entries for each row execute function refuse_change();
 create trigger refuse_change before update or delete on discards for each row execute function refuse_change();
 create trigger refuse_change before update or delete on idempotency_keys for each row execute function refuse_change();
+
+-- But for texts: those of a record can be erased, wholly or block by block, and never come back. redact_texts in 0008
+-- says in its own database transaction that it does so.
+create function check_erasing() returns trigger language plpgsql as $$
+begin
+    if current_setting('doppia.redacted_ledger', true) is distinct from old.ledger_id::text
+       or (new.ledger_id, new.sequence, new.object_sequence, new.recorded_at, new.kind, new.event, new.payload)
+          is distinct from
+          (old.ledger_id, old.sequence, old.object_sequence, old.recorded_at, old.kind, old.event, old.payload)
+       or (new.texts is null or length(new.texts) < length(old.texts)) is not true then
+        raise exception 'log is recorded history: it is never changed'
+            using errcode = 'restrict_violation', constraint = 'history_is_final', table = 'log';
+    end if;
+    return new;
+end $$;
+create trigger check_erasing before update on log for each row execute function check_erasing();
 
 -- I7: posted and archived are final. What stays open to change is how the transaction is found, never what it did.
 create function check_final() returns trigger language plpgsql as $$

@@ -76,4 +76,70 @@ begin
     end loop;
 end $$;
 
-revoke execute on function lock_organization(uuid), purge_ledger(uuid, bigint, text, uuid, timestamptz) from public;
+-- The blocks of texts of a record without those that have these ordinals; null where none is left. The blocks are a
+-- MessagePack map, as proof/sealing.py writes it: a header with their number, then of each the ordinal, the length and
+-- the bytes. One that is not there can't be taken out.
+create function texts_without(texts bytea, ordinals bigint[]) returns bytea language plpgsql immutable strict
+    set search_path = doppia, pg_temp as $$
+declare
+    header integer := get_byte(texts, 0);
+    is_long boolean := get_byte(texts, 0) = 222;
+    blocks integer := case header when 222 then get_byte(texts, 1) << 8 | get_byte(texts, 2) else header & 15 end;
+    at integer := case header when 222 then 3 else 1 end;
+    first integer;
+    ordinal bigint;
+    size integer;
+    kept integer := 0;
+    remaining bytea := '';
+begin
+    for _ in 1..blocks loop
+        first := at;
+        case get_byte(texts, at)
+            when 204 then ordinal := get_byte(texts, at + 1); at := at + 2;
+            when 205 then ordinal := get_byte(texts, at + 1) << 8 | get_byte(texts, at + 2); at := at + 3;
+            else ordinal := get_byte(texts, at); at := at + 1;
+        end case;
+        -- One, two or four bytes of length stand behind the byte that says how many.
+        size := 1 << (get_byte(texts, at) - 196);
+        at := at + 1 + size + ('x' || lpad(encode(substring(texts from at + 2 for size), 'hex'), 8, '0'))::bit(32)::integer;
+        if not ordinal = any(ordinals) then
+            remaining := remaining || substring(texts from first + 1 for at - first);
+            kept := kept + 1;
+        end if;
+    end loop;
+    if kept <> blocks - cardinality(ordinals) then
+        raise exception 'texts are to be erased that are not there'
+            using errcode = 'restrict_violation', constraint = 'redactions_erase_texts', table = 'log';
+    end if;
+    return case when kept = 0 then null
+                when kept < 16 then set_byte('\x00', 0, 128 | kept) || remaining
+                else '\xde'::bytea || substring(int4send(kept) from 3) || remaining end;
+end $$;
+
+-- Erases texts in the log of a ledger for good: of each the sequence of its record, times 1024, plus its ordinal. There is
+-- no erasing without a record that says so: the last of the log is a redaction (kind 12). Its head is locked.
+create function redact_texts(of_ledger bigint, erased bigint[]) returns void language plpgsql security definer
+    set search_path = doppia, pg_temp as $$
+declare
+    records bigint;
+begin
+    if not exists (select from ledger_heads h
+                     join log l on l.ledger_id = h.ledger_id and l.sequence = h.sequence
+                    where h.ledger_id = of_ledger and l.kind = 12) then
+        raise exception 'the log of ledger % does not end with a redaction', of_ledger
+            using errcode = 'restrict_violation', constraint = 'redactions_are_recorded', table = 'log';
+    end if;
+    perform set_config('doppia.redacted_ledger', of_ledger::text, true);
+    update log l set texts = texts_without(l.texts, r.ordinals)
+      from (select n >> 10 as sequence, array_agg(n & 1023) as ordinals from unnest(erased) n group by n >> 10) r
+     where l.ledger_id = of_ledger and l.sequence = r.sequence and l.texts is not null;
+    get diagnostics records = row_count;
+    perform set_config('doppia.redacted_ledger', '', true);
+    if records <> (select count(distinct n >> 10) from unnest(erased) n) then
+        raise exception 'texts of ledger % are to be erased that are not there', of_ledger
+            using errcode = 'restrict_violation', constraint = 'redactions_erase_texts', table = 'log';
+    end if;
+end $$;
+
+revoke execute on function lock_organization(uuid), purge_ledger(uuid, bigint, text, uuid, timestamptz),
+    redact_texts(bigint, bigint[]) from public;

@@ -1,7 +1,7 @@
 """Events: what the object that a log record is about was then."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from doppia.accounting.closing.settlements import Settlement
@@ -14,32 +14,38 @@ from doppia.accounting.ledger.monitors import MonitorState
 from doppia.accounting.ledger.statements import Statement
 from doppia.accounting.ledger.transactions import Transaction
 from doppia.accounting.money import Currency
+from doppia.proof.kinds import kind_of
 from doppia.proof.records import (
-    AccountCategories,
-    AccountWritten,
-    CategoryParents,
-    CategoryWritten,
     EntryAnnotated,
-    LedgerWritten,
     MonitorWritten,
-    SettledEntries,
     SettlementWritten,
     StatementWritten,
     TransactionWritten,
     moment,
-    read_record,
 )
+from doppia.proof.sealing import opened
+from doppia.store.closing import settlements
 from doppia.store.database.connections import Connection, load_queries
 from doppia.store.database.listing import Filter, Place
 from doppia.store.ledger import accounts, categories, entries, ledgers, monitors, statements, transactions
 from doppia.store.ledger.entries import BY_CREATION, EntryInTransaction
 from doppia.store.log import log
 from doppia.store.log.log import LogRow
+from doppia.store.platform import redactions
+from doppia.store.platform.redactions import Redaction
 
 _SQL: Final = load_queries("platform/events")
 
 Recorded: TypeAlias = (
-    Ledger | AccountFields | Transaction | EntryInTransaction | CategoryFields | MonitorState | Statement | Settlement
+    Ledger
+    | AccountFields
+    | Transaction
+    | EntryInTransaction
+    | CategoryFields
+    | MonitorState
+    | Statement
+    | Settlement
+    | Redaction
 )
 
 _Place: TypeAlias = tuple[int, int]
@@ -92,7 +98,7 @@ async def list_page(
             await _sums(connection, _of(told, MonitorWritten)),
             await _ids(connection, _of(told, SettlementWritten)),
         )
-    return [RecordedEvent(row, _object(row, record, facts)) for row, record in told]
+    return [RecordedEvent(row, OBJECTS[kind_of(record).name](row, record, facts)) for row, record in told]
 
 
 def _of(told: _Told, *kinds: type) -> _Told:
@@ -100,19 +106,19 @@ def _of(told: _Told, *kinds: type) -> _Told:
 
 
 async def _read(connection: Connection, rows: Sequence[LogRow]) -> _Told:
-    told = [(row, read_record(row.payload)) for row in rows]
-    found: dict[_Place, bytes] = {}
-    for query, partial in (
-        ("placed", _of(told, AccountCategories, CategoryParents)),
-        ("settled", _of(told, SettledEntries)),
-    ):
+    told = [(row, row.opened()) for row in rows]
+    whole: dict[_Place, Any] = {}
+    for query in sorted(set(_PARTIAL.values())):
+        partial = [row for row, record in told if _PARTIAL.get(kind_of(record).name) == query]
         if partial:
-            triples = [(row.ledger, row.object_sequence, row.sequence) for row, _ in partial]
-            found |= {
-                (ledger, sequence): payload
-                for ledger, sequence, payload in await connection.fetch(_SQL[query], *_columns(triples))
-            }
-    return [(row, read_record(found[row.position]) if row.position in found else record) for row, record in told]
+            triples = [(row.ledger, row.object_sequence, row.sequence) for row in partial]
+            found = await connection.fetch(_SQL[query], *_columns(triples))
+            whole |= {(ledger, sequence): opened(payload, texts) for ledger, sequence, payload, texts in found}
+    return [(row, whole.get(row.position, record)) for row, record in told]
+
+
+_PARTIAL: Final = {"account_categories": "placed", "category_parents": "placed", "settled_entries": "settled"}
+"""The kinds of records that do not say all of an object, and the query that finds the newest one before that does."""
 
 
 def _columns(rows: Sequence[tuple[int, ...]]) -> list[list[int]]:
@@ -187,57 +193,32 @@ async def _ids(connection: Connection, told: _Told) -> dict[_Place, str]:
     }
 
 
-def _object(row: LogRow, record: Any, facts: _Facts) -> Recorded:
-    match record:
-        case TransactionWritten():
-            return facts.transactions[row.position]
-        case EntryAnnotated():
-            return facts.entries[row.position]
-        case LedgerWritten():
-            return ledgers.from_record(record, row.object_created_at)
-        case AccountWritten():
-            return accounts.from_record(record, row.ledger, row.object_created_at)
-        case CategoryWritten():
-            return categories.from_record(record, row.ledger, row.object_created_at)
-        case MonitorWritten():
-            account = facts.accounts[row.ledger, record.account]
-            sums = facts.sums[row.position]
-            fields = monitors.from_record(record, row.ledger, row.object_created_at)
-            return MonitorState(fields, account._replace(lock_version=record.lock_version, sums=sums))
-        case StatementWritten():
-            return statements.from_record(record, row.ledger, facts.accounts[row.ledger, record.account])
-        case SettlementWritten():
-            return _settlement(row, record, facts)
-    raise AssertionError(record)
+def _monitor(row: LogRow, record: MonitorWritten, facts: _Facts) -> MonitorState:
+    account = facts.accounts[row.ledger, record.account]
+    fields = monitors.from_record(record, row.ledger, row.object_created_at)
+    return MonitorState(fields, account._replace(lock_version=record.lock_version, sums=facts.sums[row.position]))
 
 
 def _settlement(row: LogRow, record: SettlementWritten, facts: _Facts) -> Settlement:
     settled = facts.accounts[row.ledger, record.settled_account]
     contra = facts.accounts[row.ledger, record.contra_account]
-    status: Any = record.status
-    becomes: Any = record.becomes
-    bound, transaction = record.effective_at_upper_bound, record.transaction
-    return Settlement(
-        id=row.object_id,
-        ledger=row.ledger,
-        sequence=record.settlement,
-        status=status,
-        becomes=becomes,
-        settled_account=(settled.sequence, settled.id),
-        contra_account=(contra.sequence, contra.id),
-        currency=settled.currency,
-        normal_balance=settled.normal_balance,
-        lock_version=record.lock_version,
-        searched_lock_version=None,
-        effective_at_upper_bound=None if bound is None else moment(bound),
-        allows_either_direction=record.allow_either_direction,
-        skips_transaction=record.skip_transaction,
-        transaction=None if transaction is None else (transaction, facts.ids[row.ledger, transaction]),
-        net=0,
-        amount=None if record.amount is None else int(record.amount),
-        direction=None if record.direction is None else ("credit" if record.direction else "debit"),
-        description=record.description,
-        metadata=record.metadata,
-        created_at=row.object_created_at,
-        updated_at=row.recorded_at,
-    )
+    transaction_id = None if record.transaction is None else facts.ids[row.ledger, record.transaction]
+    found = settlements.from_record(record, row.ledger, row.object_created_at, settled, contra, transaction_id)
+    # It changes when entries come and go, too, though the record that wrote all of it is an older one.
+    return replace(found, updated_at=row.recorded_at)
+
+
+OBJECTS: Final[Mapping[str, Callable[[LogRow, Any, _Facts], Recorded]]] = {
+    "ledger": lambda row, record, _: ledgers.from_record(record, row.object_created_at),
+    "account": lambda row, record, _: accounts.from_record(record, row.ledger, row.object_created_at),
+    "transaction": lambda row, _, facts: facts.transactions[row.position],
+    "entry": lambda row, _, facts: facts.entries[row.position],
+    "category": lambda row, record, _: categories.from_record(record, row.ledger, row.object_created_at),
+    "monitor": _monitor,
+    "statement": lambda row, record, facts: statements.from_record(
+        record, row.ledger, facts.accounts[row.ledger, record.account]
+    ),
+    "settlement": _settlement,
+    "redaction": lambda row, record, _: redactions.from_record(record, row.ledger),
+}
+"""Returns the object that a record of each kind, but for the partial ones, is about, as it was then."""

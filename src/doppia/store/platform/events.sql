@@ -21,20 +21,21 @@ select d.ledger_id, d.entry, d.sequence
 
 -- name: placed
 -- What the objects $2 of the ledgers $1 were at the records $3 (triples), which say in which categories they are: the
--- newest record until then that wrote all of one. Of categories it is sought among the updates of all of them (kind 5,
--- event 2), which are rare, rather than among the changes of the one, which are mostly accounts that come and go.
-select p.ledger_id, p.sequence, s.payload
+-- newest record until then that wrote all of one. Of categories it is sought among the updates of all of them, which
+-- are rare, rather than among the changes of the one, which are mostly accounts that come and go.
+select p.ledger_id, p.sequence, s.payload, s.texts
   from unnest($1::bigint[], $2::bigint[], $3::bigint[]) as p (ledger_id, object_sequence, sequence)
  cross join lateral (
-       (select c.sequence, c.payload
+       (select c.sequence, c.payload, c.texts
           from log c
-         where c.ledger_id = p.ledger_id and c.kind = 5 and c.event = 2 and (c.kind <> 3 or c.event <> 1)
+         where c.ledger_id = p.ledger_id and c.kind = {CATEGORY_KIND} and c.event = {UPDATED_EVENT}
+           and (c.kind <> {TRANSACTION_KIND} or c.event <> {CREATED_EVENT})
            and c.sequence > p.object_sequence and c.sequence <= p.sequence
            and c.object_sequence + 0 = p.object_sequence
          order by c.sequence desc
          limit 1)
        union all
-       select c.sequence, c.payload
+       select c.sequence, c.payload, c.texts
          from log c
         where c.ledger_id = p.ledger_id and c.sequence = p.object_sequence
        order by sequence desc
@@ -42,18 +43,18 @@ select p.ledger_id, p.sequence, s.payload
 
 -- name: settled
 -- What the settlements $2 of the ledgers $1 were at the records $3 (triples), which say what entries came to them or left:
--- the newest record until then that wrote all of one (kind 10).
-select p.ledger_id, p.sequence, s.payload
+-- the newest record until then that wrote all of one.
+select p.ledger_id, p.sequence, s.payload, s.texts
   from unnest($1::bigint[], $2::bigint[], $3::bigint[]) as p (ledger_id, object_sequence, sequence)
  cross join lateral (
-       (select c.sequence, c.payload
+       (select c.sequence, c.payload, c.texts
           from log c
          where c.ledger_id = p.ledger_id and c.object_sequence = p.object_sequence and c.object_sequence <> c.sequence
-           and c.kind + 0 = 10 and c.sequence <= p.sequence
+           and c.kind + 0 = {SETTLEMENT_KIND} and c.sequence <= p.sequence
          order by c.sequence desc
          limit 1)
        union all
-       select c.sequence, c.payload
+       select c.sequence, c.payload, c.texts
          from log c
         where c.ledger_id = p.ledger_id and c.sequence = p.object_sequence
        order by sequence desc

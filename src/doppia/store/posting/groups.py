@@ -12,9 +12,12 @@ from doppia.accounting.ids import ORDINAL_BITS
 from doppia.accounting.ledger.accounts import Account
 from doppia.accounting.ledger.monitors import Monitor
 from doppia.accounting.ledger.transactions import Change, Transaction
-from doppia.proof.records import AnyRecord, canonical_bytes, kind_of, object_of
+from doppia.proof.kinds import kind_of
+from doppia.proof.records import Record
+from doppia.proof.sealing import Sealed, seal, sealed
 from doppia.proof.tree import Frontier, leaf_hash
 from doppia.store.ledger.ledgers import ConsumedKey
+from doppia.store.log.salts import new_salt
 
 T = TypeVar("T")
 
@@ -25,13 +28,14 @@ ENTRIES_AT_ONCE: Final = 4_000
 
 
 class NewLogRow(NamedTuple):
-    """A record of the log, the sequence of the object it is about, and the event it is."""
+    """A record of the log as it is sealed, the sequence of the object it is about, and the event it is."""
 
     sequence: int
     object_sequence: int
     kind: int
     event: int
     payload: bytes
+    texts: bytes | None
 
 
 @dataclass(slots=True)
@@ -74,13 +78,19 @@ class Group:
             dict(self.times),
         )
 
-    def append(self, record: AnyRecord) -> None:
-        """Append a record, made with the sequence that follows `sequence`."""
+    def append(self, record: Record) -> None:
+        """Append a new record, made with the sequence that follows `sequence`, and seal it."""
+        self._append(record, seal(record, new_salt))
+
+    def append_sealed(self, record: Record) -> None:
+        """Append a record that another log had at that place, with its texts and commitments as they were there."""
+        self._append(record, sealed(record))
+
+    def _append(self, record: Record, as_sealed: Sealed) -> None:
         self.sequence += 1
         assert record.sequence == self.sequence, "records follow each other without gaps"
-        self.records.append(
-            NewLogRow(self.sequence, object_of(record), kind_of(record), int(record.event), canonical_bytes(record))
-        )
+        kind = kind_of(record)
+        self.records.append(NewLogRow(self.sequence, kind.about(record), kind.number, int(record.event), *as_sealed))
 
 
 class Piece(NamedTuple):
@@ -142,7 +152,7 @@ def _piece(group: Group, *, is_last: bool) -> Piece:
     kept = [node for row in group.records for node in group.tree.append(leaf_hash(row.payload))]
     # Of what is recorded when it happens, and that is nearly all, no time is told but that of the group.
     usual = None if group.times else group.recorded_at
-    *of_records, payloads = _columns(group.records, 5)
+    *of_records, payloads, texts = _columns(group.records, 6)
     *digests, sequences, kept_objects = _columns(group.keys, 4)
     columns = [
         *map(numbers, of_records),
@@ -159,6 +169,7 @@ def _piece(group: Group, *, is_last: bool) -> Piece:
         group.tree.to_bytes(),
         *_columns(kept, 3),
         *_time_columns(group, created),
+        _sparse(texts),
     ]
     return Piece(group, _change_columns(list(changed.values()), group.times), columns, is_last)
 

@@ -51,7 +51,7 @@ select 'key', k.sequence, null, null, null, null, null, null, null, null, null, 
 -- of objects, or null. $55 is the sequence at which the ledger's head was when all this was decided: if it has moved on, nothing is
 -- recorded and the count is 0. $56 and $57 are the root and the frontier of the tree over the log up to $2, $58 to $60
 -- levels, places and hashes of the nodes that are kept. $61 to $65 are times of the rows of the log, of new transactions,
--- of new entries, of their metadata and of discards; where these arrays are empty, $3 is the time of all. A column that is
+-- of new entries, of their metadata and of discards; where these arrays are empty, $3 is the time of all. $66 are the texts of the log's rows. A column that is
 -- null in every row comes as an empty array. Numbers and words come as the text of their array, and effective and posted
 -- times that are $3 as null: store/posting/posting.py says why.
 with head as (
@@ -59,11 +59,11 @@ with head as (
      where ledger_id = $1 and sequence = $55
     returning ledger_id
 ), logged as (
-    insert into log (ledger_id, sequence, object_sequence, recorded_at, kind, event, payload)
-    select $1, r.sequence, r.object_sequence, coalesce(r.recorded_at, $3), r.kind, r.event, r.payload
+    insert into log (ledger_id, sequence, object_sequence, recorded_at, kind, event, payload, texts)
+    select $1, r.sequence, r.object_sequence, coalesce(r.recorded_at, $3), r.kind, r.event, r.payload, r.texts
       from head, unnest($4::text::bigint[], $5::text::bigint[], $6::text::smallint[], $7::text::smallint[], $8::bytea[],
-                        $61::timestamptz[])
-           as r (sequence, object_sequence, kind, event, payload, recorded_at)
+                        $61::timestamptz[], $66::bytea[])
+           as r (sequence, object_sequence, kind, event, payload, recorded_at, texts)
 ), created as (
     insert into transactions (
         ledger_id, transaction_sequence, entries_sequence, created_at, updated_at, effective_at, posted_at, expires_at,
