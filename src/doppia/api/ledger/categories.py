@@ -10,17 +10,8 @@ from doppia.accounting.ids import Id
 from doppia.accounting.ledger.categories import CategoryFields
 from doppia.accounting.money import currency
 from doppia.accounting.texts import check_metadata
-from doppia.api.http.lists import (
-    BOOLEAN,
-    METADATA,
-    TEXT,
-    TEXTS,
-    id_filters,
-    id_kind,
-    named_ledgers,
-    page_headers,
-    parse_list,
-)
+from doppia.api.http.lists import BOOLEAN, kinds_of, parse_list
+from doppia.api.http.pages import ledgers_of, page_headers
 from doppia.api.http.request import BodyDecoder, Reply, Request, encode, reply
 from doppia.api.http.wire import (
     BalancesObject,
@@ -44,7 +35,7 @@ from doppia.api.ledger.balances import OF_ACCOUNTS, BalancesAsked, VerifiedObjec
 from doppia.engine.ledger import categories as engine
 from doppia.engine.ledger.categories import KIND
 from doppia.store.database.connections import Connection
-from doppia.store.database.listing import Filter, Place
+from doppia.store.database.listing import Place
 from doppia.store.ledger import categories as store
 
 
@@ -90,18 +81,7 @@ _CREATE: Final = BodyDecoder(CategoryCreate)
 _UPDATE: Final = BodyDecoder(CategoryUpdate)
 
 GET_PARAMETERS: Final = {"balances": OF_ACCOUNTS, "verify": BOOLEAN}
-FILTERS: Final = {
-    "id": id_kind(KIND, many=True),
-    "name": TEXTS,
-    "ledger_id": id_kind("ledger"),
-    "currency": TEXT,
-    "external_id": TEXT,
-    "ledger_account_id": id_kind("ledger_account"),
-    "parent_ledger_account_category_id": id_kind(KIND),
-    "discarded": BOOLEAN,
-    "metadata": METADATA,
-    "balances": OF_ACCOUNTS,
-}
+FILTERS: Final = kinds_of(store.PARAMETERS, balances=OF_ACCOUNTS)
 
 
 def to_object(fields: CategoryFields, ledger_id: str, asked: BalancesAsked | None = None) -> CategoryObject:
@@ -182,7 +162,7 @@ async def get(request: Request) -> Reply:
     """
     service = request.service
     query = parse_list(request.query, "ledger_account_category", GET_PARAMETERS, paged=False)
-    asked, query = read_balances(query, service.clock())
+    asked = read_balances(query, service.clock())
     id_ = await service.find(request.principal, request.path["id"], KIND)
     async with service.database.connection() as connection:
         fields = await store.get(connection, id_.ledger, id_.sequence)
@@ -201,17 +181,10 @@ async def list_(request: Request) -> Reply:
     """List categories, the newest first, with their balances now or at another time."""
     service = request.service
     query = parse_list(request.query, "ledger_account_categories", FILTERS)
-    asked, query = read_balances(query, service.clock())
-    filters = [*query.filters, *id_filters(query)]
-    for name in ("name", "external_id", "currency", "discarded", "metadata"):
-        if name in query.values:
-            filters.append(Filter(name, query.values[name]))
-    for name in ("ledger_account_id", "parent_ledger_account_category_id"):
-        if name in query.values:
-            filters.append(Filter(name, query.values[name].sequence))
-    ledgers = await service.scope(request.principal, named_ledgers(query))
+    asked = read_balances(query, service.clock())
+    ledgers = await ledgers_of(request, query)
     async with service.database.connection() as connection:
-        rows = await store.list_page(connection, ledgers, filters, query.after, query.per_page + 1)
+        rows = await store.list_page(connection, ledgers, query.filters, query.after, query.per_page + 1)
         page, headers = page_headers(query, rows, lambda row: Place(row.created_at, row.ledger, row.category.sequence))
         page = await _in_time(connection, page, asked)
     return Reply(200, encode([to_object(row, service.ledger_id(row.ledger), asked) for row in page]), headers)
