@@ -43,7 +43,7 @@ from doppia.engine.platform import keys
 from doppia.engine.posting.commands import CreateTransaction, PostPart, ReverseTransaction, ReviseTransaction
 from doppia.engine.posting.writing import Caller, Command, Key, OrganizationCommand
 from doppia.opening import connected, now
-from doppia.store.database.listing import Filter, Order, Place
+from doppia.store.database.listing import Filter, Place
 from doppia.store.ledger import accounts, ledgers, transactions
 from doppia.store.scopes import Scopes
 
@@ -296,10 +296,9 @@ class Ledgers:
     ) -> list[Transaction]:
         """Return transactions of a ledger or of one of its accounts, the newest first, beginning behind one of them."""
         filters = [] if account is None else [Filter("ledger_account_id", account.account.sequence)]
-        order = Order("created_at", "transaction_sequence", 0, "desc")
         place = after and Place(after.created_at, ledger.number, after.sequence)
         async with self._scope.connection() as connection:
-            page = await transactions.list_page(connection, [ledger.number], filters, order, place, limit)
+            page = await transactions.list_page(connection, [ledger.number], filters, place, limit)
         return [found for _, found in page]
 
     async def _named(self, text: str, kind: str) -> tuple[Id, LedgerRef]:

@@ -8,8 +8,10 @@ import asyncpg
 import pytest
 
 from doppia.accounting.ids import ORDINAL_BITS
-from doppia.store.database.connections import load_filters, load_queries, session_settings
-from doppia.store.database.listing import Filter, Order, Place, compose
+from doppia.store.closing import settlements
+from doppia.store.database.connections import load_queries, session_settings
+from doppia.store.database.listing import Filter, Listing, Order, Page, Place
+from doppia.store.ledger import entries, transactions
 from tests.store.log.blank_trees import blank_tree
 
 pytestmark = pytest.mark.anyio
@@ -89,11 +91,8 @@ async def touched(connection: asyncpg.Connection, query: str, *arguments: Any) -
     return sum(_touched(json.loads(plan)[0]["Plan"]))
 
 
-def page(module: str, filter_: Filter, order: Order, after: Place | None = None) -> tuple[str, list[Any]]:
-    return compose(
-        load_queries(module)["list"], load_filters(module), [filter_], ledgers=[LEDGER], order=order, after=after,
-        limit=PER_PAGE,
-    )  # fmt: skip
+def page(listing: Listing, filter_: Filter, order: Order, after: Place | None = None) -> tuple[str, list[Any]]:
+    return listing.compose(listing.walks[-1], Page([LEDGER], [filter_], order, after, PER_PAGE))
 
 
 @pytest.mark.parametrize("direction", ["desc", "asc"])
@@ -111,7 +110,7 @@ async def test_a_page_of_a_large_settlements_entries_touches_no_more_than_it_sho
         place = Place(at, LEDGER, key)
         bounds[1 if direction == "desc" else 0] = key
 
-    query, arguments = page("ledger/entries", Filter("of_settlement", [LARGE, *bounds]), order, place)
+    query, arguments = page(entries.LIST, Filter("of_settlement", [LARGE, *bounds]), order, place)
 
     assert len(await seeded.fetch(query, *arguments)) == PER_PAGE
     assert await touched(seeded, query, *arguments) < 12 * PER_PAGE
@@ -121,12 +120,12 @@ async def test_the_few_entries_and_transactions_of_a_settlement_are_found_among_
     seeded: asyncpg.Connection,
 ) -> None:
     newest = Order("created_at", "entry", ORDINAL_BITS, "desc")
-    query, arguments = page("ledger/entries", Filter("of_settlement", [SMALL, 0, 2**63 - 1]), newest)
+    query, arguments = page(entries.LIST, Filter("of_settlement", [SMALL, 0, 2**63 - 1]), newest)
     assert len(await seeded.fetch(query, *arguments)) == PER_PAGE
     assert await touched(seeded, query, *arguments) < 400
 
     newest = Order("created_at", "transaction_sequence", 0, "desc")
-    query, arguments = page("ledger/transactions", Filter("ledger_account_settlement_id", SMALL), newest)
+    query, arguments = page(transactions.LIST, Filter("ledger_account_settlement_id", SMALL), newest)
     assert len(await seeded.fetch(query, *arguments)) == PER_PAGE
     assert await touched(seeded, query, *arguments) < 400
 
@@ -144,7 +143,7 @@ async def test_the_few_entries_and_transactions_of_a_settlement_are_found_among_
     ids=lambda value: getattr(value, "name", None),
 )
 async def test_settlements_are_found_by_an_index(seeded: asyncpg.Connection, filter_: Filter, rows: int) -> None:
-    query, arguments = page("closing/settlements", filter_, Order("created_at", "settlement_sequence", 0, "desc"))
+    query, arguments = page(settlements.LIST, filter_, Order("created_at", "settlement_sequence", 0, "desc"))
     assert len(await seeded.fetch(query, *arguments)) == rows
     assert await touched(seeded, query, *arguments) < 6 * (rows + 1)
 

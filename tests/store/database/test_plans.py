@@ -14,9 +14,10 @@ import asyncpg
 import pytest
 
 from doppia.accounting.ids import ORDINAL_BITS
-from doppia.store.database.connections import _prepare_connection, load_filters, load_queries, session_settings
-from doppia.store.database.listing import Filter, Order, Place, compose
-from doppia.store.ledger import accounts, balances, entries, transactions
+from doppia.store.closing import settlements
+from doppia.store.database.connections import _prepare_connection, load_parts, load_queries, session_settings
+from doppia.store.database.listing import Filter, Listing, Order, Page, Place
+from doppia.store.ledger import accounts, balances, categories, entries, monitors, statements, transactions
 from doppia.store.ledger.balances import AsOf
 from tests.servers import Server
 from tests.store.database.million import HOT, IMPORTED, SMALL, TRANSACTIONS, Planned, Read, Watched, seed
@@ -140,7 +141,7 @@ OF_ENTRIES: Final = {
     "id": Question([Filter("id", [sequence(5) << 10 | 1])]),
     "ledger_transaction_id": Question([Filter("ledger_transaction_id", sequence(5))]),
     "ledger_account_category_id": Question([Filter("ledger_account_category_id", 5)], FAR),
-    "of_settlement": Question([Filter("of_settlement", [9, 0, 2**63 - 1])]),
+    "of_settlement": Question([Filter("ledger_account_settlement_id", 9)]),
     "metadata": Question([Filter("metadata", {"order": str(sequence(50))})]),
     "direction": Question([Filter("direction", "debit")]),
     "posted": Question([STATUSES["posted"]]),
@@ -197,7 +198,7 @@ async def ask(
     for order in orders:
         shift = order.key_shift if order else 0
         for after in (None, Place(recorded(MIDDLE), 7, sequence(MIDDLE) << shift)):
-            await list_page(ledger, [7], question.filters, *([order] if order else []), after, LIMIT)
+            await list_page(ledger, [7], question.filters, after, LIMIT, *([order] if order else []))
             found += [(order, after is not None, read) for read in wrong(ledger.forget(), question.enough)]
     return found
 
@@ -265,26 +266,24 @@ VALUES: Final[dict[str, Any]] = {
     "transaction": 5000, "settled_account": 5,
 }  # fmt: skip
 
-LISTS: Final = {
-    "ledger/categories": Order("created_at", "category_sequence", 0, "desc"),
-    "ledger/monitors": Order("created_at", "monitor_sequence", 0, "desc"),
-    "ledger/statements": Order("created_at", "statement_sequence", 0, "desc"),
-    "closing/settlements": Order("created_at", "settlement_sequence", 0, "desc"),
+LISTS: Final[dict[str, Listing]] = {
+    "ledger/categories": categories.LIST,
+    "ledger/monitors": monitors.LIST,
+    "ledger/statements": statements.LIST,
+    "closing/settlements": settlements.LIST,
 }
 
 
 @pytest.mark.parametrize("module", LISTS)
 async def test_every_page_of_a_list_is_found_by_an_index(ledger: Watched, module: str) -> None:
     at = recorded(0)
-    fragments, order = load_filters(module), LISTS[module]
+    fragments, listing = load_parts(module, "filter"), LISTS[module]
     slow = []
     for after, ledgers in product((None, Place(at, 7, 5000)), ([7], [7, 8])):
         for names in ([], *([name] for name in fragments)):
             filters = [Filter(name, VALUES.get(name, at), "gte") for name in names]
-            query, arguments = compose(
-                load_queries(module)["list"], fragments, filters,
-                ledgers=ledgers, order=order, after=after, limit=LIMIT,
-            )  # fmt: skip
+            page = Page(ledgers, filters, listing.newest_first, after, LIMIT)
+            query, arguments = listing.compose(listing.walks[-1], page)
             await ledger.fetch(query, *arguments)
             slow += [(names, ledgers, after, read) for read in wrong(ledger.forget(), ENOUGH)]
     assert not slow, "\n".join(map(str, slow))
@@ -297,6 +296,6 @@ async def test_lists_over_several_ledgers_go_by_an_index(ledger: Watched) -> Non
         (transactions.list_page, "transaction_sequence", 0),
     ):
         for order, after in product(orders(key, shift), (None, Place(recorded(MIDDLE), 7, sequence(MIDDLE) << shift))):
-            await list_page(ledger, [7, 8], [], order, after, LIMIT)
+            await list_page(ledger, [7, 8], [], after, LIMIT, order)
             slow += [(order, after, read) for read in wrong(ledger.forget(), ENOUGH)]
     assert not slow, "\n".join(map(str, slow))

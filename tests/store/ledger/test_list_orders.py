@@ -13,8 +13,8 @@ import asyncpg
 import pytest
 
 from doppia.accounting.ids import ORDINAL_BITS, Id
-from doppia.store.database.connections import Connection, Database, load_filters, load_queries
-from doppia.store.database.listing import Filter, Order, Place, compose
+from doppia.store.database.connections import Connection, Database
+from doppia.store.database.listing import Filter, Order, Page, Place
 from doppia.store.ledger import entries, transactions
 from tests.engine.bookkeeping import Books
 from tests.servers import Server
@@ -40,18 +40,18 @@ class Kept:
         keys: list[int] = []
         after: Place | None = None
         while True:
-            rows = await module.list_page(connection, [self.ledger], filters, order, after, PAGE + 1)
+            rows = await module.list_page(connection, [self.ledger], filters, after, PAGE + 1, order)
             keys += [_place(row, order).key for row in rows[:PAGE]]
             if len(rows) <= PAGE:
                 return keys
             after = _place(rows[PAGE - 1], order)
 
-    async def sorted_(self, connection: Connection, name: str, filters: Sequence[Filter], order: Order) -> list[int]:
+    async def sorted_(
+        self, connection: Connection, module: ModuleType, filters: Sequence[Filter], order: Order
+    ) -> list[int]:
         """Return the same by one query that knows of no streams."""
-        query, arguments = compose(
-            load_queries(f"ledger/{name}")["list"], load_filters(f"ledger/{name}"), filters,
-            ledgers=[self.ledger], order=order, after=None, limit=1_000_000,
-        )  # fmt: skip
+        page = Page([self.ledger], filters, order, None, 1_000_000)
+        query, arguments = module.LIST.compose(module.LIST.walks[-1], page)
         return [row[order.key] for row in await connection.fetch(query, *arguments)]
 
 
@@ -121,7 +121,7 @@ async def test_entries_come_in_order_each_once(kept: Kept, place: int | None) ->
             if place is None and any("lock_version" in found.name for found in filters):
                 continue
             asked = [*of_account, *filters]
-            expected = await kept.sorted_(connection, "entries", asked, order)
+            expected = await kept.sorted_(connection, entries, asked, order)
             assert await kept.pages(connection, entries, asked, order) == expected, (filters, order)
 
 
@@ -131,5 +131,5 @@ async def test_transactions_come_in_order_each_once(kept: Kept, place: int | Non
     async with kept.database.connection() as connection:
         for filters, order in itertools.product(OF_TRANSACTIONS, orders("transaction_sequence", 0)):
             asked = [*of_account, *filters]
-            expected = await kept.sorted_(connection, "transactions", asked, order)
+            expected = await kept.sorted_(connection, transactions, asked, order)
             assert await kept.pages(connection, transactions, asked, order) == expected, (filters, order)

@@ -9,7 +9,7 @@ import pytest
 from doppia.accounting.ids import ORDINAL_BITS, Id
 from doppia.store.database.connections import Connection, Database, load_queries
 from doppia.store.database.listing import Filter, Place
-from doppia.store.ledger import statements
+from doppia.store.ledger import statements, versions
 from doppia.store.log import log
 from doppia.store.log.log import LogRow, happening
 from tests.store.log.blank_trees import blank_tree
@@ -134,7 +134,7 @@ async def test_a_page_of_a_statements_versions_reads_little_more_than_it_shows(s
         async with seeded.tx() as connection:
             await connection.execute(f"set local plan_cache_mode = {plans}")
             before = await touched(connection)
-            page = await log.list_of_statement(connection, statement, [], after, 1000)
+            page = await versions.records_of_statement(connection, statement, [], after, 1000)
             assert await touched(connection) - before < 5000
         found += page
         after = page[-1].place

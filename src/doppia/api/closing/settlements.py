@@ -1,6 +1,6 @@
 """Ledger account settlements over HTTP."""
 
-from typing import Annotated, ClassVar, Final, Literal, get_args
+from typing import Annotated, ClassVar, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -8,17 +8,8 @@ from doppia.accounting.closing.settlements import Settlement, SettlementStatus
 from doppia.accounting.errors import EntryNotSettleable, MixedLedgers, ObjectNotFound
 from doppia.accounting.ids import Id
 from doppia.accounting.texts import check_metadata
-from doppia.api.http.lists import (
-    DIRECTION,
-    METADATA,
-    TIME,
-    id_filters,
-    id_kind,
-    named_ledgers,
-    page_headers,
-    parse_list,
-    words,
-)
+from doppia.api.http.lists import kinds_of
+from doppia.api.http.pages import answer_list
 from doppia.api.http.request import BodyDecoder, Reply, Request, encode
 from doppia.api.http.wire import (
     CurrencyExponent,
@@ -36,7 +27,7 @@ from doppia.api.http.wire import (
 )
 from doppia.engine.closing.settlements import AddEntries, CreateSettlement, RemoveEntries, UpdateSettlement
 from doppia.store.closing import settlements as store
-from doppia.store.database.listing import Filter, Place
+from doppia.store.database.listing import Place
 
 _KIND: Final = "ledger_account_settlement"
 
@@ -110,17 +101,7 @@ _CREATE: Final = BodyDecoder(SettlementCreate)
 _UPDATE: Final = BodyDecoder(SettlementUpdate)
 _ENTRIES: Final = BodyDecoder(SettlementEntries)
 
-FILTERS: Final = {
-    "id": id_kind(_KIND, many=True),
-    "ledger_id": id_kind("ledger"),
-    "ledger_transaction_id": id_kind("ledger_transaction"),
-    "settled_ledger_account_id": id_kind("ledger_account"),
-    "settlement_entry_direction": DIRECTION,
-    "status": words(*get_args(SettlementStatus), many=True),
-    "created_at": TIME,
-    "updated_at": TIME,
-    "metadata": METADATA,
-}
+FILTERS: Final = kinds_of(store.PARAMETERS)
 
 
 def to_object(settlement: Settlement, ledger_id: str) -> SettlementObject:
@@ -189,23 +170,14 @@ async def get(request: Request) -> Reply:
 
 async def list_(request: Request) -> Reply:
     """List settlements, the newest first."""
-    query = parse_list(request.query, "ledger_account_settlements", FILTERS)
-    values = query.values
-    filters = [*query.filters, *id_filters(query)]
-    for name in ("status", "metadata"):
-        if name in values:
-            filters.append(Filter(name, values[name]))
-    if "settlement_entry_direction" in values:
-        filters.append(Filter("direction", values["settlement_entry_direction"]))
-    if "ledger_transaction_id" in values:
-        filters.append(Filter("transaction", values["ledger_transaction_id"].sequence))
-    if "settled_ledger_account_id" in values:
-        filters.append(Filter("settled_account", values["settled_ledger_account_id"].sequence))
-    ledgers = await request.scope.ledgers(named_ledgers(query))
-    async with request.scope.connection() as connection:
-        rows = await store.list_page(connection, ledgers, filters, query.after, query.per_page + 1)
-    page, headers = page_headers(query, rows, lambda row: Place(row.created_at, row.ledger, row.sequence))
-    return Reply(200, encode([to_object(row, request.scope.ledger_id(row.ledger)) for row in page]), headers)
+    return await answer_list(
+        request,
+        "ledger_account_settlements",
+        FILTERS,
+        store.list_page,
+        lambda row: Place(row.created_at, row.ledger, row.sequence),
+        lambda row: to_object(row, request.scope.ledger_id(row.ledger)),
+    )
 
 
 async def update(request: Request) -> Reply:

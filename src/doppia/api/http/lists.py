@@ -1,16 +1,18 @@
-"""Lists: their filters, their pages and their cursors.
+"""The queries of lists: how parameters are written and read, and cursors.
 
-A cursor holds a digest of the list it belongs to and the place of the page's last row. Used with other filters it is
-refused, never silently wrong.
+What a list may be asked for stands in the store, a row for each parameter; here is how each type of value is written
+and read. A cursor holds a digest of the list it belongs to and the place of the page's last row. Used with other
+filters it is refused, never silently wrong.
 """
 
 import base64
 import difflib
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
+from uuid import UUID
 
 import msgspec
 
@@ -20,33 +22,33 @@ from doppia.accounting.money import BOUND_MAX
 from doppia.accounting.texts import check_text
 from doppia.api.http.wire import LOCK_VERSION_MAX, parse_date, parse_object_id, parse_time
 from doppia.proof.records import microseconds, moment
-from doppia.store.database.listing import Filter, Order, Place
+from doppia.store.database.listing import Filter, Place
+from doppia.store.database.parameters import Parameter, Type
 
 PER_PAGE_DEFAULT: Final = 25
 PER_PAGE_MAX: Final = 100
 QUERY_FIELDS_MAX: Final = 400
-COMPARISONS: Final = ("gt", "gte", "lt", "lte", "eq")
-
-T = TypeVar("T")
 
 
 class ListQuery(NamedTuple):
     """A list that was asked for.
 
     Attributes:
-        filters: for the store.
+        filters: the conditions on its rows, for the store.
         values: of the parameters that take no comparison, by name, as they were read.
+        compared: the parameters that take a comparison and are no conditions.
     """
 
     filters: list[Filter]
     values: dict[str, Any]
+    compared: list[Filter]
     after: Place | None
     per_page: int
     digest: bytes
 
 
 class Kind(NamedTuple):
-    """How a filter is written: how a value is read, and which of the forms NAME, NAME[], NAME[x] it takes.
+    """How a parameter is written: how a value is read, and which of the forms NAME, NAME[], NAME[x] it takes.
 
     Attributes:
         read: takes text and parameter and returns a value, or raises.
@@ -54,6 +56,7 @@ class Kind(NamedTuple):
         comparisons: that it takes as NAME[comparison].
         schema: of one value, for the OpenAPI document.
         schemas: of a value by comparison, where they differ.
+        conditions: names of the store's conditions that it stands for.
     """
 
     read: Callable[[str, str], Any]
@@ -61,6 +64,7 @@ class Kind(NamedTuple):
     comparisons: tuple[str, ...] = ()
     schema: Mapping[str, Any] = {"type": "string"}
     schemas: Mapping[str, Mapping[str, Any]] = {}
+    conditions: tuple[str, ...] = ()
 
 
 def _text(text: str, parameter: str) -> str:
@@ -97,78 +101,86 @@ def _day(text: str, parameter: str) -> date:
         return parse_date(text, parameter)
 
 
-def words(*allowed: str, many: bool = False) -> Kind:
-    """Return the filter kind of one of these words, or of several."""
+def _uuid(text: str, parameter: str) -> UUID:
+    if not is_uuid(text):
+        raise ParameterInvalid(parameter=parameter, reason="must be a UUID")
+    return UUID(text)
+
+
+def _words(*allowed: str) -> Kind:
+    """Return the kind of parameter that is one of these words."""
 
     def read(text: str, parameter: str) -> str:
         if text not in allowed:
             raise ParameterInvalid(parameter=parameter, reason=f"must be one of {', '.join(allowed)}")
         return text
 
-    return Kind(read, many=many, schema={"type": "string", "enum": list(allowed)})
+    return Kind(read, schema={"type": "string", "enum": list(allowed)})
 
 
-def _id_of(kind: str) -> Callable[[str, str], Id]:
+def id_kind(*objects: str) -> Kind:
+    """Return the kind of parameter that is the id of an object of one of these types."""
+
     def read(text: str, parameter: str) -> Id:
-        try:
-            return parse_object_id(text, kind, parameter)
-        except ObjectNotFound:
-            if not is_uuid(text):
-                raise ParameterInvalid(parameter=parameter, reason="must be a UUID") from None
-            return _NO_ID
+        for object_ in objects:
+            try:
+                return parse_object_id(text, object_, parameter)
+            except ObjectNotFound:
+                if not is_uuid(text):
+                    raise ParameterInvalid(parameter=parameter, reason="must be a UUID") from None
+        return _NO_ID
 
-    return read
+    return Kind(read, schema=UUID_SCHEMA)
 
 
 _NO_ID: Final = Id(0, 0, 0, 0)
 """Stands for a UUID that no object of the kind asked for can have; no organization owns ledger 0."""
 
 
-def named_ledgers(query: ListQuery) -> set[int] | None:
-    """Return the ledgers that every id of the query allows, None when it has none: ids name their ledgers."""
-    named: set[int] | None = None
-    for value in query.values.values():
-        ids = value if isinstance(value, list) else [value]
-        ledgers = {id_.ledger for id_ in ids if isinstance(id_, Id)}
-        if ledgers:
-            named = ledgers if named is None else named & ledgers
-    return named
-
-
-def id_filters(query: ListQuery) -> list[Filter]:
-    """Return the conditions of the filter `id`: one for the index, one that is exact over several ledgers."""
-    if "id" not in query.values:
-        return []
-    ids = query.values["id"]
-    keys = [id_.sequence << ORDINAL_BITS | id_.ordinal if id_.ordinal else id_.sequence for id_ in ids]
-    exact = [f"{id_.ledger}.{id_.sequence}.{id_.seconds}.{id_.ordinal}" for id_ in ids]
-    return [Filter("id", keys), Filter("id_exact", exact)]
-
-
 UUID_SCHEMA: Final = {"type": "string", "format": "uuid"}
-_TIME_SCHEMA: Final = {"type": "string", "format": "date-time"}
 
 TEXT: Final = Kind(_text)
-TEXTS: Final = Kind(_text, many=True)
 BOOLEAN: Final = Kind(_boolean, schema={"type": "boolean"})
-_VERSION_SCHEMA: Final = {"type": "integer", "minimum": 0, "maximum": LOCK_VERSION_MAX}
-AMOUNT: Final = Kind(
-    _integer, comparisons=COMPARISONS, schema={"type": "integer", "minimum": -BOUND_MAX, "maximum": BOUND_MAX}
-)
-BALANCE_AMOUNT: Final = AMOUNT._replace(comparisons=(*COMPARISONS, "not_eq"))
-VERSION: Final = Kind(_version, schema=_VERSION_SCHEMA)
-VERSIONS: Final = Kind(_version, comparisons=COMPARISONS, schema=_VERSION_SCHEMA)
-TIME: Final = Kind(parse_time, comparisons=COMPARISONS, schema=_TIME_SCHEMA)
-DATE: Final = Kind(_day, comparisons=COMPARISONS, schema={"type": "string", "format": "date"})
-METADATA: Final = Kind(_text)
-ORDER_BY: Final = words("asc", "desc")._replace(comparisons=("created_at", "effective_at"))
-DIRECTION: Final = words("credit", "debit")
-STATUS: Final = words("pending", "posted", "archived", many=True)
+AMOUNT: Final = Kind(_integer, schema={"type": "integer", "minimum": -BOUND_MAX, "maximum": BOUND_MAX})
+VERSION: Final = Kind(_version, schema={"type": "integer", "minimum": 0, "maximum": LOCK_VERSION_MAX})
+TIME: Final = Kind(parse_time, schema={"type": "string", "format": "date-time"})
+DATE: Final = Kind(_day, schema={"type": "string", "format": "date"})
+METADATA: Final = Kind(_text, conditions=("metadata",))
+
+_KINDS: Final = {
+    Type.TEXT: TEXT,
+    Type.UUID: Kind(_uuid, schema=UUID_SCHEMA),
+    Type.BOOLEAN: BOOLEAN,
+    Type.AMOUNT: AMOUNT,
+    Type.VERSION: VERSION,
+    Type.TIME: TIME,
+    Type.DATE: DATE,
+}
 
 
-def id_kind(kind: str, *, many: bool = False) -> Kind:
-    """Return the filter kind of an id, or of several, of objects of this type."""
-    return Kind(_id_of(kind), many=many, schema=UUID_SCHEMA)
+def kinds_of(parameters: Iterable[Parameter], balances: Kind = TEXT) -> dict[str, Kind]:
+    """Return how a list's parameters are written, by name; `balances` says how the balances of other times are."""
+    kinds = {}
+    for row in parameters:
+        if row.value is None:
+            continue
+        match row.value.type:
+            case Type.METADATA:
+                kinds[row.name] = METADATA
+                continue
+            case Type.BALANCES:
+                kinds[row.name] = balances
+                continue
+            case Type.WORD:
+                kind = _words(*row.value.names)
+            case Type.ID:
+                kind = id_kind(*row.value.names)
+            case other:
+                kind = _KINDS[other]
+        kinds[row.name] = kind._replace(
+            many=row.value.many, comparisons=row.value.comparisons, conditions=row.condition_names()
+        )
+    return kinds
 
 
 def parse_query(query_string: bytes) -> list[tuple[str, str]]:
@@ -237,8 +249,41 @@ def parse_list(query_string: bytes, route: str, kinds: Mapping[str, Kind], *, pa
         values["metadata"] = metadata
     digest = hashlib.sha256(msgspec.json.encode([route, sorted(plain)])).digest()[:8]
     after = _read_cursor(cursor, digest) if cursor is not None else None
-    filters = [part for found in compared for part in _on_times(found)]
-    return ListQuery(filters, values, after, per_page, digest)
+    filters, others = _conditions(kinds, compared, values)
+    return ListQuery(filters, values, others, after, per_page, digest)
+
+
+def _conditions(
+    kinds: Mapping[str, Kind], compared: Sequence[Filter], values: Mapping[str, Any]
+) -> tuple[list[Filter], list[Filter]]:
+    """Return the store's conditions that a query asks for, and those of its comparisons that are none."""
+    filters, others = [], []
+    for found in compared:
+        names = kinds[found.name].conditions
+        if not names:
+            others.append(found)
+        for name in names:
+            filters += _on_times(found._replace(name=name))
+    for parameter, kind in kinds.items():
+        if parameter in values:
+            filters += _plain_conditions(kind.conditions, values[parameter])
+    return filters, others
+
+
+def _plain_conditions(names: Sequence[str], value: Any) -> list[Filter]:
+    """Return the conditions of these names, for a value that is not compared.
+
+    Of several ids, the last condition compares them whole, over several ledgers; those before it take the keys that an
+    index has.
+    """
+    if isinstance(value, Id):
+        return [Filter(name, value.sequence) for name in names]
+    if isinstance(value, list) and isinstance(value[0], Id):
+        keys = [id_.sequence << ORDINAL_BITS | id_.ordinal if id_.ordinal else id_.sequence for id_ in value]
+        exact = [f"{id_.ledger}.{id_.sequence}.{id_.seconds}.{id_.ordinal}" for id_ in value]
+        *by_key, whole = names
+        return [*(Filter(name, keys) for name in by_key), Filter(whole, exact)]
+    return [Filter(name, value) for name in names]
 
 
 def _metadata_key(argument: str | None, name: str) -> str:
@@ -249,14 +294,14 @@ def _metadata_key(argument: str | None, name: str) -> str:
 
 def _on_times(found: Filter) -> list[Filter]:
     """Say a comparison of dates in UTC by times."""
-    if not isinstance(found.value, date) or isinstance(found.value, datetime) or found.comparison not in COMPARISONS:
+    if not isinstance(found.value, date) or isinstance(found.value, datetime):
         return [found]
     begins = datetime(found.value.year, found.value.month, found.value.day, tzinfo=UTC)
     try:
         ends = begins + timedelta(days=1)
     except OverflowError:
         ends = datetime.max.replace(tzinfo=UTC)
-    at = found.name.replace("_date", "_at")
+    at = found.name
     match found.comparison:
         case "eq":
             return [Filter(at, begins, "gte"), Filter(at, ends, "lt")]
@@ -287,33 +332,6 @@ def _badly_compared(name: str, base: str, kind: Kind) -> ParameterInvalid:
     return ParameterInvalid(parameter=name[:100], reason=f"is not a form of this filter; write {forms}")
 
 
-def order_of(query: ListQuery, key: str, key_shift: int) -> Order:
-    """Return the order a list was asked for, newest first where it was not.
-
-    Raises:
-        ParameterInvalid: two orders at once.
-    """
-    orders = [found for found in query.filters if found.name == "order_by"]
-    if len(orders) > 1:
-        raise ParameterInvalid(parameter="order_by", reason="takes one field only")
-    if not orders:
-        return Order("created_at", key, key_shift, "desc")
-    return Order(orders[0].comparison, key, key_shift, orders[0].value)
-
-
-def page_headers(
-    query: ListQuery, rows: Sequence[T], place: Callable[[T], Place]
-) -> tuple[Sequence[T], dict[str, str]]:
-    """Return the rows of the page and its headers; one row more than asked for tells that there is a next page."""
-    headers = {"X-Per-Page": str(query.per_page)}
-    if len(rows) > query.per_page:
-        rows = rows[: query.per_page]
-        time, ledger, key = place(rows[-1])
-        packed = msgspec.msgpack.encode([query.digest, microseconds(time), ledger, key])
-        headers["X-After-Cursor"] = base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
-    return rows, headers
-
-
 class _Cursor(msgspec.Struct, array_like=True):
     digest: bytes
     time: int
@@ -333,3 +351,9 @@ def _read_cursor(text: str, digest: bytes) -> Place:
     if cursor.digest != digest:
         raise InvalidCursor(reason="belongs to a list with other filters")
     return place
+
+
+def write_cursor(digest: bytes, last: Place) -> str:
+    """Return the cursor of the page after the row at this place."""
+    packed = msgspec.msgpack.encode([digest, microseconds(last.time), last.ledger, last.key])
+    return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()

@@ -1,5 +1,6 @@
 """Ledger accounts over HTTP."""
 
+from functools import partial
 from typing import ClassVar, Final, Literal
 
 from msgspec import UNSET, Struct, UnsetType
@@ -9,20 +10,8 @@ from doppia.accounting.ids import Id
 from doppia.accounting.ledger.accounts import AccountFields
 from doppia.accounting.money import currency
 from doppia.accounting.texts import check_metadata
-from doppia.api.http.lists import (
-    BALANCE_AMOUNT,
-    BOOLEAN,
-    DIRECTION,
-    METADATA,
-    TEXT,
-    TEXTS,
-    TIME,
-    id_filters,
-    id_kind,
-    named_ledgers,
-    page_headers,
-    parse_list,
-)
+from doppia.api.http.lists import BOOLEAN, kinds_of, parse_list
+from doppia.api.http.pages import answer_page, ledgers_of
 from doppia.api.http.request import BodyDecoder, Reply, Request, encode
 from doppia.api.http.wire import (
     BalancesObject,
@@ -46,7 +35,7 @@ from doppia.api.http.wire import (
 from doppia.api.ledger.balances import OF_ACCOUNT, OF_ACCOUNTS, BalancesAsked, VerifiedObject, read_balances
 from doppia.api.ledger.categories import read_parents
 from doppia.engine.ledger.accounts import DiscardAccount, OpenAccount, UpdateAccount
-from doppia.store.database.listing import Filter, Place
+from doppia.store.database.listing import Place
 from doppia.store.ledger import accounts as store
 from doppia.store.ledger.balances import recompute
 
@@ -108,23 +97,7 @@ _CREATE: Final = BodyDecoder(AccountCreate)
 _UPDATE: Final = BodyDecoder(AccountUpdate)
 
 GET_PARAMETERS: Final = {"balances": OF_ACCOUNT, "verify": BOOLEAN}
-FILTERS: Final = {
-    "id": id_kind("ledger_account", many=True),
-    "name": TEXTS,
-    "ledger_id": id_kind("ledger"),
-    "external_id": TEXT,
-    "currency": TEXT,
-    "normal_balance": DIRECTION,
-    "ledger_account_category_id": id_kind("ledger_account_category"),
-    "discarded": BOOLEAN,
-    "created_at": TIME,
-    "updated_at": TIME,
-    "metadata": METADATA,
-    "balances": OF_ACCOUNTS,
-    "pending_balance_amount": BALANCE_AMOUNT,
-    "posted_balance_amount": BALANCE_AMOUNT,
-    "available_balance_amount": BALANCE_AMOUNT,
-}
+FILTERS: Final = kinds_of(store.PARAMETERS, balances=OF_ACCOUNTS)
 
 
 def to_object(fields: AccountFields, ledger_id: str, asked: BalancesAsked | None = None) -> AccountObject:
@@ -188,7 +161,7 @@ async def get(request: Request) -> Reply:
         current = await request.scope.account(id_)
         return Reply(200, encode(to_object(_found(current, id_, request), request.scope.ledger_id(id_.ledger))))
     query = parse_list(request.query, "ledger_account", GET_PARAMETERS, paged=False)
-    asked, query = read_balances(query, request.now())
+    asked = read_balances(query, request.now())
     id_ = await request.find(request.path["id"], "ledger_account")
     async with request.scope.connection() as connection:
         stored = await store.get(connection, id_.ledger, id_.sequence, asked and asked.as_of)
@@ -207,20 +180,15 @@ async def get(request: Request) -> Reply:
 async def list_(request: Request) -> Reply:
     """List accounts, the newest first, with their balances now or at another time."""
     query = parse_list(request.query, "ledger_accounts", FILTERS)
-    asked, query = read_balances(query, request.now())
-    filters = [*query.filters, *id_filters(query)]
-    for name in ("name", "external_id", "currency", "normal_balance", "discarded", "metadata"):
-        if name in query.values:
-            filters.append(Filter(name, query.values[name]))
-    if (category := query.values.get("ledger_account_category_id")) is not None:
-        filters.append(Filter("ledger_account_category_id", category.sequence))
-    ledgers = await request.scope.ledgers(named_ledgers(query))
-    async with request.scope.connection() as connection:
-        rows = await store.list_page(
-            connection, ledgers, filters, query.after, query.per_page + 1, asked and asked.as_of
-        )
-    page, headers = page_headers(query, rows, lambda row: Place(row.created_at, row.ledger, row.account.sequence))
-    return Reply(200, encode([to_object(row, request.scope.ledger_id(row.ledger), asked) for row in page]), headers)
+    asked = read_balances(query, request.now())
+    return await answer_page(
+        request,
+        query,
+        await ledgers_of(request, query),
+        partial(store.list_page, as_of=asked and asked.as_of),
+        lambda row: Place(row.created_at, row.ledger, row.account.sequence),
+        lambda row: to_object(row, request.scope.ledger_id(row.ledger), asked),
+    )
 
 
 async def read_change(request: Request) -> tuple[UpdateAccount, AccountUpdate]:

@@ -64,23 +64,22 @@ OF_ACCOUNTS: Final = balances_kind(*(form for form in _KINDS if form != "as_of_l
 OF_ACCOUNT: Final = balances_kind(*_KINDS)
 
 
-def read_balances(query: ListQuery, now: datetime) -> tuple[BalancesAsked | None, ListQuery]:
-    """Return which balances a query asks for, None where it asks for none, and the query without them.
+def read_balances(query: ListQuery, now: datetime) -> BalancesAsked | None:
+    """Return which balances a query asks for; None where it asks for none.
 
     Raises:
         ParameterInvalid: what is asked for contradicts itself, or lies in a recorded time to come.
     """
-    given = [found for found in query.filters if found.name == "balances"]
+    given = [found for found in query.compared if found.name == "balances"]
     if not given:
-        return None, query
+        return None
     asked: dict[str, Any] = {found.comparison: found.value for found in given}
     if len(asked) < len(given):
         raise ParameterInvalid(parameter="balances", reason="has one of its forms twice")
     _check(asked, now)
     lower: datetime | None = asked.get("effective_at_lower_bound")
     as_of = AsOf(asked.get("as_of_lock_version"), asked.get("recorded_at"), lower, _before(asked))
-    rest = query._replace(filters=[found for found in query.filters if found.name != "balances"])
-    return BalancesAsked(as_of, lower, asked.get("effective_at_upper_bound")), rest
+    return BalancesAsked(as_of, lower, asked.get("effective_at_upper_bound"))
 
 
 def _check(asked: Mapping[str, Any], now: datetime) -> None:

@@ -10,17 +10,8 @@ from doppia.accounting.ids import Id
 from doppia.accounting.ledger.categories import CategoryFields
 from doppia.accounting.money import currency
 from doppia.accounting.texts import check_metadata
-from doppia.api.http.lists import (
-    BOOLEAN,
-    METADATA,
-    TEXT,
-    TEXTS,
-    id_filters,
-    id_kind,
-    named_ledgers,
-    page_headers,
-    parse_list,
-)
+from doppia.api.http.lists import BOOLEAN, kinds_of, parse_list
+from doppia.api.http.pages import ledgers_of, page_headers
 from doppia.api.http.request import BodyDecoder, Reply, Request, encode
 from doppia.api.http.wire import (
     BalancesObject,
@@ -50,7 +41,7 @@ from doppia.engine.ledger.categories import (
     UpdateCategory,
 )
 from doppia.store.database.connections import Connection
-from doppia.store.database.listing import Filter, Place
+from doppia.store.database.listing import Place
 from doppia.store.ledger import categories as store
 
 
@@ -105,18 +96,7 @@ _CREATE: Final = BodyDecoder(CategoryCreate)
 _UPDATE: Final = BodyDecoder(CategoryUpdate)
 
 GET_PARAMETERS: Final = {"balances": OF_ACCOUNTS, "verify": BOOLEAN}
-FILTERS: Final = {
-    "id": id_kind(KIND, many=True),
-    "name": TEXTS,
-    "ledger_id": id_kind("ledger"),
-    "currency": TEXT,
-    "external_id": TEXT,
-    "ledger_account_id": id_kind("ledger_account"),
-    "parent_ledger_account_category_id": id_kind(KIND),
-    "discarded": BOOLEAN,
-    "metadata": METADATA,
-    "balances": OF_ACCOUNTS,
-}
+FILTERS: Final = kinds_of(store.PARAMETERS, balances=OF_ACCOUNTS)
 
 
 def to_object(fields: CategoryFields, ledger_id: str, asked: BalancesAsked | None = None) -> CategoryObject:
@@ -189,7 +169,7 @@ async def get(request: Request) -> Reply:
     At another time too, they are those of the accounts that are in it today.
     """
     query = parse_list(request.query, "ledger_account_category", GET_PARAMETERS, paged=False)
-    asked, query = read_balances(query, request.now())
+    asked = read_balances(query, request.now())
     id_ = await request.find(request.path["id"], KIND)
     async with request.scope.connection() as connection:
         fields = await store.get(connection, id_.ledger, id_.sequence)
@@ -207,17 +187,10 @@ async def get(request: Request) -> Reply:
 async def list_(request: Request) -> Reply:
     """List categories, the newest first, with their balances now or at another time."""
     query = parse_list(request.query, "ledger_account_categories", FILTERS)
-    asked, query = read_balances(query, request.now())
-    filters = [*query.filters, *id_filters(query)]
-    for name in ("name", "external_id", "currency", "discarded", "metadata"):
-        if name in query.values:
-            filters.append(Filter(name, query.values[name]))
-    for name in ("ledger_account_id", "parent_ledger_account_category_id"):
-        if name in query.values:
-            filters.append(Filter(name, query.values[name].sequence))
-    ledgers = await request.scope.ledgers(named_ledgers(query))
+    asked = read_balances(query, request.now())
+    ledgers = await ledgers_of(request, query)
     async with request.scope.connection() as connection:
-        rows = await store.list_page(connection, ledgers, filters, query.after, query.per_page + 1)
+        rows = await store.list_page(connection, ledgers, query.filters, query.after, query.per_page + 1)
         page, headers = page_headers(query, rows, lambda row: Place(row.created_at, row.ledger, row.category.sequence))
         page = await _in_time(connection, page, asked)
     return Reply(200, encode([to_object(row, request.scope.ledger_id(row.ledger), asked) for row in page]), headers)

@@ -8,17 +8,8 @@ from doppia.accounting.errors import ObjectNotFound
 from doppia.accounting.ledger.ledgers import Ledger
 from doppia.accounting.texts import check_metadata
 from doppia.api.http.auth import check_role
-from doppia.api.http.lists import (
-    BOOLEAN,
-    METADATA,
-    TEXT,
-    TIME,
-    id_filters,
-    id_kind,
-    named_ledgers,
-    page_headers,
-    parse_list,
-)
+from doppia.api.http.lists import BOOLEAN, TEXT, kinds_of, parse_list
+from doppia.api.http.pages import answer_list
 from doppia.api.http.request import BodyDecoder, Reply, Request, encode
 from doppia.api.http.wire import (
     Description,
@@ -32,7 +23,7 @@ from doppia.api.http.wire import (
     parse_object_id,
 )
 from doppia.engine.ledger.ledgers import CreateLedger, DiscardLedger, PurgeLedger, UpdateLedger
-from doppia.store.database.listing import Filter, Place
+from doppia.store.database.listing import Place
 from doppia.store.ledger import ledgers as store
 
 
@@ -69,7 +60,7 @@ class LedgerObject(Object, kw_only=True):
 _CREATE: Final = BodyDecoder(LedgerCreate)
 _UPDATE: Final = BodyDecoder(LedgerUpdate)
 
-FILTERS: Final = {"id": id_kind("ledger", many=True), "updated_at": TIME, "metadata": METADATA, "discarded": BOOLEAN}
+FILTERS: Final = kinds_of(store.PARAMETERS)
 DELETE_PARAMETERS: Final = {"purge": BOOLEAN, "confirm": TEXT}
 
 
@@ -110,16 +101,14 @@ async def get(request: Request) -> Reply:
 
 async def list_(request: Request) -> Reply:
     """List ledgers, the newest first."""
-    query = parse_list(request.query, "ledgers", FILTERS)
-    filters = [*query.filters, *id_filters(query)[1:]]
-    for name in ("metadata", "discarded"):
-        if name in query.values:
-            filters.append(Filter(name, query.values[name]))
-    ledgers = await request.scope.ledgers(named_ledgers(query))
-    async with request.scope.connection() as connection:
-        rows = await store.list_page(connection, ledgers, filters, query.after, query.per_page + 1)
-    page, headers = page_headers(query, rows, lambda row: Place(row.created_at, row.number, row.number))
-    return Reply(200, encode([to_object(row) for row in page]), headers)
+    return await answer_list(
+        request,
+        "ledgers",
+        FILTERS,
+        store.list_page,
+        lambda row: Place(row.created_at, row.number, row.number),
+        to_object,
+    )
 
 
 async def update(request: Request) -> Reply:

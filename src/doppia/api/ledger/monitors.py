@@ -8,7 +8,8 @@ from doppia.accounting.errors import ObjectNotFound, ParameterInvalid
 from doppia.accounting.ledger.monitors import AlertOperator, MonitoredField, MonitorState, condition_holds
 from doppia.accounting.money import BOUND_MAX
 from doppia.accounting.texts import check_metadata
-from doppia.api.http.lists import BOOLEAN, METADATA, id_filters, id_kind, named_ledgers, page_headers, parse_list
+from doppia.api.http.lists import kinds_of
+from doppia.api.http.pages import answer_list
 from doppia.api.http.request import BodyDecoder, Reply, Request, encode
 from doppia.api.http.wire import (
     BalancesObject,
@@ -24,7 +25,7 @@ from doppia.api.http.wire import (
     new_metadata,
 )
 from doppia.engine.ledger.monitors import CreateMonitor, DiscardMonitor, UpdateMonitor
-from doppia.store.database.listing import Filter, Place
+from doppia.store.database.listing import Place
 from doppia.store.ledger import monitors as store
 
 _KIND: Final = "ledger_account_balance_monitor"
@@ -91,12 +92,7 @@ class MonitorObject(Object, kw_only=True):
 _CREATE: Final = BodyDecoder(MonitorCreate)
 _UPDATE: Final = BodyDecoder(MonitorUpdate)
 
-FILTERS: Final = {
-    "id": id_kind(_KIND, many=True),
-    "ledger_account_id": id_kind("ledger_account"),
-    "discarded": BOOLEAN,
-    "metadata": METADATA,
-}
+FILTERS: Final = kinds_of(store.PARAMETERS)
 
 
 def to_object(state: MonitorState) -> MonitorObject:
@@ -152,20 +148,12 @@ async def get(request: Request) -> Reply:
 
 async def list_(request: Request) -> Reply:
     """List monitors, the newest first."""
-    query = parse_list(request.query, "ledger_account_balance_monitors", FILTERS)
-    filters = id_filters(query)
-    for name in ("discarded", "metadata"):
-        if name in query.values:
-            filters.append(Filter(name, query.values[name]))
-    if "ledger_account_id" in query.values:
-        filters.append(Filter("ledger_account_id", query.values["ledger_account_id"].sequence))
-    ledgers = await request.scope.ledgers(named_ledgers(query))
-    async with request.scope.connection() as connection:
-        rows = await store.list_page(connection, ledgers, filters, query.after, query.per_page + 1)
-    page, headers = page_headers(
-        query, rows, lambda row: Place(row.fields.created_at, row.fields.ledger, row.fields.monitor.sequence)
-    )
-    return Reply(200, encode([to_object(row) for row in page]), headers)
+    return await answer_list(request, "ledger_account_balance_monitors", FILTERS, store.list_page, _place, to_object)
+
+
+def _place(state: MonitorState) -> Place:
+    fields = state.fields
+    return Place(fields.created_at, fields.ledger, fields.monitor.sequence)
 
 
 async def update(request: Request) -> Reply:

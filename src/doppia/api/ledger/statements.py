@@ -6,7 +6,8 @@ from msgspec import Struct
 
 from doppia.accounting.errors import ObjectNotFound, ParameterInvalid
 from doppia.accounting.ledger.statements import Statement
-from doppia.api.http.lists import METADATA, TIME, id_filters, id_kind, named_ledgers, page_headers, parse_list
+from doppia.api.http.lists import kinds_of
+from doppia.api.http.pages import answer_list
 from doppia.api.http.request import BodyDecoder, Reply, Request, encode
 from doppia.api.http.wire import (
     BalancesObject,
@@ -23,7 +24,7 @@ from doppia.api.http.wire import (
     parse_time,
 )
 from doppia.engine.ledger.statements import CreateStatement
-from doppia.store.database.listing import Filter, Place
+from doppia.store.database.listing import Place
 from doppia.store.ledger import statements as store
 
 _KIND: Final = "ledger_account_statement"
@@ -64,13 +65,7 @@ class StatementObject(Object, kw_only=True):
 
 _CREATE: Final = BodyDecoder(StatementCreate)
 
-FILTERS: Final = {
-    "id": id_kind(_KIND, many=True),
-    "ledger_id": id_kind("ledger"),
-    "ledger_account_id": id_kind("ledger_account"),
-    "created_at": TIME,
-    "metadata": METADATA,
-}
+FILTERS: Final = kinds_of(store.PARAMETERS)
 
 
 def to_object(statement: Statement, ledger_id: str) -> StatementObject:
@@ -127,14 +122,11 @@ async def get(request: Request) -> Reply:
 
 async def list_(request: Request) -> Reply:
     """List statements, the newest first."""
-    query = parse_list(request.query, "ledger_account_statements", FILTERS)
-    filters = [*query.filters, *id_filters(query)]
-    if "metadata" in query.values:
-        filters.append(Filter("metadata", query.values["metadata"]))
-    if "ledger_account_id" in query.values:
-        filters.append(Filter("ledger_account_id", query.values["ledger_account_id"].sequence))
-    ledgers = await request.scope.ledgers(named_ledgers(query))
-    async with request.scope.connection() as connection:
-        rows = await store.list_page(connection, ledgers, filters, query.after, query.per_page + 1)
-    page, headers = page_headers(query, rows, lambda row: Place(row.created_at, row.ledger, row.sequence))
-    return Reply(200, encode([to_object(row, request.scope.ledger_id(row.ledger)) for row in page]), headers)
+    return await answer_list(
+        request,
+        "ledger_account_statements",
+        FILTERS,
+        store.list_page,
+        lambda row: Place(row.created_at, row.ledger, row.sequence),
+        lambda row: to_object(row, request.scope.ledger_id(row.ledger)),
+    )

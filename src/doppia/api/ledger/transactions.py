@@ -1,28 +1,16 @@
 """Ledger transactions over HTTP."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
+from functools import partial
 from typing import Any, Final, Literal, Protocol
 
 from doppia.accounting.errors import AmbiguousExternalId, LedgerError, ObjectNotFound
 from doppia.accounting.ids import Id, LedgerRef, format_id, parse_id
 from doppia.accounting.ledger.transactions import Draft, Entry, Transaction
-from doppia.api.http.lists import (
-    AMOUNT,
-    DATE,
-    METADATA,
-    ORDER_BY,
-    STATUS,
-    TEXT,
-    TIME,
-    id_filters,
-    id_kind,
-    named_ledgers,
-    order_of,
-    page_headers,
-    parse_list,
-)
+from doppia.api.http.lists import id_kind, kinds_of, parse_list
+from doppia.api.http.pages import answer_page, ledgers_of, order_of
 from doppia.api.http.request import BodyDecoder, Reply, Request, encode
 from doppia.api.http.wire import (
     Amount,
@@ -49,7 +37,7 @@ from doppia.api.ledger.drafts import (
     read_update,
 )
 from doppia.engine.posting.commands import CreateTransaction, PostPart, ReverseTransaction, ReviseTransaction
-from doppia.store.database.listing import Filter, Place
+from doppia.store.database.listing import Place
 from doppia.store.ledger import transactions as store
 
 
@@ -100,27 +88,7 @@ _REVERSAL: Final = BodyDecoder(ReversalCreate)
 _PARTIAL_POST: Final = BodyDecoder(PartialPostCreate)
 
 GET_PARAMETERS: Final = {"ledger_id": id_kind("ledger")}
-FILTERS: Final = {
-    "id": id_kind("ledger_transaction", many=True),
-    "ledger_id": id_kind("ledger"),
-    "ledger_account_id": id_kind("ledger_account"),
-    "ledger_account_category_id": id_kind("ledger_account_category"),
-    "ledger_account_settlement_id": id_kind("ledger_account_settlement"),
-    "external_id": TEXT,
-    "ledgerable_type": TEXT,
-    "ledgerable_id": TEXT,
-    "reverses_ledger_transaction_id": id_kind("ledger_transaction"),
-    "partially_posts_ledger_transaction_id": id_kind("ledger_transaction"),
-    "status": STATUS,
-    "amount": AMOUNT,
-    "effective_at": TIME,
-    "effective_date": DATE,
-    "posted_at": TIME,
-    "created_at": TIME,
-    "updated_at": TIME,
-    "metadata": METADATA,
-    "order_by": ORDER_BY,
-}
+FILTERS: Final = kinds_of(store.PARAMETERS)
 
 
 def entry_object(entry: Entry, ledger: int, transaction_id: str, *, shows_balances: bool) -> EntryObject:
@@ -255,41 +223,24 @@ async def get(request: Request) -> Reply:
     return Reply(200, encode(to_object(found, id_.ledger, request.scope.ledger_id(id_.ledger))))
 
 
-def _filters(values: Mapping[str, Any]) -> list[Filter]:
-    """Return the conditions of the filters that take no comparison."""
-    filters = [
-        Filter(name, values[name])
-        for name in ("external_id", "ledgerable_type", "ledgerable_id", "status", "metadata")
-        if name in values
-    ]
-    for name in ("ledger_account_id", "ledger_account_category_id", "ledger_account_settlement_id"):
-        if name in values:
-            filters.append(Filter(name, values[name].sequence))
-    if (reversed_ := values.get("reverses_ledger_transaction_id")) is not None:
-        filters.append(Filter("reverses", reversed_.sequence))
-    if (hold := values.get("partially_posts_ledger_transaction_id")) is not None:
-        filters.append(Filter("partially_posts", hold.sequence))
-    return filters
-
-
 async def list_(request: Request) -> Reply:
     """List transactions, the newest first unless order_by says otherwise."""
     query = parse_list(request.query, "ledger_transactions", FILTERS)
-    order = order_of(query, "transaction_sequence", 0)
-    compared = [found for found in query.filters if found.name != "order_by"]
-    filters = [*compared, *id_filters(query), *_filters(query.values)]
-    ledgers = await request.scope.ledgers(named_ledgers(query))
-    async with request.scope.connection() as connection:
-        rows = await store.list_page(connection, ledgers, filters, order, query.after, query.per_page + 1)
+    order = order_of(query, store.LIST.newest_first)
 
     def place(row: tuple[int, Transaction]) -> Place:
         ledger, transaction = row
         time = transaction.created_at if order.time == "created_at" else transaction.effective_at
         return Place(time, ledger, transaction.sequence)
 
-    page, headers = page_headers(query, rows, place)
-    objects = [to_object(transaction, ledger, request.scope.ledger_id(ledger)) for ledger, transaction in page]
-    return Reply(200, encode(objects), headers)
+    return await answer_page(
+        request,
+        query,
+        await ledgers_of(request, query),
+        partial(store.list_page, order=order),
+        place,
+        lambda row: to_object(row[1], row[0], request.scope.ledger_id(row[0])),
+    )
 
 
 async def _target_of_change(request: Request, ledger: Id | None, said: Any) -> Id:

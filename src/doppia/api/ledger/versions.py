@@ -1,27 +1,18 @@
 """Versions of ledger transactions over HTTP."""
 
-from collections.abc import Iterable, Sequence
-from datetime import date, timedelta
+from collections.abc import Sequence
+from datetime import date
+from functools import partial
 from typing import Final, Literal
 
 from msgspec import Struct, structs
 
 from doppia.accounting.errors import ObjectNotFound
-from doppia.accounting.ids import VERSION_ORDINAL, Id, format_id
-from doppia.accounting.platform.events import Event
-from doppia.api.http.lists import (
-    TIME,
-    VERSIONS,
-    ListQuery,
-    id_filters,
-    id_kind,
-    named_ledgers,
-    page_headers,
-    parse_list,
-)
-from doppia.api.http.request import Reply, Request, encode
+from doppia.accounting.ids import VERSION_ORDINAL, format_id
+from doppia.api.http.lists import ListQuery, kinds_of, parse_list
+from doppia.api.http.pages import answer_page, ledgers_of
+from doppia.api.http.request import Reply, Request
 from doppia.api.http.wire import (
-    LOCK_VERSION_MAX,
     Amount,
     AmountText,
     BalancesObject,
@@ -32,12 +23,10 @@ from doppia.api.http.wire import (
 )
 from doppia.api.ledger import transactions
 from doppia.api.ledger.drafts import StatusText
-from doppia.proof.kinds import NUMBERS
 from doppia.store.database.listing import Filter
 from doppia.store.ledger import transactions as transaction_store
 from doppia.store.ledger import versions as store
 from doppia.store.ledger.versions import Version
-from doppia.store.log.log import happening
 
 
 class VersionEntryObject(Struct, kw_only=True):
@@ -88,21 +77,9 @@ class VersionObject(Struct, kw_only=True):
     ledger_entries: list[VersionEntryObject]
 
 
-OF_TRANSACTION_FILTERS: Final = {
-    "id": id_kind("ledger_transaction_version", many=True),
-    "created_at": TIME,
-    "version": VERSIONS,
-}
-FILTERS: Final = {
-    **OF_TRANSACTION_FILTERS,
-    "ledger_id": id_kind("ledger"),
-    "ledger_transaction_id": id_kind("ledger_transaction"),
-    "ledger_account_statement_id": id_kind("ledger_account_statement"),
-}
+OF_TRANSACTION_FILTERS: Final = kinds_of(store.OF_TRANSACTION_PARAMETERS)
+FILTERS: Final = kinds_of(store.PARAMETERS)
 
-_MICROSECOND: Final = timedelta(microseconds=1)
-_CREATED: Final = happening(NUMBERS["transaction"], Event.CREATED)
-_CHANGED: Final = [happening(NUMBERS["transaction"], event) for event in (Event.UPDATED, Event.POSTED, Event.ARCHIVED)]
 _ENTRY_FIELDS: Final = tuple(field.name for field in structs.fields(VersionEntryObject))
 _SHARED_FIELDS: Final = tuple(
     field.name
@@ -129,66 +106,6 @@ def to_object(version: Version, ledger_id: str) -> VersionObject:
     )
 
 
-def _on_created_at(found: Filter) -> list[Filter]:
-    """Say a comparison of times by the first and the last that are meant."""
-    match found.comparison:
-        case "gt":
-            return [Filter("from_time", found.value + _MICROSECOND)]
-        case "gte":
-            return [Filter("from_time", found.value)]
-        case "lt":
-            return [Filter("to_time", found.value - _MICROSECOND)]
-        case "lte":
-            return [Filter("to_time", found.value)]
-    return [Filter("from_time", found.value), Filter("to_time", found.value)]
-
-
-def _happenings(versions: Iterable[Filter]) -> list[int]:
-    """Return what may have written the versions that are asked for: a first one is a creation, the others are changes.
-
-    Each is found by an index of its own, so that neither is walked through in search of the other.
-    """
-    found = {_CREATED, *_CHANGED}
-    for _, bound, comparison in versions:
-        least, most = 0, LOCK_VERSION_MAX
-        match comparison:
-            case "gt":
-                least = bound + 1
-            case "gte":
-                least = bound
-            case "lt":
-                most = bound - 1
-            case "lte":
-                most = bound
-            case _:
-                least = most = bound
-        if not least <= 0 <= most:
-            found.discard(_CREATED)
-        if most < 1:
-            found.difference_update(_CHANGED)
-    return sorted(found)
-
-
-def _filters(query: ListQuery) -> list[Filter]:
-    versions = [found for found in query.filters if found.name == "version"]
-    filters = [Filter("happening", _happenings(versions)), *versions]
-    for found in query.filters:
-        if found.name == "created_at":
-            filters += _on_created_at(found)
-    for found in id_filters(query):
-        filters.append(found._replace(name="version_id_exact") if found.name == "id_exact" else found)
-    return filters
-
-
-async def _page(request: Request, query: ListQuery, ledgers: Sequence[int], filters: Sequence[Filter]) -> Reply:
-    statement: Id | None = query.values.get("ledger_account_statement_id")
-    async with request.scope.connection() as connection:
-        rows = await store.list_page(connection, ledgers, statement, filters, query.after, query.per_page + 1)
-    page, headers = page_headers(query, rows, lambda version: version.row.place)
-    objects = [to_object(version, request.scope.ledger_id(version.row.ledger)) for version in page]
-    return Reply(200, encode(objects), headers)
-
-
 async def list_(request: Request) -> Reply:
     """List versions of transactions, the newest first.
 
@@ -196,11 +113,7 @@ async def list_(request: Request) -> Reply:
     order of these entries.
     """
     query = parse_list(request.query, "ledger_transaction_versions", FILTERS)
-    filters = _filters(query)
-    if "ledger_transaction_id" in query.values:
-        filters.append(Filter("object", query.values["ledger_transaction_id"].sequence))
-    ledgers = await request.scope.ledgers(named_ledgers(query))
-    return await _page(request, query, ledgers, filters)
+    return await _answer(request, query, await ledgers_of(request, query))
 
 
 async def list_of_transaction(request: Request) -> Reply:
@@ -211,4 +124,16 @@ async def list_of_transaction(request: Request) -> Reply:
         found = (await transaction_store.get(connection, id_.ledger, [id_.sequence])).get(id_.sequence)
     if found is None or found.id != str(id_):
         raise ObjectNotFound(object="ledger_transaction", id=request.path["id"])
-    return await _page(request, query, [id_.ledger], [*_filters(query), Filter("object", id_.sequence)])
+    query = query._replace(filters=[*query.filters, Filter("object", id_.sequence)])
+    return await _answer(request, query, [id_.ledger])
+
+
+async def _answer(request: Request, query: ListQuery, ledgers: Sequence[int]) -> Reply:
+    return await answer_page(
+        request,
+        query,
+        ledgers,
+        partial(store.list_page, statement=query.values.get("ledger_account_statement_id")),
+        lambda version: version.row.place,
+        lambda version: to_object(version, request.scope.ledger_id(version.row.ledger)),
+    )

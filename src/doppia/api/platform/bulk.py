@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal, get_args
 from uuid import UUID
 
 import msgspec
@@ -13,7 +13,8 @@ from doppia.accounting.errors import InvalidJson, ObjectNotFound, ParameterInval
 from doppia.accounting.ids import LedgerId, is_uuid, parse_id
 from doppia.accounting.platform.bulk import Action, BulkRequest, Resource, low_bits_of, result_id, split_id
 from doppia.api.http.errors import ErrorDetail
-from doppia.api.http.lists import METADATA, TIME, UUID_SCHEMA, Kind, page_headers, parse_list, words
+from doppia.api.http.lists import kinds_of, parse_list
+from doppia.api.http.pages import answer_page, page_headers
 from doppia.api.http.request import BodyDecoder, Reply, Request, encode
 from doppia.api.http.wire import Metadata, Object, UuidText, in_order, new_metadata
 from doppia.api.ledger.accounts import AccountObject
@@ -21,7 +22,7 @@ from doppia.api.ledger.drafts import TransactionCreate
 from doppia.api.ledger.transactions import TransactionObject
 from doppia.api.platform.bulk_items import entity_of, error_of
 from doppia.engine.platform.bulk import AcceptBulkRequest
-from doppia.store.database.listing import Filter, Place
+from doppia.store.database.listing import Place
 from doppia.store.platform import bulk as store
 from doppia.store.platform.bulk import BulkResult, Item
 
@@ -102,29 +103,9 @@ class BulkResultObject(Object, kw_only=True):
 _CREATE: Final = BodyDecoder(_RawBulkRequest)
 
 
-def _uuid(text: str, parameter: str) -> UUID:
-    if not is_uuid(text):
-        raise ParameterInvalid(parameter=parameter, reason="must be a UUID")
-    return UUID(text)
-
-
-_ANY_ID: Final = Kind(_uuid, schema=UUID_SCHEMA)
-_RESOURCES: Final = ("ledger_transaction", "ledger_account")
-REQUEST_FILTERS: Final = {
-    "id": _ANY_ID._replace(many=True),
-    "action_type": words("create", "update", "delete"),
-    "resource_type": words(*_RESOURCES),
-    "status": words("pending", "processing", "completed"),
-    "created_at": TIME,
-    "metadata": METADATA,
-}
-RESULT_FILTERS: Final = {
-    "request_id": _ANY_ID,
-    "request_type": words("bulk_request"),
-    "entity_id": _ANY_ID,
-    "entity_type": words(*_RESOURCES, "bulk_error"),
-    "status": words("pending", "successful", "failed"),
-}
+_RESOURCES: Final = get_args(Resource)
+REQUEST_FILTERS: Final = kinds_of(store.REQUEST_PARAMETERS)
+RESULT_FILTERS: Final = kinds_of(store.RESULT_PARAMETERS)
 
 
 async def create(request: Request) -> Reply:
@@ -264,15 +245,14 @@ async def get(request: Request) -> Reply:
 
 async def list_(request: Request) -> Reply:
     """List bulk requests, the newest first."""
-    query = parse_list(request.query, "bulk_requests", REQUEST_FILTERS)
-    named = {"status": "request_status"}
-    filters = [*query.filters, *(Filter(named.get(name, name), value) for name, value in query.values.items())]
-    async with request.scope.connection() as connection:
-        rows = await store.list_requests(
-            connection, request.principal.organization, filters, query.after, query.per_page + 1
-        )
-    page, headers = page_headers(query, rows, lambda row: Place(row.created_at, 0, low_bits_of(row.id)))
-    return Reply(200, encode([_request_object(row) for row in page]), headers)
+    return await answer_page(
+        request,
+        parse_list(request.query, "bulk_requests", REQUEST_FILTERS),
+        request.principal.organization,
+        store.list_requests,
+        lambda row: Place(row.created_at, 0, low_bits_of(row.id)),
+        _request_object,
+    )
 
 
 async def get_result(request: Request) -> Reply:
@@ -289,13 +269,9 @@ async def get_result(request: Request) -> Reply:
 async def list_results(request: Request) -> Reply:
     """List what became of items, the newest request first, and of it the last item."""
     query = parse_list(request.query, "bulk_results", RESULT_FILTERS)
-    values = query.values
-    filters = [Filter(name, values[name]) for name in ("request_id", "entity_id", "entity_type") if name in values]
-    if "status" in values:
-        filters.append(Filter(values["status"], value=True))
     async with request.scope.connection() as connection:
         rows = await store.list_results(
-            connection, request.principal.organization, filters, query.after, query.per_page + 1
+            connection, request.principal.organization, query.filters, query.after, query.per_page + 1
         )
     page, headers = page_headers(
         query, rows, lambda row: Place(row.created_at, 0, low_bits_of(result_id(row.request_id, row.ordinal)))

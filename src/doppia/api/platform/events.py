@@ -6,25 +6,17 @@ from typing import Any, Final, Literal, cast, get_args
 from msgspec import to_builtins
 
 from doppia.accounting.errors import ObjectNotFound
-from doppia.accounting.ids import EVENT_ORDINAL, ORDINAL_BITS, Id, format_id
+from doppia.accounting.ids import EVENT_ORDINAL, ORDINAL_BITS, format_id
 from doppia.api.closing import settlements
-from doppia.api.http.lists import (
-    UUID_SCHEMA,
-    Kind,
-    ListQuery,
-    id_filters,
-    id_kind,
-    named_ledgers,
-    page_headers,
-    parse_list,
-    words,
-)
+from doppia.api.http.lists import ListQuery, kinds_of, parse_list
+from doppia.api.http.pages import answer_page, ledgers_of
 from doppia.api.http.request import Reply, Request, encode
-from doppia.api.http.wire import Object, Time, UuidText, parse_time
+from doppia.api.http.wire import Object, Time, UuidText
 from doppia.api.ledger import accounts, categories, ledgers, monitors, statements, transactions
 from doppia.api.platform import redactions
 from doppia.proof.kinds import KINDS
 from doppia.store.database.listing import Filter
+from doppia.store.database.parameters import MOMENT, id_of, several, unfiltered, words
 from doppia.store.log.log import about, happening
 from doppia.store.platform import events as store
 from doppia.store.platform.events import RecordedEvent
@@ -78,25 +70,18 @@ _HAPPENINGS: Final[Mapping[int, tuple[Resource, EventName]]] = {
 _OF_ENTRIES: Final = {number for number, (resource, _) in _HAPPENINGS.items() if resource == "ledger_entry"}
 
 
-def _entity(text: str, parameter: str) -> Id:
-    """Read the id of any object that events are about."""
-    found: Id = _OBJECT.read(text, parameter)
-    return found if found.ledger else _ENTRY.read(text, parameter)
-
-
-_OBJECT: Final = id_kind("ledger")
-_ENTRY: Final = id_kind("ledger_entry")
-_MOMENT: Final = Kind(parse_time, schema={"type": "string", "format": "date-time"})
-
-FILTERS: Final = {
-    "id": id_kind("event", many=True),
-    "ledger_id": id_kind("ledger"),
-    "resource": words(*get_args(Resource)),
-    "entity_id": Kind(_entity, schema=UUID_SCHEMA),
-    "event_name": words(*get_args(EventName)),
-    "event_time_start": _MOMENT,
-    "event_time_end": _MOMENT,
-}
+FILTERS: Final = kinds_of(
+    (
+        unfiltered("id", several(id_of("event")), "id", "id_exact"),
+        unfiltered("ledger_id", id_of("ledger")),
+        unfiltered("resource", words(*get_args(Resource))),
+        # An id of the form that all objects have but entries, or that of an entry.
+        unfiltered("entity_id", id_of("ledger", "ledger_entry")),
+        unfiltered("event_name", words(*get_args(EventName))),
+        unfiltered("event_time_start", MOMENT, "from_time"),
+        unfiltered("event_time_end", MOMENT, "to_time"),
+    )
+)
 
 
 OBJECTS: Final[Mapping[Resource, Callable[[Any, int, str], Object]]] = {
@@ -166,24 +151,23 @@ def _happenings(values: Mapping[str, Any]) -> set[int] | None:
 
 def _filters(query: ListQuery) -> list[Filter]:
     values = query.values
-    filters = id_filters(query)
+    filters = query.filters
     if (happenings := _happenings(values)) is not None:
-        filters.append(Filter("happening", sorted(happenings)))
+        filters = [*filters, Filter("happening", sorted(happenings))]
     if "entity_id" in values:
-        filters += about(values["entity_id"])
-    if "event_time_start" in values:
-        filters.append(Filter("from_time", values["event_time_start"]))
-    if "event_time_end" in values:
-        filters.append(Filter("to_time", values["event_time_end"]))
+        filters = [*filters, *about(values["entity_id"])]
     return filters
 
 
 async def list_(request: Request) -> Reply:
     """List events, the newest first."""
     query = parse_list(request.query, "events", FILTERS)
-    filters = _filters(query)
-    ledgers_ = await request.scope.ledgers(named_ledgers(query))
-    async with request.scope.connection() as connection:
-        rows = await store.list_page(connection, ledgers_, filters, query.after, query.per_page + 1)
-    page, headers = page_headers(query, rows, lambda found: found.row.place)
-    return Reply(200, encode([to_object(found, request.scope) for found in page]), headers)
+    query = query._replace(filters=_filters(query))
+    return await answer_page(
+        request,
+        query,
+        await ledgers_of(request, query),
+        store.list_page,
+        lambda found: found.row.place,
+        lambda found: to_object(found, request.scope),
+    )

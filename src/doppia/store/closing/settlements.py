@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast, get_args
 
 from doppia.accounting.closing.settlements import SettledAs, Settlement, SettlementStatus
 from doppia.accounting.ids import Id, format_id
@@ -10,11 +10,22 @@ from doppia.accounting.ledger.accounts import Account
 from doppia.accounting.ledger.transactions import Status
 from doppia.accounting.money import Currency
 from doppia.proof.records import Origin, SettlementWritten, microseconds, moment
-from doppia.store.database.connections import Connection, load_filters, load_queries
-from doppia.store.database.listing import Filter, Order, Place, compose
+from doppia.store.database.connections import Connection, load_queries
+from doppia.store.database.listing import Filter, Listing, Order, Walk, newest_first
+from doppia.store.database.parameters import (
+    DIRECTION,
+    METADATA,
+    TIME,
+    Parameter,
+    Plan,
+    Reach,
+    id_of,
+    several,
+    unfiltered,
+    words,
+)
 
 _SQL: Final = load_queries("closing/settlements")
-_FILTERS: Final = load_filters("closing/settlements")
 
 
 def _settlement(row: Any) -> Settlement:
@@ -60,17 +71,24 @@ async def get(connection: Connection, ledger: int, sequence: int) -> Settlement 
     return found[0] if found else None
 
 
-async def list_page(
-    connection: Connection,
-    ledgers: Sequence[int],
-    filters: Sequence[Filter],
-    after: Place | None,
-    limit: int,
-) -> list[Settlement]:
-    """Return a page of settlements, the newest first."""
-    order = Order("created_at", "settlement_sequence", 0, "desc")
-    query, arguments = compose(_SQL["list"], _FILTERS, filters, ledgers=ledgers, order=order, after=after, limit=limit)
-    return [_settlement(row) for row in await connection.fetch(query, *arguments)]
+PARAMETERS: Final = (
+    Parameter("id", several(id_of("ledger_account_settlement")), Reach.FEW, Plan.KEPT, ("id", "id_exact")),
+    unfiltered("ledger_id", id_of("ledger")),
+    Parameter("ledger_transaction_id", id_of("ledger_transaction"), Reach.FEW, Plan.KEPT, ("transaction",)),
+    Parameter("settled_ledger_account_id", id_of("ledger_account"), Reach.ACCOUNT, Plan.KEPT, ("settled_account",)),
+    Parameter("settlement_entry_direction", DIRECTION, Reach.ANYWHERE, Plan.KEPT, ("direction",)),
+    Parameter("status", several(words(*get_args(SettlementStatus))), Reach.ANYWHERE, Plan.KEPT),
+    Parameter("created_at", TIME, Reach.ANYWHERE, Plan.KEPT),
+    Parameter("updated_at", TIME, Reach.ANYWHERE, Plan.BY_VALUE),
+    Parameter("metadata", METADATA, Reach.LEDGER_INDEX, Plan.BY_VALUE),
+)
+LIST: Final = Listing(
+    "closing/settlements",
+    PARAMETERS,
+    walks=(Walk("by_filters", ("settlements_pkey",)),),
+    newest_first=Order("created_at", "settlement_sequence", 0, "desc"),
+)
+list_page: Final = newest_first(LIST, _settlement)
 
 
 async def create(connection: Connection, settlement: Settlement) -> None:

@@ -1,42 +1,42 @@
 -- Settlements, their entries, and what a sweep asks for.
 
--- name: list
+-- template: list
 select p.*, a.created_at as settled_created_at, a.currency, a.currency_exponent, a.normal_balance::text,
        c.created_at as contra_created_at, t.created_at as transaction_created_at
-  from unnest($1::bigint[]) as g (ledger_id)
+  from {ledgers} as g (ledger_id)
  cross join lateral (
        select s.ledger_id, s.settlement_sequence, s.settled_account_sequence, s.contra_account_sequence, s.status::text,
               s.becomes::text, s.lock_version, s.searched_lock_version, s.effective_at_upper_bound,
               s.allow_either_direction, s.skip_transaction, s.transaction_sequence, s.net, s.amount, s.direction::text,
               s.description, s.metadata, s.created_at, s.updated_at
          from settlements s
-        where s.ledger_id = g.ledger_id /* where */
-        order by /* order */
-        limit $2) p
+        where s.ledger_id = g.ledger_id {where}
+        order by {order}
+        limit {limit}) p
   join accounts a on a.ledger_id = p.ledger_id and a.account_sequence = p.settled_account_sequence
   join accounts c on c.ledger_id = p.ledger_id and c.account_sequence = p.contra_account_sequence
   left join transactions t on t.ledger_id = p.ledger_id and t.transaction_sequence = p.transaction_sequence
- order by /* merge */
- limit $2;
+ order by {merge}
+ limit :limit;
 
 -- filter: id
-s.settlement_sequence = any({value}::bigint[])
+s.settlement_sequence = any(:value::bigint[])
 -- filter: id_exact
-concat(s.ledger_id, '.', s.settlement_sequence, '.', floor(extract(epoch from s.created_at))::bigint, '.0') = any({value}::text[])
+concat(s.ledger_id, '.', s.settlement_sequence, '.', floor(extract(epoch from s.created_at))::bigint, '.0') = any(:value::text[])
 -- filter: transaction
-s.transaction_sequence = {value}::bigint and s.transaction_sequence is not null
+s.transaction_sequence = :value::bigint and s.transaction_sequence is not null
 -- filter: settled_account
-s.settled_account_sequence = {value}::bigint
+s.settled_account_sequence = :value::bigint
 -- filter: direction
-s.direction = {value}::text::direction
+s.direction = :value::text::direction
 -- filter: status
-s.status = any({value}::text[]::settlement_status[])
+s.status = any(:value::text[]::settlement_status[])
 -- filter: created_at
-s.created_at {is} {value}::timestamptz
+s.created_at {operator} :value::timestamptz
 -- filter: updated_at
-s.updated_at {is} {value}::timestamptz
+s.updated_at {operator} :value::timestamptz
 -- filter: metadata
-s.metadata @> {value}::jsonb and s.metadata <> '{}'
+s.metadata @> :value::jsonb and s.metadata <> '{}'
 
 -- name: create
 insert into settlements (

@@ -67,23 +67,23 @@ def load_queries(module: str) -> dict[str, str]:
     server's own statistics show the name. Kinds of records and events have names in them instead of numbers, such as
     {TRANSACTION_KIND} and {CREATED_EVENT}.
     """
-    return {name: f"-- {module.rpartition('/')[2]}.{name}\n{text}" for name, text in _parts(module, "name")}
+    parts = load_parts(module, "name")
+    return {name: f"-- {module.rpartition('/')[2]}.{name}\n{text}" for name, text in parts.items()}
 
 
-def load_filters(module: str) -> dict[str, str]:
-    """Return the conditions of `store/<module>.sql` that begin with a line `-- filter: NAME`; see listing.py."""
-    return dict(_parts(module, "filter"))
+def load_parts(module: str, wanted: str) -> dict[str, str]:
+    """Return the parts of `store/<module>.sql` that begin with a line `-- WANTED: NAME`, by name.
 
-
-def _parts(module: str, wanted: str) -> list[tuple[str, str]]:
+    Besides queries these are what lists are composed of: templates, filters, and other conditions; see listing.py.
+    """
     text = files("doppia.store").joinpath(f"{module}.sql").read_text(encoding="utf-8")
     text = re.sub(r"\{([A-Z_]+_(?:KIND|EVENT))\}", lambda name: _NUMBERS[name[1]], text)
-    parts = re.split(r"^-- (name|filter): (\w+)$", text, flags=re.MULTILINE)[1:]
-    return [
-        (name, body.strip().rstrip(";"))
+    parts = re.split(r"^-- (name|template|filter|condition): (\w+)$", text, flags=re.MULTILINE)[1:]
+    return {
+        name: body.strip().rstrip(";")
         for kind, name, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True)
         if kind == wanted
-    ]
+    }
 
 
 _NUMBERS: Final = {f"{kind.name.upper()}_KIND": str(kind.number) for kind in KINDS} | {

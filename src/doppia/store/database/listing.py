@@ -1,31 +1,33 @@
-"""Pages of a list: composes a named query from filters that stand beside it, an order and a place to go on from.
+"""Lists: which rows they have, how each may be walked, and the query of a page.
 
 A list may span ledgers, so each query takes the newest rows of every ledger by an index and merges them. The rows of a
 ledger stand in the order of their sequence, which is that of their time; across ledgers time decides, then the ledger.
+
+The SQL of a list stands in its `.sql`: templates with {slots}, which are filled with SQL, and conditions, whose :value
+is named after their filter. What may be asked for and how the rows are found are two tables beside the functions that
+read the list: rows of `Parameter`, and rows of `Walk`.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, Literal, NamedTuple
+from functools import lru_cache
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
-from doppia.proof.records import microseconds
+from doppia.store.database.connections import Connection, load_parts
+from doppia.store.database.parameters import Parameter, Plan, Reach
 
-Fragments = Mapping[str, str]
-Bound = tuple[int, str]
-"""A time in microseconds since 1970, and on which side of it: after it, "gt", or until it, "lte"."""
+T = TypeVar("T")
 
-_HANGS_ON_VALUE: Final = frozenset({"metadata", "ledgerable_id", "updated_at"})
-"""Filters whose value decides by which index a page is best found: one plan for frequent and rare ones would walk a
-whole ledger for the rare."""
-
+NO_VALUES: Final[Mapping[str, Any]] = {}
 _OPERATORS: Final = {"gt": ">", "gte": ">=", "eq": "=", "not_eq": "<>", "lte": "<=", "lt": "<"}
 
 
 class Filter(NamedTuple):
-    """A condition: the fragment of this name, with the comparison where it takes one, and the value."""
+    """A condition of this name, with the value and, where it takes one, the comparison that is asked for."""
 
     name: str
-    value: Any
+    value: Any = None
     comparison: str = "eq"
 
 
@@ -54,6 +56,28 @@ class Order(NamedTuple):
     direction: Literal["asc", "desc"]
 
 
+class Page(NamedTuple):
+    """A page that is asked for: at most `limit` rows of these ledgers, from behind the row at the place `after` on."""
+
+    ledgers: Sequence[int]
+    filters: Sequence[Filter]
+    order: Order
+    after: Place | None
+    limit: int
+
+    def value(self, name: str) -> Any:
+        """Return the value of the last filter of this name; None where there is none."""
+        return next((found.value for found in reversed(self.filters) if found.name == name), None)
+
+    def has(self, name: str) -> bool:
+        """Say whether there is a filter of this name."""
+        return any(found.name == name for found in self.filters)
+
+    def without(self, name: str) -> Sequence[Filter]:
+        """Return the filters but for those of this name."""
+        return [found for found in self.filters if found.name != name]
+
+
 class Stream(NamedTuple):
     """A part of a list's rows of one ledger, which an index has in the list's order; a row may be in several.
 
@@ -61,158 +85,291 @@ class Stream(NamedTuple):
         name: by which conditions of the streams that follow may speak of its rows.
         filters: beside those of the list.
         order: the columns that sort it.
-        through: what its query joins at the mark /* through */.
+        through: name of the template that its query has in the slot {through}, if any.
     """
 
     name: str
     filters: Sequence[Filter]
-    order: Sequence[str]
+    order: tuple[str, ...]
     through: str = ""
 
 
-def compose(
-    query: str,
-    fragments: Fragments,
-    filters: Sequence[Filter],
-    *,
-    ledgers: Sequence[int],
-    order: Order,
-    after: Place | None,
-    limit: int,
-    streams: Sequence[Stream] = (),
-) -> tuple[str, list[Any]]:
-    """Return the text of a page's query and its arguments.
+Parts = tuple[Sequence[Filter], Sequence[Stream]]
+"""The filters that hold for every row of a page, and the streams that are read apart and merged, if any."""
 
-    Args:
-        query: with the marks /* where */ and /* order */ inside its part for one ledger and /* merge */ at its end;
-            $1 takes the ledgers, $2 the limit. Where there are streams, the part stands between two marks /* part */.
-        fragments: conditions by filter name, each with {value} where its value goes, and {is} where its comparison.
-        filters: all of which hold for each row.
-        ledgers: to list from.
-        order: of the rows.
-        after: the place of the last row of the page before.
-        limit: rows at most.
-        streams: which are to be read apart and merged; none where one index has the rows in order.
+
+def _whole(page: Page) -> Parts:
+    return page.filters, ()
+
+
+class Walk(NamedTuple):
+    """A way to find the rows of a page. Of a list's walks, the first that may be taken is.
+
+    Attributes:
+        name: the walk's name.
+        indexes: those that it goes along, in the order of the list or near it.
+        template: name of the query.
+        needs: the filter without which it can't be taken.
+        time: the only time that a page may be sorted by; None takes any.
+        within: the filter that has to bound a page at both ends, if any.
+        beside: where the rows may lie that the filters admit; beside any other, another walk finds them sooner.
+        is_worthwhile: asks the database whether it pays; None where it always does.
+        parts: how the filters are said.
     """
-    arguments: list[Any] = [list(ledgers), limit]
-    conditions = [condition(fragments, found, arguments) for found in filters]
-    if after is not None:
-        marks = [_mark(part, arguments) for part in after]
-        conditions += _beyond(order, marks, single=len(ledgers) == 1)
-    where = "".join(f" and ({one})" for one in conditions)
-    by_time = [] if order.time == "created_at" else [order.time]
-    inner = ", ".join(f"{column} {order.direction}" for column in [*by_time, order.key])
-    outer = ", ".join(f"{column} {order.direction}" for column in [order.time, "ledger_id", order.key])
-    if streams:
-        query = _merged(query, where, fragments, streams, order, arguments)
-    text = query.replace("/* where */", where).replace("/* order */", inner).replace("/* merge */", outer)
-    if not any(found.name in _HANGS_ON_VALUE for found in filters):
-        text = _planned_once(text, limit, single=len(ledgers) == 1)
-    return text, arguments
+
+    name: str
+    indexes: tuple[str, ...]
+    template: str = "list"
+    needs: str | None = None
+    time: str | None = None
+    within: str | None = None
+    beside: frozenset[Reach] = frozenset(Reach)
+    is_worthwhile: Callable[[Connection, Page], Awaitable[bool]] | None = None
+    parts: Callable[[Page], Parts] = _whole
+
+
+class Listing:
+    """A list: what it may be asked for, how it may be walked, and its SQL.
+
+    Every `-- filter:` of its `.sql` has a row, and every row has its filters. A `-- condition:` has none: the parts of
+    walks are made of these, and callers can't ask for them.
+
+    Attributes:
+        walks: in the order in which they are tried; the last may always be taken.
+        newest_first: the order of pages that ask for no other.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        parameters: Sequence[Parameter],
+        walks: Sequence[Walk],
+        newest_first: Order,
+        conditions: str | None = None,
+    ) -> None:
+        """Read `store/<module>.sql`; the filters and conditions from another module's, if one is given."""
+        self.walks, self.newest_first = walks, newest_first
+        self._module = module
+        self._templates = load_parts(module, "template")
+        filters = load_parts(conditions or module, "filter")
+        self._conditions = {**filters, **load_parts(conditions or module, "condition")}
+        self._rows = {name: row for row in parameters for name in row.condition_names() if row.reach != Reach.UNSAID}
+        self._instead = [(row.instead_of, Filter(row.name)) for row in parameters if row.instead_of is not None]
+        assert self._rows.keys() == filters.keys(), f"{module}: {sorted(self._rows.keys() ^ filters.keys())}"
+        for name, row in self._rows.items():
+            compares = "{operator}" in filters[name]
+            assert row.value is None or compares == bool(row.value.comparisons), f"{module}: {name}"
+
+    async def fetch(self, connection: Connection, page: Page, values: Mapping[str, Any] = NO_VALUES) -> Sequence[Any]:
+        """Return the rows of a page; `values` are what its query names besides the filters."""
+        query, arguments = await self.query(connection, page, values)
+        rows: Sequence[Any] = await connection.fetch(query, *arguments)
+        return rows
+
+    async def query(
+        self, connection: Connection, page: Page, values: Mapping[str, Any] = NO_VALUES
+    ) -> tuple[str, list[Any]]:
+        """Return the query of a page and its arguments; the connection tells what the choice of a walk hangs on."""
+        page = page._replace(filters=self.replaced(page.filters))
+        return self.compose(await self.choose(connection, page), page, values)
+
+    def replaced(self, filters: Iterable[Filter]) -> list[Filter]:
+        """Return the filters, those whose value has an index of its own said by the condition that the index has."""
+        return [next((to for of, to in self._instead if of == (found.name, found.value)), found) for found in filters]
+
+    async def choose(self, connection: Connection, page: Page) -> Walk:
+        """Return the walk by which the rows of a page are found."""
+        reaches = {self._rows[found.name].reach for found in page.filters}
+        for walk in self.walks:
+            if (
+                (walk.needs is None or page.has(walk.needs))
+                and walk.time in {None, page.order.time}
+                and (walk.within is None or _is_bounded(page.filters, walk.within))
+                and reaches <= walk.beside
+                and (walk.is_worthwhile is None or await walk.is_worthwhile(connection, page))
+            ):
+                return walk
+        raise AssertionError(page)
+
+    def compose(self, walk: Walk, page: Page, values: Mapping[str, Any] = NO_VALUES) -> tuple[str, list[Any]]:
+        """Return the query of a page by one of the walks, and its arguments.
+
+        The server keeps a plan for all arguments only if it takes it for as good as one for those at hand. It does not
+        unless it knows about how many rows are asked for, and of how many ledgers; and planning a page takes longer
+        than reading it. So the text says so where one plan is good for all values of the filters.
+        """
+        filters, streams = walk.parts(page)
+        keeps_plan = all(self._rows[found.name].plan is Plan.KEPT for found in filters)
+        shape = _Shape(
+            walk.template,
+            _without_values(filters),
+            tuple(stream._replace(filters=_without_values(stream.filters)) for stream in streams),
+            page.order,
+            page.after is not None,
+            len(page.ledgers) == 1,
+            next((limit for limit in _LIMITS if page.limit <= limit), None) if keeps_plan else None,
+        )
+        text, names = _text(self, shape)
+        every = [*filters, *(found for stream in streams for found in stream.filters)]
+        named = {name: found.value for name, found in zip(_names(every), every, strict=True)}
+        named |= values
+        named |= {"ledgers": list(page.ledgers), "limit": page.limit}
+        if page.after is not None:
+            named["after_time"], named["after_ledger"], named["after_key"] = page.after
+        return text, [named[name] for name in names]
+
+    def template(self, name: str) -> str:
+        """Return the template of this name; "" where there is none."""
+        return self._templates.get(name, "")
+
+    def first_line(self, template: str) -> str:
+        """Return the comment by which the server's statistics tell this list's query."""
+        return f"-- {self._module.rpartition('/')[2]}.{template}\n"
+
+    def where(self, filters: Iterable[Filter], names: Iterator[str]) -> str:
+        """Return the SQL by which filters hold beside other conditions; the names are those of their values in turn."""
+        return "".join(f" and ({self._condition(found, next(names))})" for found in filters)
+
+    def _condition(self, found: Filter, name: str) -> str:
+        text = self._conditions[found.name].replace("{operator}", _OPERATORS[found.comparison])
+        return text.replace(":value", f":{name}")
+
+
+def _is_bounded(filters: Sequence[Filter], name: str) -> bool:
+    given = {found.comparison for found in filters if found.name == name}
+    return not given.isdisjoint({"gt", "gte", "eq"}) and not given.isdisjoint({"lt", "lte", "eq"})
+
+
+def newest_first(
+    listing: Listing, of_row: Callable[[Any], T]
+) -> Callable[[Connection, Sequence[int], Sequence[Filter], Place | None, int], Awaitable[list[T]]]:
+    """Return the function that reads a page of a list that has one order; `of_row` makes what it returns of a row."""
+
+    async def list_page(
+        connection: Connection, ledgers: Sequence[int], filters: Sequence[Filter], after: Place | None, limit: int
+    ) -> list[T]:
+        """Return a page, the newest first."""
+        page = Page(ledgers, filters, listing.newest_first, after, limit)
+        return [of_row(row) for row in await listing.fetch(connection, page)]
+
+    return list_page
 
 
 _LIMITS: Final = (26, 101)
-"""What a page's parts are limited to: few texts for all sizes, for each has a statement of its own in each session."""
+"""What the parts of a page are limited to. Every text has a statement of its own in each session, so they are few."""
 
 
-def _planned_once(text: str, limit: int, *, single: bool) -> str:
-    """Return a page's query with about how many rows it is of, and that they are of one ledger if so, in the text.
+class _Shape(NamedTuple):
+    """What the text of a page's query depends on. Its filters have no values: pages of one shape are one statement.
 
-    The server keeps a plan for all arguments only if it takes it for as good as one for those at hand. Without knowing
-    how many rows are asked for it never does, and planning a page takes longer than reading it.
+    Attributes:
+        goes_on: whether the page begins behind a place.
+        single: whether the page is of one ledger, which the text says only where it has a limit.
+        limit: that of the page's parts, said in the text; None where the text does not say it.
     """
-    bound = next((bound for bound in _LIMITS if limit <= bound), None)
-    if bound is None:
-        return text
-    if single:
-        text = text.replace("unnest($1::bigint[])", "unnest(array[($1::bigint[])[1]])")
-    parts, _, end = text.rpartition("limit $2")
-    return f"{parts.replace('limit $2', f'limit {bound}')}limit $2{end}"
+
+    template: str
+    filters: tuple[Filter, ...]
+    streams: tuple[Stream, ...]
+    order: Order
+    goes_on: bool
+    single: bool
+    limit: int | None
 
 
-def _merged(
-    query: str, where: str, fragments: Fragments, streams: Sequence[Stream], order: Order, arguments: list[Any]
-) -> str:
-    """Return a page's query with the part for one ledger once for each stream."""
-    head, part, tail = query.split("/* part */")
+def _without_values(filters: Sequence[Filter]) -> tuple[Filter, ...]:
+    return tuple(Filter(found.name, None, found.comparison) for found in filters)
+
+
+def _names(filters: Iterable[Filter]) -> Iterator[str]:
+    """Return the names of filters' values in a query: those of the filters, told apart by number where one recurs."""
+    seen = set()
+    for position, found in enumerate(filters):
+        yield found.name if found.name not in seen else f"{found.name}_{position}"
+        seen.add(found.name)
+
+
+@lru_cache(maxsize=2048)
+def _text(listing: Listing, shape: _Shape) -> tuple[str, tuple[str, ...]]:
+    """Return the text of a query, with numbers, and the names of its arguments in their order.
+
+    The slots of a template are {ledgers}, the ledgers as a table; {where}, the filters and the place, {order} and
+    {limit}, inside the part for one ledger, which may be a template of its own in the slot {rows}; and {merge}, the
+    order at the end.
+    """
+    names = _names([*shape.filters, *(found for stream in shape.streams for found in stream.filters)])
+    time, key, direction = shape.order.time, shape.order.key, shape.order.direction
+    where = listing.where(shape.filters, names)
+    slots = {
+        "ledgers": "unnest(:ledgers::bigint[])",
+        "limit": ":limit" if shape.limit is None else str(shape.limit),
+        "where": where + _beyond(shape.order, single=shape.single) if shape.goes_on else where,
+        "order": _sorted((key,) if time == "created_at" else (time, key), direction),
+        "merge": _sorted((time, "ledger_id", key), direction),
+        "through": "",
+    }
+    if shape.single and shape.limit is not None:
+        slots["ledgers"] = "unnest(array[(:ledgers::bigint[])[1]])"
+    slots["rows"] = _merged(listing, shape, slots, names) if shape.streams else fill(listing.template("rows"), slots)
+    return number(listing.first_line(shape.template) + fill(listing.template(shape.template), slots))
+
+
+def _sorted(columns: Sequence[str], direction: str) -> str:
+    return ", ".join(f"{column} {direction}" for column in columns)
+
+
+def _merged(listing: Listing, shape: _Shape, slots: Mapping[str, str], names: Iterator[str]) -> str:
+    """Return the query of the rows of streams, merged in the order of the page, each once."""
     parts = []
-    for stream in streams:
-        own = "".join(f" and ({condition(fragments, found, arguments)})" for found in stream.filters)
-        text = part.replace("/* through */", stream.through).replace("/* where */", where + own)
-        columns = ", ".join(f"{column} {order.direction}" for column in stream.order)
-        parts.append(f"{stream.name} as materialized ({text.replace('/* order */', columns)})")
-    rows = " union ".join(f"select * from {stream.name}" for stream in streams)  # noqa: S608 - names of ours
-    merged = f"with {', '.join(parts)} select * from ({rows}) s order by /* order */ limit $2"  # noqa: S608 - as above
-    return head + merged + tail
+    for stream in shape.streams:
+        own = {
+            "where": slots["where"] + listing.where(stream.filters, names),
+            "order": _sorted(stream.order, shape.order.direction),
+            "through": listing.template(stream.through),
+        }
+        parts.append(f"{stream.name} as materialized ({fill(listing.template('rows'), {**slots, **own})})")
+    union = " union ".join(f"select * from {stream.name}" for stream in shape.streams)  # noqa: S608 - names of ours
+    return f"with {', '.join(parts)} select * from ({union}) s order by {slots['order']} limit {slots['limit']}"  # noqa: S608 - as above
 
 
-def condition(fragments: Fragments, found: Filter, arguments: list[Any]) -> str:
-    """Return a filter's condition, its value appended to the arguments."""
-    text = fragments[found.name].replace("{is}", _OPERATORS[found.comparison])
-    return text.replace("{value}", _mark(found.value, arguments))
-
-
-def by_microseconds(time: datetime, comparison: str) -> list[Bound]:
-    """Say a comparison with a time by "gt" and "lte" alone: the places that a search along what was recorded finds."""
-    at = microseconds(time)
-    lower = [(at - (comparison != "gt"), "gt")] if comparison in {"gt", "gte", "eq"} else []
-    upper = [(at - (comparison == "lt"), "lte")] if comparison in {"lt", "lte", "eq"} else []
-    return lower + upper
-
-
-def window_of(filters: Sequence[Filter]) -> list[Bound]:
-    """Return what a list's filters say of effective_at."""
-    return [bound for found in filters if found.name == "effective_at" for bound in by_microseconds(*found[1:])]
-
-
-def is_closed(window: Sequence[Bound]) -> bool:
-    """Say whether a window has a beginning and an end."""
-    return {comparison for _, comparison in window} == {"gt", "lte"}
-
-
-def by_effective_time(window: Sequence[Bound], order: Order, after: Place | None, limit: int) -> list[Stream]:
-    """Return the streams of a list of whole ledgers in the order of effective_at, or in another within a closed window.
-
-    Rows that are effective when they were recorded stand along the ledger; the displaced ones have an index. In the
-    order of effective_at, where these fill a page, the others are not looked for beyond it; in another, these are
-    sorted. No index has the sum, lest one be walked for the order that it offers.
-    """
-    desc = order.direction == "desc"
-    page = [] if after is None else by_microseconds(after.time, "lte" if desc else "gte")
-    bounds = [Filter("recorded_in_ledger", at, comparison) for at, comparison in [*window, *page]]
-    in_place = [Filter("in_place", value=True), *bounds]
-    sorted_by: tuple[str, ...] = (f"{order.key} + 0",)
-    if order.time == "effective_at":
-        in_place.append(Filter(f"{'since' if desc else 'until'}_displaced_in_ledger", limit))
-        sorted_by = ("effective_at", order.key)
-    displaced = Stream("displaced", [Filter("displaced", value=True)], sorted_by)
-    return [displaced, Stream("in_place", in_place, (order.key,))]
-
-
-def _mark(value: Any, arguments: list[Any]) -> str:
-    arguments.append(value)
-    return f"${len(arguments)}"
-
-
-def _beyond(order: Order, marks: Sequence[str], *, single: bool) -> list[str]:
-    time, ledger, key = (
-        f"{mark}::{kind}" for mark, kind in zip(marks, ("timestamptz", "bigint", "bigint"), strict=True)
-    )
+def _beyond(order: Order, *, single: bool) -> str:
+    """Return the SQL by which rows lie beyond the place :after_time, :after_ledger, :after_key."""
+    time, ledger, key = ":after_time::timestamptz", ":after_ledger::bigint", ":after_key::bigint"
     sign = "<" if order.direction == "desc" else ">"
+    row = f"({order.time}, ledger_id, {order.key}) {sign} ({time}, {ledger}, {key})"
     if order.time != "created_at":
-        row = f"({order.time}, ledger_id, {order.key}) {sign} ({time}, {ledger}, {key})"
+        if single:
+            return f" and (({order.time}, {order.key}) {sign} ({time}, {key}))"
         # Said again by the index's own columns, which lets it start at the place.
-        near = f"{order.time} {sign}= {time}"
-        return [
-            f"({order.time}, {order.key}) {sign} ({time}, {key}) and {ledger} > 0" if single else f"{near} and {row}"
-        ]
-    row = f"(created_at, ledger_id, {order.key}) {sign} ({time}, {ledger}, {key})"
+        return f" and ({order.time} {sign}= {time} and {row})"
     if order.key_shift is None:
-        return [row]
+        return f" and ({row})"
     if single:
-        return [f"{order.key} {sign} {key} and {time} is not null and {ledger} > 0"]
+        return f" and ({order.key} {sign} {key})"
     if order.direction == "desc":
         bound = f"log_position(g.ledger_id, {time}) + 1"
-        return [f"{order.key} < ({bound}) << {order.key_shift}", row]
+        return f" and ({order.key} < ({bound}) << {order.key_shift}) and ({row})"
     bound = f"log_position(g.ledger_id, {time} - interval '1 microsecond')"
-    return [f"{order.key} >= ({bound}) << {order.key_shift}", row]
+    return f" and ({order.key} >= ({bound}) << {order.key_shift}) and ({row})"
+
+
+_SLOT: Final = re.compile(r"\{(\w+)\}")
+_NAME: Final = re.compile(r"(?<![:\w]):([a-z]\w*)")
+
+
+def fill(template: str, slots: Mapping[str, str]) -> str:
+    """Return a template with its {slots} filled; a slot that is not there is a KeyError."""
+    return _SLOT.sub(lambda found: slots[found[1]], template)
+
+
+def number(text: str, after: int = 0) -> tuple[str, tuple[str, ...]]:
+    """Return a query whose :names are numbered as the server wants them, and the names in that order.
+
+    The numbers follow `after`, up to which the text has some already.
+    """
+    places: dict[str, int] = {}
+
+    def place(found: re.Match[str]) -> str:
+        return f"${places.setdefault(found[1], after + len(places) + 1)}"
+
+    return _NAME.sub(place, text), tuple(places)

@@ -9,13 +9,27 @@ from doppia.accounting.ledger.accounts import Account, AccountFields
 from doppia.accounting.ledger.balances import NOTHING, Sums
 from doppia.accounting.money import Currency
 from doppia.proof.records import AccountWritten, Origin, moment
-from doppia.store.database.connections import Connection, load_filters, load_queries
-from doppia.store.database.listing import Filter, Order, Place, compose
+from doppia.store.database.connections import Connection, load_queries
+from doppia.store.database.listing import Filter, Listing, Order, Page, Place, Walk
+from doppia.store.database.parameters import (
+    BALANCE_AMOUNT,
+    BALANCES,
+    BOOLEAN,
+    DIRECTION,
+    METADATA,
+    TEXT,
+    TIME,
+    Parameter,
+    Plan,
+    Reach,
+    id_of,
+    several,
+    unfiltered,
+)
 from doppia.store.ledger import balances
 from doppia.store.ledger.balances import AsOf
 
 _SQL: Final = load_queries("ledger/accounts")
-_FILTERS: Final = load_filters("ledger/accounts")
 
 
 def _fields(row: Any) -> AccountFields:
@@ -63,6 +77,31 @@ async def get(connection: Connection, ledger: int, sequence: int, as_of: AsOf | 
     return _fields_as_of(row) if row else None
 
 
+PARAMETERS: Final = (
+    Parameter("id", several(id_of("ledger_account")), Reach.FEW, Plan.KEPT, ("id", "id_exact")),
+    Parameter("name", several(TEXT), Reach.FEW, Plan.KEPT),
+    unfiltered("ledger_id", id_of("ledger")),
+    Parameter("external_id", TEXT, Reach.FEW, Plan.KEPT),
+    Parameter("currency", TEXT, Reach.ANYWHERE, Plan.KEPT),
+    Parameter("normal_balance", DIRECTION, Reach.ANYWHERE, Plan.KEPT),
+    Parameter("ledger_account_category_id", id_of("ledger_account_category"), Reach.LEDGER_INDEX, Plan.KEPT),
+    Parameter("discarded", BOOLEAN, Reach.ANYWHERE, Plan.KEPT),
+    Parameter("created_at", TIME, Reach.ANYWHERE, Plan.KEPT),
+    Parameter("updated_at", TIME, Reach.LEDGER_INDEX, Plan.BY_VALUE),
+    Parameter("metadata", METADATA, Reach.LEDGER_INDEX, Plan.BY_VALUE),
+    unfiltered("balances", BALANCES),
+    Parameter("pending_balance_amount", BALANCE_AMOUNT, Reach.ANYWHERE, Plan.KEPT),
+    Parameter("posted_balance_amount", BALANCE_AMOUNT, Reach.ANYWHERE, Plan.KEPT),
+    Parameter("available_balance_amount", BALANCE_AMOUNT, Reach.ANYWHERE, Plan.KEPT),
+)
+LIST: Final = Listing(
+    "ledger/accounts",
+    PARAMETERS,
+    walks=(Walk("by_filters", ("accounts_pkey",)),),
+    newest_first=Order("created_at", "account_sequence", 0, "desc"),
+)
+
+
 async def list_page(
     connection: Connection,
     ledgers: Sequence[int],
@@ -72,8 +111,8 @@ async def list_page(
     as_of: AsOf | None = None,
 ) -> list[AccountFields]:
     """Return a page of accounts, the newest first, each beside its current balances with those that are asked for."""
-    order = Order("created_at", "account_sequence", 0, "desc")
-    query, arguments = compose(_SQL["list"], _FILTERS, filters, ledgers=ledgers, order=order, after=after, limit=limit)
+    page = Page(ledgers, filters, LIST.newest_first, after, limit)
+    query, arguments = await LIST.query(connection, page)
     if as_of is None:
         return [_fields(row) for row in await connection.fetch(query, *arguments)]
     query, arguments = balances.in_time(query, arguments, as_of)

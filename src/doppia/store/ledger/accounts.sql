@@ -9,9 +9,9 @@ select a.ledger_id, a.account_sequence, a.name, a.description, a.currency, a.cur
   join balances b using (ledger_id, account_sequence)
  where a.ledger_id = $1 and a.account_sequence = any($2::bigint[]);
 
--- name: list
+-- template: list
 select p.*
-  from unnest($1::bigint[]) as g (ledger_id)
+  from {ledgers} as g (ledger_id)
  cross join lateral (
        select a.ledger_id, a.account_sequence, a.name, a.description, a.currency, a.currency_exponent,
               a.normal_balance::text, a.external_id, a.ledgerable_type, a.ledgerable_id, a.metadata, a.created_at,
@@ -19,53 +19,53 @@ select p.*
               b.pending_debits
          from accounts a
          join balances b using (ledger_id, account_sequence)
-        where a.ledger_id = g.ledger_id /* where */
-        order by /* order */
-        limit $2) p
- order by /* merge */
- limit $2;
+        where a.ledger_id = g.ledger_id {where}
+        order by {order}
+        limit {limit}) p
+ order by {merge}
+ limit :limit;
 
 -- filter: id
-a.account_sequence = any({value}::bigint[])
+a.account_sequence = any(:value::bigint[])
 -- filter: id_exact
-concat(a.ledger_id, '.', a.account_sequence, '.', floor(extract(epoch from a.created_at))::bigint, '.0') = any({value}::text[])
+concat(a.ledger_id, '.', a.account_sequence, '.', floor(extract(epoch from a.created_at))::bigint, '.0') = any(:value::text[])
 -- filter: name
-md5(a.name) = any(array(select md5(n) from unnest({value}::text[]) n)) and a.name = any({value}::text[])
+md5(a.name) = any(array(select md5(n) from unnest(:value::text[]) n)) and a.name = any(:value::text[])
 -- filter: external_id
-a.external_id = {value}::text and a.external_id is not null
+a.external_id = :value::text and a.external_id is not null
 -- filter: currency
-a.currency = {value}::text
+a.currency = :value::text
 -- filter: normal_balance
-a.normal_balance = {value}::text::direction
+a.normal_balance = :value::text::direction
 -- filter: discarded
-(a.discarded_at is not null) = {value}::boolean
+(a.discarded_at is not null) = :value::boolean
 -- filter: ledger_account_category_id
 a.account_sequence = any(array(
     select k.account_sequence
       from balances k
      where k.ledger_id = g.ledger_id
-       and k.category_set = any(array(select sets_of_category(g.ledger_id, {value}::bigint)))))
+       and k.category_set = any(array(select sets_of_category(g.ledger_id, :value::bigint)))))
 -- filter: created_at
-a.created_at {is} {value}::timestamptz
+a.created_at {operator} :value::timestamptz
 and a.account_sequence > case
-    when timestamptz '-infinity' {is} {value}::timestamptz then 0
-    else log_position(g.ledger_id, {value}::timestamptz - interval '1 microsecond') end
+    when timestamptz '-infinity' {operator} :value::timestamptz then 0
+    else log_position(g.ledger_id, :value::timestamptz - interval '1 microsecond') end
 and a.account_sequence <= case
-    when timestamptz 'infinity' {is} {value}::timestamptz then 9223372036854775807
-    else log_position(g.ledger_id, {value}::timestamptz) end
+    when timestamptz 'infinity' {operator} :value::timestamptz then 9223372036854775807
+    else log_position(g.ledger_id, :value::timestamptz) end
 -- filter: updated_at
-a.updated_at {is} {value}::timestamptz
+a.updated_at {operator} :value::timestamptz
 -- filter: posted_balance_amount
 case a.normal_balance when 'credit' then b.posted_credits - b.posted_debits
-    else b.posted_debits - b.posted_credits end {is} {value}::numeric
+    else b.posted_debits - b.posted_credits end {operator} :value::numeric
 -- filter: pending_balance_amount
 case a.normal_balance when 'credit' then b.posted_credits + b.pending_credits - b.posted_debits - b.pending_debits
-    else b.posted_debits + b.pending_debits - b.posted_credits - b.pending_credits end {is} {value}::numeric
+    else b.posted_debits + b.pending_debits - b.posted_credits - b.pending_credits end {operator} :value::numeric
 -- filter: available_balance_amount
 case a.normal_balance when 'credit' then b.posted_credits - b.posted_debits - b.pending_debits
-    else b.posted_debits - b.posted_credits - b.pending_credits end {is} {value}::numeric
+    else b.posted_debits - b.posted_credits - b.pending_credits end {operator} :value::numeric
 -- filter: metadata
-a.metadata @> {value}::jsonb and a.metadata <> '{}'
+a.metadata @> :value::jsonb and a.metadata <> '{}'
 
 -- name: create
 -- Opens account $2 of ledger $1 at time $3.

@@ -6,9 +6,11 @@ from typing import Any, Final, NamedTuple
 
 from doppia.accounting.ledger.accounts import Account
 from doppia.accounting.ledger.balances import Sums
-from doppia.store.database.connections import Connection, load_queries
+from doppia.store.database.connections import Connection, load_parts, load_queries
+from doppia.store.database.listing import fill, number
 
 _SQL: Final = load_queries("ledger/balances")
+_IN_TIME: Final = load_parts("ledger/balances", "template")["in_time"]
 
 
 class AsOf(NamedTuple):
@@ -28,10 +30,8 @@ class AsOf(NamedTuple):
 
 def in_time(query: str, arguments: Sequence[Any], as_of: AsOf) -> tuple[str, list[Any]]:
     """Return the text and the arguments of a query of accounts that tells the balances asked for beside the current."""
-    text = _SQL["in_time"].replace("/* accounts */", query)
-    for place, name in enumerate(AsOf._fields, len(arguments) + 1):
-        text = text.replace(f"{{{name}}}", f"${place}")
-    return text, [*arguments, *as_of]
+    text, names = number(fill(_IN_TIME, {"accounts": query}), after=len(arguments))
+    return text, [*arguments, *(getattr(as_of, name) for name in names)]
 
 
 def account_as_of(account: Account, row: Any) -> Account:

@@ -1,22 +1,22 @@
 -- Balances of accounts at other times than now.
 
--- name: in_time
--- What a query tells of accounts, and their balances as of lock version {lock_version}, or as known at {recorded_at}, over
--- the entries effective from {from_time} on, before {before_time}; null asks nothing.
+-- template: in_time
+-- What a query tells of accounts, and their balances as of lock version :lock_version, or as known at :recorded_at, over
+-- the entries effective from :from_time on, before :before_time; null asks nothing.
 select q.*, v.lock_version as as_of_lock_version, s.posted_credits as as_of_posted_credits,
        s.posted_debits as as_of_posted_debits, s.pending_credits as as_of_pending_credits,
        s.pending_debits as as_of_pending_debits
   from (
-/* accounts */
+{accounts}
        ) q
  cross join lateral (
-       select case when {lock_version}::bigint is not null then {lock_version}::bigint
-                   when {recorded_at}::timestamptz is not null
-                   then account_version(q.ledger_id, q.account_sequence, {recorded_at}::timestamptz)
+       select case when :lock_version::bigint is not null then :lock_version::bigint
+                   when :recorded_at::timestamptz is not null
+                   then account_version(q.ledger_id, q.account_sequence, :recorded_at::timestamptz)
                    else q.lock_version end as lock_version
        offset 0) v
- cross join lateral sums_between(q.ledger_id, q.account_sequence, v.lock_version, {from_time}::timestamptz,
-                                 {before_time}::timestamptz) s
+ cross join lateral sums_between(q.ledger_id, q.account_sequence, v.lock_version, :from_time::timestamptz,
+                                 :before_time::timestamptz) s
  order by q.created_at desc, q.ledger_id desc, q.account_sequence desc;
 
 -- name: recompute

@@ -9,12 +9,23 @@ from doppia.accounting.ledger.balances import NOTHING, Sums
 from doppia.accounting.ledger.categories import Category, CategoryFields, Chart, draw_chart
 from doppia.accounting.money import Currency
 from doppia.proof.records import AccountCategories, CategoryParents, CategoryWritten, Origin, moment
-from doppia.store.database.connections import Connection, load_filters, load_queries
-from doppia.store.database.listing import Filter, Order, Place, compose
+from doppia.store.database.connections import Connection, load_queries
+from doppia.store.database.listing import Filter, Listing, Order, Walk, newest_first
+from doppia.store.database.parameters import (
+    BALANCES,
+    BOOLEAN,
+    METADATA,
+    TEXT,
+    Parameter,
+    Plan,
+    Reach,
+    id_of,
+    several,
+    unfiltered,
+)
 from doppia.store.ledger.balances import AsOf
 
 _SQL: Final = load_queries("ledger/categories")
-_FILTERS: Final = load_filters("ledger/categories")
 
 FEW_ACCOUNTS_MAX: Final = 1_000
 FEW_ENTRIES_MAX: Final = 20_000
@@ -63,17 +74,25 @@ async def get(connection: Connection, ledger: int, sequence: int) -> CategoryFie
     return _fields(row) if row else None
 
 
-async def list_page(
-    connection: Connection,
-    ledgers: Sequence[int],
-    filters: Sequence[Filter],
-    after: Place | None,
-    limit: int,
-) -> list[CategoryFields]:
-    """Return a page of categories, the newest first."""
-    order = Order("created_at", "category_sequence", 0, "desc")
-    query, arguments = compose(_SQL["list"], _FILTERS, filters, ledgers=ledgers, order=order, after=after, limit=limit)
-    return [_fields(row) for row in await connection.fetch(query, *arguments)]
+PARAMETERS: Final = (
+    Parameter("id", several(id_of("ledger_account_category")), Reach.FEW, Plan.KEPT, ("id", "id_exact")),
+    Parameter("name", several(TEXT), Reach.FEW, Plan.KEPT),
+    unfiltered("ledger_id", id_of("ledger")),
+    Parameter("currency", TEXT, Reach.ANYWHERE, Plan.KEPT),
+    Parameter("external_id", TEXT, Reach.FEW, Plan.KEPT),
+    Parameter("ledger_account_id", id_of("ledger_account"), Reach.FEW, Plan.KEPT),
+    Parameter("parent_ledger_account_category_id", id_of("ledger_account_category"), Reach.FEW, Plan.KEPT),
+    Parameter("discarded", BOOLEAN, Reach.ANYWHERE, Plan.KEPT),
+    Parameter("metadata", METADATA, Reach.LEDGER_INDEX, Plan.BY_VALUE),
+    unfiltered("balances", BALANCES),
+)
+LIST: Final = Listing(
+    "ledger/categories",
+    PARAMETERS,
+    walks=(Walk("by_filters", ("categories_pkey",)),),
+    newest_first=Order("created_at", "category_sequence", 0, "desc"),
+)
+list_page: Final = newest_first(LIST, _fields)
 
 
 async def sums_in_time(

@@ -9,41 +9,41 @@ select c.ledger_id, c.category_sequence, c.name, c.description, c.currency, c.cu
  cross join lateral category_sums(c.ledger_id, c.category_sequence) s
  where c.ledger_id = $1 and c.category_sequence = $2;
 
--- name: list
+-- template: list
 select q.*, s.posted_credits, s.posted_debits, s.pending_credits, s.pending_debits
   from (select p.*
-          from unnest($1::bigint[]) as g (ledger_id)
+          from {ledgers} as g (ledger_id)
          cross join lateral (
                select c.ledger_id, c.category_sequence, c.name, c.description, c.currency, c.currency_exponent,
                       c.normal_balance::text, c.external_id, c.metadata, c.created_at, c.updated_at, c.discarded_at
                  from categories c
-                where c.ledger_id = g.ledger_id /* where */
-                order by /* order */
-                limit $2) p
-         order by /* merge */
-         limit $2) q
+                where c.ledger_id = g.ledger_id {where}
+                order by {order}
+                limit {limit}) p
+         order by {merge}
+         limit :limit) q
  cross join lateral category_sums(q.ledger_id, q.category_sequence) s
- order by /* merge */;
+ order by {merge};
 
 -- filter: id
-c.category_sequence = any({value}::bigint[])
+c.category_sequence = any(:value::bigint[])
 -- filter: id_exact
-concat(c.ledger_id, '.', c.category_sequence, '.', floor(extract(epoch from c.created_at))::bigint, '.0') = any({value}::text[])
+concat(c.ledger_id, '.', c.category_sequence, '.', floor(extract(epoch from c.created_at))::bigint, '.0') = any(:value::text[])
 -- filter: name
-md5(c.name) = any(array(select md5(n) from unnest({value}::text[]) n)) and c.name = any({value}::text[])
+md5(c.name) = any(array(select md5(n) from unnest(:value::text[]) n)) and c.name = any(:value::text[])
 -- filter: external_id
-c.external_id = {value}::text and c.external_id is not null
+c.external_id = :value::text and c.external_id is not null
 -- filter: currency
-c.currency = {value}::text
+c.currency = :value::text
 -- filter: discarded
-(c.discarded_at is not null) = {value}::boolean
+(c.discarded_at is not null) = :value::boolean
 -- filter: metadata
-c.metadata @> {value}::jsonb and c.metadata <> '{}'
+c.metadata @> :value::jsonb and c.metadata <> '{}'
 -- filter: parent_ledger_account_category_id
 c.category_sequence = any(array(
     select e.child_sequence
       from category_edges e
-     where e.ledger_id = g.ledger_id and e.parent_sequence = {value}::bigint))
+     where e.ledger_id = g.ledger_id and e.parent_sequence = :value::bigint))
 -- filter: ledger_account_id
 -- Those the account is directly in, and all above them; one that is discarded has nothing above it.
 c.discarded_at is null and c.category_sequence = any(array(
@@ -53,7 +53,7 @@ c.discarded_at is null and c.category_sequence = any(array(
          cross join lateral (select unnest(s.categories) as category_sequence
                                from category_sets s
                               where s.ledger_id = b.ledger_id and s.category_set = b.category_set) m
-         where b.ledger_id = g.ledger_id and b.account_sequence = {value}::bigint
+         where b.ledger_id = g.ledger_id and b.account_sequence = :value::bigint
         union
         select e.parent_sequence
           from above a

@@ -1,6 +1,6 @@
 """Ledgers in the database: their fields, their heads, their logs' ends, and the idempotency keys they keep."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -11,12 +11,12 @@ from doppia.proof.kinds import kind_of
 from doppia.proof.records import LedgerWritten, Origin, Record, moment
 from doppia.proof.sealing import seal
 from doppia.proof.tree import EMPTY_ROOT, Frontier, frontier_of, leaf_hash
-from doppia.store.database.connections import Connection, load_filters, load_queries
-from doppia.store.database.listing import Filter, Order, Place, compose
+from doppia.store.database.connections import Connection, load_queries
+from doppia.store.database.listing import Listing, Order, Walk, newest_first
+from doppia.store.database.parameters import BOOLEAN, METADATA, TIME, Parameter, Plan, Reach, id_of, several
 from doppia.store.log.salts import new_salt
 
 _SQL: Final = load_queries("ledger/ledgers")
-_FILTERS: Final = load_filters("ledger/ledgers")
 
 NO_LEDGER: Final = 0
 """Stands in for the ledger where an idempotency key was consumed by a request about none, such as creating one."""
@@ -89,17 +89,19 @@ async def named(connection: Connection, organization: UUID, name: str) -> list[L
     return [_ledger(row) for row in await connection.fetch(_SQL["named"], organization, name)]
 
 
-async def list_page(
-    connection: Connection,
-    ledgers: Sequence[int],
-    filters: Sequence[Filter],
-    after: Place | None,
-    limit: int,
-) -> list[Ledger]:
-    """Return a page of ledgers, the newest first."""
-    order = Order("created_at", "ledger_id", None, "desc")
-    query, arguments = compose(_SQL["list"], _FILTERS, filters, ledgers=ledgers, order=order, after=after, limit=limit)
-    return [_ledger(row) for row in await connection.fetch(query, *arguments)]
+PARAMETERS: Final = (
+    Parameter("id", several(id_of("ledger")), Reach.FEW, Plan.KEPT, ("id_exact",)),
+    Parameter("updated_at", TIME, Reach.ANYWHERE, Plan.BY_VALUE),
+    Parameter("metadata", METADATA, Reach.LEDGER_INDEX, Plan.BY_VALUE),
+    Parameter("discarded", BOOLEAN, Reach.ANYWHERE, Plan.KEPT),
+)
+LIST: Final = Listing(
+    "ledger/ledgers",
+    PARAMETERS,
+    walks=(Walk("by_filters", ("ledgers_pkey",)),),
+    newest_first=Order("created_at", "ledger_id", None, "desc"),
+)
+list_page: Final = newest_first(LIST, _ledger)
 
 
 async def recorded_at(connection: Connection, ledger: int) -> datetime:

@@ -22,25 +22,25 @@ select l.ledger_id, l.name, l.description, l.metadata, l.created_at, l.updated_a
  where l.organization_id = $1 and l.name = $2 and h.discarded_at is null
  order by l.created_at, l.ledger_id;
 
--- name: list
+-- template: list
 select p.*
-  from unnest($1::bigint[]) as g (ledger_id)
+  from {ledgers} as g (ledger_id)
  cross join lateral (
        select l.ledger_id, l.name, l.description, l.metadata, l.created_at, l.updated_at, h.discarded_at
          from ledgers l
          join ledger_heads h using (ledger_id)
-        where l.ledger_id = g.ledger_id /* where */) p
- order by /* merge */
- limit $2;
+        where l.ledger_id = g.ledger_id {where}) p
+ order by {merge}
+ limit :limit;
 
 -- filter: id_exact
-concat(l.ledger_id, '.1.', floor(extract(epoch from l.created_at))::bigint, '.0') = any({value}::text[])
+concat(l.ledger_id, '.1.', floor(extract(epoch from l.created_at))::bigint, '.0') = any(:value::text[])
 -- filter: discarded
-(h.discarded_at is not null) = {value}::boolean
+(h.discarded_at is not null) = :value::boolean
 -- filter: updated_at
-l.updated_at {is} {value}::timestamptz
+l.updated_at {operator} :value::timestamptz
 -- filter: metadata
-l.metadata @> {value}::jsonb
+l.metadata @> :value::jsonb
 
 -- name: create
 insert into ledgers (ledger_id, organization_id, name, description, metadata, created_at, updated_at)

@@ -1,6 +1,6 @@
 """Balance monitors in the database."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final, cast
 
@@ -11,11 +11,11 @@ from doppia.accounting.ledger.monitors import AlertOperator, Monitor, MonitoredF
 from doppia.accounting.money import Currency
 from doppia.accounting.platform.events import Event
 from doppia.proof.records import MonitorWritten, Origin, moment
-from doppia.store.database.connections import Connection, load_filters, load_queries
-from doppia.store.database.listing import Filter, Order, Place, compose
+from doppia.store.database.connections import Connection, load_queries
+from doppia.store.database.listing import Filter, Listing, Order, Walk, newest_first
+from doppia.store.database.parameters import BOOLEAN, METADATA, Parameter, Plan, Reach, id_of, several
 
 _SQL: Final = load_queries("ledger/monitors")
-_FILTERS: Final = load_filters("ledger/monitors")
 
 
 def _fields(row: Any) -> MonitorFields:
@@ -51,17 +51,19 @@ async def get(connection: Connection, ledger: int, sequence: int) -> MonitorStat
     return found[0] if found else None
 
 
-async def list_page(
-    connection: Connection,
-    ledgers: Sequence[int],
-    filters: Sequence[Filter],
-    after: Place | None,
-    limit: int,
-) -> list[MonitorState]:
-    """Return a page of monitors, the newest first."""
-    order = Order("created_at", "monitor_sequence", 0, "desc")
-    query, arguments = compose(_SQL["list"], _FILTERS, filters, ledgers=ledgers, order=order, after=after, limit=limit)
-    return [_state(row) for row in await connection.fetch(query, *arguments)]
+PARAMETERS: Final = (
+    Parameter("id", several(id_of("ledger_account_balance_monitor")), Reach.FEW, Plan.KEPT, ("id", "id_exact")),
+    Parameter("ledger_account_id", id_of("ledger_account"), Reach.ACCOUNT, Plan.KEPT),
+    Parameter("discarded", BOOLEAN, Reach.ANYWHERE, Plan.KEPT),
+    Parameter("metadata", METADATA, Reach.LEDGER_INDEX, Plan.BY_VALUE),
+)
+LIST: Final = Listing(
+    "ledger/monitors",
+    PARAMETERS,
+    walks=(Walk("by_filters", ("balance_monitors_pkey",)),),
+    newest_first=Order("created_at", "monitor_sequence", 0, "desc"),
+)
+list_page: Final = newest_first(LIST, _state)
 
 
 async def of_accounts(connection: Connection, ledger: int, accounts: Iterable[int]) -> dict[int, list[MonitorFields]]:

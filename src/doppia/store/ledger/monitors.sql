@@ -1,34 +1,34 @@
 -- Balance monitors.
 
--- name: list
+-- template: list
 -- Each with its account as it stands.
 select p.*, a.created_at as account_created_at, a.currency, a.currency_exponent, a.normal_balance::text,
        a.discarded_at is null as is_open, b.lock_version, b.posted_credits, b.posted_debits, b.pending_credits,
        b.pending_debits
-  from unnest($1::bigint[]) as g (ledger_id)
+  from {ledgers} as g (ledger_id)
  cross join lateral (
        select m.ledger_id, m.monitor_sequence, m.account_sequence, m.field::text, m.operator::text, m.value,
               m.is_triggered, m.description, m.metadata, m.created_at, m.updated_at, m.discarded_at
          from balance_monitors m
-        where m.ledger_id = g.ledger_id /* where */
-        order by /* order */
-        limit $2) p
+        where m.ledger_id = g.ledger_id {where}
+        order by {order}
+        limit {limit}) p
   join accounts a on a.ledger_id = p.ledger_id and a.account_sequence = p.account_sequence
   join balances b on b.ledger_id = p.ledger_id and b.account_sequence = p.account_sequence
- order by /* merge */
- limit $2;
+ order by {merge}
+ limit :limit;
 
 -- filter: id
-m.monitor_sequence = any({value}::bigint[])
+m.monitor_sequence = any(:value::bigint[])
 -- filter: id_exact
 concat(m.ledger_id, '.', m.monitor_sequence, '.', floor(extract(epoch from m.created_at))::bigint, '.0')
-    = any({value}::text[])
+    = any(:value::text[])
 -- filter: ledger_account_id
-m.account_sequence = {value}::bigint
+m.account_sequence = :value::bigint
 -- filter: discarded
-(m.discarded_at is not null) = {value}::boolean
+(m.discarded_at is not null) = :value::boolean
 -- filter: metadata
-m.metadata @> {value}::jsonb and m.metadata <> '{}'
+m.metadata @> :value::jsonb and m.metadata <> '{}'
 
 -- name: create
 insert into balance_monitors (

@@ -10,13 +10,13 @@ from doppia.accounting.ledger.balances import Sums
 from doppia.accounting.ledger.statements import Statement
 from doppia.accounting.money import Currency
 from doppia.proof.records import Origin, StatementWritten, microseconds, moment
-from doppia.store.database.connections import Connection, load_filters, load_queries
-from doppia.store.database.listing import Filter, Order, Place, compose
+from doppia.store.database.connections import Connection, load_queries
+from doppia.store.database.listing import Filter, Listing, Order, Place, Walk, newest_first
+from doppia.store.database.parameters import METADATA, TIME, Parameter, Plan, Reach, id_of, several, unfiltered
 from doppia.store.ledger import entries
 from doppia.store.ledger.entries import EntryInTransaction
 
 _SQL: Final = load_queries("ledger/statements")
-_FILTERS: Final = load_filters("ledger/statements")
 
 
 def _statement(row: Any) -> Statement:
@@ -58,17 +58,20 @@ async def get(connection: Connection, ledger: int, sequence: int) -> Statement |
     return found[0] if found else None
 
 
-async def list_page(
-    connection: Connection,
-    ledgers: Sequence[int],
-    filters: Sequence[Filter],
-    after: Place | None,
-    limit: int,
-) -> list[Statement]:
-    """Return a page of statements, the newest first."""
-    order = Order("created_at", "statement_sequence", 0, "desc")
-    query, arguments = compose(_SQL["list"], _FILTERS, filters, ledgers=ledgers, order=order, after=after, limit=limit)
-    return [_statement(row) for row in await connection.fetch(query, *arguments)]
+PARAMETERS: Final = (
+    Parameter("id", several(id_of("ledger_account_statement")), Reach.FEW, Plan.KEPT, ("id", "id_exact")),
+    unfiltered("ledger_id", id_of("ledger")),
+    Parameter("ledger_account_id", id_of("ledger_account"), Reach.ACCOUNT, Plan.KEPT),
+    Parameter("created_at", TIME, Reach.ANYWHERE, Plan.KEPT),
+    Parameter("metadata", METADATA, Reach.LEDGER_INDEX, Plan.BY_VALUE),
+)
+LIST: Final = Listing(
+    "ledger/statements",
+    PARAMETERS,
+    walks=(Walk("by_filters", ("account_statements_pkey",)),),
+    newest_first=Order("created_at", "statement_sequence", 0, "desc"),
+)
+list_page: Final = newest_first(LIST, _statement)
 
 
 async def list_entries(
@@ -87,7 +90,7 @@ async def list_entries(
         Filter("effective_at", statement.effective_at_lower_bound, "gte"),
         Filter("effective_at", statement.effective_at_upper_bound, "lt"),
     ]
-    return await entries.list_page(connection, [statement.ledger], held, order, after, limit)
+    return await entries.list_page(connection, [statement.ledger], held, after, limit, order)
 
 
 def record_of(statement: Statement, origin: Origin) -> StatementWritten:

@@ -15,31 +15,31 @@ insert into account_statements (
     created_at)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17);
 
--- name: list
+-- template: list
 select p.*, a.created_at as account_created_at, a.currency, a.currency_exponent, a.normal_balance::text,
        a.discarded_at is null as is_open
-  from unnest($1::bigint[]) as g (ledger_id)
+  from {ledgers} as g (ledger_id)
  cross join lateral (
        select s.ledger_id, s.statement_sequence, s.account_sequence, s.lock_version, s.effective_at_lower_bound,
               s.effective_at_upper_bound, s.starting_posted_credits, s.starting_posted_debits,
               s.starting_pending_credits, s.starting_pending_debits, s.ending_posted_credits, s.ending_posted_debits,
               s.ending_pending_credits, s.ending_pending_debits, s.description, s.metadata, s.created_at
          from account_statements s
-        where s.ledger_id = g.ledger_id /* where */
-        order by /* order */
-        limit $2) p
+        where s.ledger_id = g.ledger_id {where}
+        order by {order}
+        limit {limit}) p
   join accounts a on a.ledger_id = p.ledger_id and a.account_sequence = p.account_sequence
- order by /* merge */
- limit $2;
+ order by {merge}
+ limit :limit;
 
 -- filter: id
-s.statement_sequence = any({value}::bigint[])
+s.statement_sequence = any(:value::bigint[])
 -- filter: id_exact
 concat(s.ledger_id, '.', s.statement_sequence, '.', floor(extract(epoch from s.created_at))::bigint, '.0')
-    = any({value}::text[])
+    = any(:value::text[])
 -- filter: ledger_account_id
-s.account_sequence = {value}::bigint
+s.account_sequence = :value::bigint
 -- filter: created_at
-s.created_at {is} {value}::timestamptz
+s.created_at {operator} :value::timestamptz
 -- filter: metadata
-s.metadata @> {value}::jsonb and s.metadata <> '{}'
+s.metadata @> :value::jsonb and s.metadata <> '{}'

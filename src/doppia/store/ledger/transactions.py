@@ -12,22 +12,27 @@ from doppia.accounting.ledger.transactions import Entry, Transaction
 from doppia.accounting.money import Currency
 from doppia.proof.records import STATUSES, EntryAnnotated, TransactionWritten, moment
 from doppia.proof.sealing import opened
-from doppia.store.database.connections import Connection, load_filters, load_queries
-from doppia.store.database.listing import (
-    Filter,
-    Order,
-    Place,
-    Stream,
-    by_effective_time,
-    by_microseconds,
-    compose,
-    is_closed,
-    window_of,
+from doppia.store.database.connections import Connection, load_queries
+from doppia.store.database.listing import Filter, Listing, Order, Page, Parts, Place, Stream, Walk
+from doppia.store.database.parameters import (
+    AMOUNT,
+    DATE,
+    METADATA,
+    ORDER_BY,
+    STATUS,
+    TEXT,
+    TIME,
+    Parameter,
+    Plan,
+    Reach,
+    id_of,
+    several,
+    unfiltered,
 )
-from doppia.store.ledger import categories
+from doppia.store.ledger import categories, effective_times
+from doppia.store.ledger.effective_times import beyond, by_microseconds
 
 _SQL: Final = load_queries("ledger/transactions")
-_FILTERS: Final = load_filters("ledger/transactions")
 
 
 def entry_of(row: Any) -> Entry:
@@ -123,114 +128,139 @@ async def get(connection: Connection, ledger: int, sequences: Iterable[int]) -> 
     return {found.sequence: found for found in await _with_entries(connection, rows)}
 
 
-_NAMED: Final = frozenset(
-    {
-        "id",
-        "external_id",
-        "ledgerable_id",
-        "reverses",
-        "partially_posts",
-        "ledger_account_settlement_id",
-        "few_accounts",
-        "category_sets",
-    }
+PARAMETERS: Final = (
+    Parameter("id", several(id_of("ledger_transaction")), Reach.FEW, Plan.KEPT, ("id", "id_exact")),
+    unfiltered("ledger_id", id_of("ledger")),
+    Parameter("ledger_account_id", id_of("ledger_account"), Reach.ACCOUNT, Plan.KEPT),
+    unfiltered("ledger_account_category_id", id_of("ledger_account_category"), "ledger_account_category_id"),
+    Parameter("few_accounts", None, Reach.FEW, Plan.KEPT),
+    Parameter("category_sets", None, Reach.ALONG_LEDGER, Plan.KEPT),
+    Parameter("ledger_account_settlement_id", id_of("ledger_account_settlement"), Reach.FEW, Plan.KEPT),
+    Parameter("external_id", TEXT, Reach.FEW, Plan.KEPT),
+    Parameter("ledgerable_type", TEXT, Reach.ANYWHERE, Plan.KEPT),
+    Parameter("ledgerable_id", TEXT, Reach.FEW, Plan.BY_VALUE),
+    Parameter("reverses_ledger_transaction_id", id_of("ledger_transaction"), Reach.FEW, Plan.KEPT, ("reverses",)),
+    Parameter(
+        "partially_posts_ledger_transaction_id", id_of("ledger_transaction"), Reach.FEW, Plan.KEPT, ("partially_posts",)
+    ),
+    Parameter("status", STATUS, Reach.ANYWHERE, Plan.KEPT),
+    Parameter("pending", None, Reach.LEDGER_INDEX, Plan.KEPT, instead_of=("status", ["pending"])),
+    Parameter("amount", AMOUNT, Reach.ANYWHERE, Plan.KEPT),
+    Parameter("effective_at", TIME, Reach.EFFECTIVE_TIME, Plan.KEPT),
+    unfiltered("effective_date", DATE, "effective_at"),
+    Parameter("posted_at", TIME, Reach.ANYWHERE, Plan.KEPT),
+    Parameter("created_at", TIME, Reach.ANYWHERE, Plan.KEPT),
+    Parameter("updated_at", TIME, Reach.ANYWHERE, Plan.BY_VALUE),
+    Parameter("metadata", METADATA, Reach.LEDGER_INDEX, Plan.BY_VALUE),
+    unfiltered("order_by", ORDER_BY),
 )
-"""Filters that name what they want, or say themselves how the list is walked."""
-
-_ALONG_LEDGER: Final = frozenset({"effective_at", "metadata", "pending"})
-"""Filters that have an index over the ledger and none along an account."""
-
-_SELECTIVE: Final = (_NAMED - {"category_sets"}) | {"metadata", "pending"}
-"""Filters whose own index finds what they want, in whatever order it is listed."""
 
 _SHORT: Final = 50_000
-"""Steps of an account that are gone through in less than a second."""
+"""An account of so many steps is gone through in less than a second."""
+
+
+def _along_account(page: Page) -> Parts:
+    """Return the parts of an account's list in the order of creation.
+
+    Transactions that were created with an entry there stand in the order of its lock versions; those whose entries in
+    force a change wrote there, and those created as archived, have indexes.
+    """
+    account, desc = page.value("ledger_account_id"), page.order.direction == "desc"
+    created = [Filter("created_on_account", account)]
+    revised = [Filter("revised_on_account", account)]
+    archived = [Filter("archived_on_account", account)]
+    times = [bound for found in page.filters if found.name == "created_at" for bound in by_microseconds(*found[1:])]
+    if page.after is not None:
+        revised.append(Filter("revised_place", page.after.key, "lt" if desc else "gt"))
+        # An entry's number begins with that of its record.
+        place, comparison = (page.after.key, "lt") if desc else (page.after.key + 1, "gte")
+        archived.append(Filter("archived_place", place << ORDINAL_BITS, comparison))
+    for at, comparison in [*times, *beyond(page)]:
+        created.append(Filter("recorded_on_account", [account, at], comparison))
+    streams = [
+        Stream("created", created, ("w.step",), "through_entries"),
+        Stream("revised", revised, ("w.written_for",), "through_entries"),
+    ]
+    if "archived" in (page.value("status") or ("archived",)):
+        streams.append(Stream("archived", archived, ("w.number",), "through_entries"))
+    return page.without("ledger_account_id"), streams
+
+
+async def _is_short(connection: Connection, page: Page) -> bool:
+    """Say whether to gather an account's transactions, rather than to look for them along an index over the ledger.
+
+    On the one way all steps of the account are gone through, on the other as many transactions as lie between those of
+    a page: few, if the account's are spread evenly.
+    """
+    if not page.ledgers:
+        return True
+    # An account's id names its ledger, so there is no other to list from.
+    extent = await connection.fetchrow(_SQL["extent"], page.ledgers[0], page.value("ledger_account_id"))
+    if extent is None:
+        return True
+    steps, records = extent
+    return bool(steps**2 <= page.limit * records or steps <= min(records // 50, _SHORT))
+
+
+def _gathered(page: Page) -> Parts:
+    """Return the parts of an account's list where all of its transactions are gathered first."""
+    gathered = Filter("few_accounts", [page.value("ledger_account_id")])
+    return [gathered if found.name == "ledger_account_id" else found for found in page.filters], ()
+
+
+LIST: Final = Listing(
+    "ledger/transactions",
+    PARAMETERS,
+    walks=(
+        Walk(
+            "along_account",
+            ("entries_account_key", "entries_revised_idx", "entries_archived_idx"),
+            needs="ledger_account_id",
+            time="created_at",
+            beside=frozenset({Reach.ACCOUNT, Reach.ANYWHERE}),
+            parts=_along_account,
+        ),
+        Walk(
+            "gathered_from_account",
+            ("entries_account_key",),
+            needs="ledger_account_id",
+            beside=frozenset({Reach.ACCOUNT, Reach.ANYWHERE, Reach.EFFECTIVE_TIME, Reach.LEDGER_INDEX}),
+            is_worthwhile=_is_short,
+            parts=_gathered,
+        ),
+        Walk(
+            "by_effective_time",
+            ("transactions_pkey", "transactions_displaced_idx"),
+            time="effective_at",
+            beside=frozenset(Reach) - {Reach.FEW, Reach.LEDGER_INDEX},
+            parts=effective_times.along_ledger,
+        ),
+        Walk(
+            "within_window",
+            ("transactions_pkey", "transactions_displaced_idx"),
+            within="effective_at",
+            beside=frozenset(Reach) - {Reach.FEW, Reach.LEDGER_INDEX},
+            parts=effective_times.along_ledger,
+        ),
+        Walk("by_filters", ("transactions_pkey",)),
+    ),
+    newest_first=Order("created_at", "transaction_sequence", 0, "desc"),
+)
 
 
 async def list_page(
     connection: Connection,
     ledgers: Sequence[int],
     filters: Sequence[Filter],
-    order: Order,
     after: Place | None,
     limit: int,
+    order: Order = LIST.newest_first,
 ) -> list[tuple[int, Transaction]]:
     """Return a page of transactions, each with the number of its ledger."""
-    filters = [
-        found if found != Filter("status", ["pending"]) else Filter("pending", value=True)
-        for found in await categories.resolve(connection, ledgers, filters)
-    ]
-    streams: Sequence[Stream] = ()
-    given = {found.name: found.value for found in filters}
-    account: int | None = given.get("ledger_account_id")
-    if account is not None and _NAMED.isdisjoint(given):
-        if order.time == "created_at" and _ALONG_LEDGER.isdisjoint(given):
-            streams = _streams(account, filters, order, after)
-            filters = [found for found in filters if found.name != "ledger_account_id"]
-        elif await _is_short(connection, ledgers, account, limit):
-            filters = [
-                found if found.name != "ledger_account_id" else Filter("few_accounts", [account]) for found in filters
-            ]
-    window = window_of(filters)
-    is_by_time = order.time == "effective_at" or is_closed(window)
-    if not streams and is_by_time and _SELECTIVE.isdisjoint(found.name for found in filters):
-        streams = by_effective_time(window, order, after, limit)
-    query, arguments = compose(
-        _SQL["list"],
-        _FILTERS,
-        filters,
-        ledgers=ledgers,
-        order=order,
-        after=after,
-        limit=limit,
-        streams=streams,
-    )
-    rows = await connection.fetch(query, *arguments)
+    filters = await categories.resolve(connection, ledgers, filters)
+    rows = await LIST.fetch(connection, Page(ledgers, filters, order, after, limit))
     found = await _with_entries(connection, rows)
     return [(row["ledger_id"], transaction) for row, transaction in zip(rows, found, strict=True)]
-
-
-async def _is_short(connection: Connection, ledgers: Sequence[int], account: int, limit: int) -> bool:
-    """Say whether to gather an account's transactions, rather than to look for them along an index over the ledger.
-
-    On the one way all steps of the account are gone through, on the other as many transactions as lie between those of
-    a page: few, if the account's are spread evenly.
-    """
-    # An account's id names its ledger, so there is no other to list from.
-    extent = await connection.fetchrow(_SQL["extent"], ledgers[0], account) if ledgers else None
-    if extent is None:
-        return True
-    steps, records = extent
-    return bool(steps**2 <= limit * records or steps <= min(records // 50, _SHORT))
-
-
-def _streams(account: int, filters: Sequence[Filter], order: Order, after: Place | None) -> list[Stream]:
-    """Return the streams that an account's transactions are read in, in the order of their creation.
-
-    Those that were created with an entry there stand in the order of its lock versions; those whose entries in force a
-    change wrote there, and those created as archived, have indexes.
-    """
-    desc = order.direction == "desc"
-    created = [Filter("created_on_account", account)]
-    revised = [Filter("revised_on_account", account)]
-    archived = [Filter("archived_on_account", account)]
-    times = [(found.value, found.comparison) for found in filters if found.name == "created_at"]
-    if after is not None:
-        times.append((after.time, "lte" if desc else "gte"))
-        revised.append(Filter("revised_place", after.key, "lt" if desc else "gt"))
-        # An entry's number begins with that of its record.
-        place, comparison = (after.key, "lt") if desc else (after.key + 1, "gte")
-        archived.append(Filter("archived_place", place << ORDINAL_BITS, comparison))
-    for at, comparison in (bound for time in times for bound in by_microseconds(*time)):
-        created.append(Filter("recorded_on_account", [account, at], comparison))
-    through = _FILTERS["through_entries"]
-    streams = [
-        Stream("created", created, ("w.step",), through),
-        Stream("revised", revised, ("w.written_for",), through),
-    ]
-    if "archived" in next((found.value for found in filters if found.name == "status"), ["archived"]):
-        streams.append(Stream("archived", archived, ("w.number",), through))
-    return streams
 
 
 async def as_recorded(connection: Connection, records: Iterable[tuple[int, int]]) -> dict[tuple[int, int], Transaction]:

@@ -16,105 +16,107 @@ select t.ledger_id, t.transaction_sequence, t.entries_sequence, t.created_at, t.
        and r.status <> 'archived'
  where t.ledger_id = $1 and t.transaction_sequence = any($2::bigint[]);
 
--- name: list
+-- template: list
 select p.*, o.created_at as reverses_created_at, h.created_at as partially_posts_created_at,
        s.created_at as settlement_created_at,
        r.transaction_sequence as reversed_by_sequence, r.created_at as reversed_by_created_at
-  from unnest($1::bigint[]) as g (ledger_id)
- cross join lateral (/* part */
-       select t.ledger_id, t.transaction_sequence, t.entries_sequence, t.created_at, t.updated_at, t.effective_at,
-              t.posted_at, t.expires_at, t.status::text, t.version, t.description, t.external_id, t.ledgerable_type,
-              t.ledgerable_id, t.archived_reason, t.metadata, t.reverses_sequence, t.partially_posts_sequence,
-              t.settlement_sequence
-         from transactions t /* through */
-        where t.ledger_id = g.ledger_id /* where */
-        order by /* order */
-        limit $2 /* part */) p
+  from {ledgers} as g (ledger_id)
+ cross join lateral ({rows}) p
   left join transactions o on o.ledger_id = p.ledger_id and o.transaction_sequence = p.reverses_sequence
   left join transactions h on h.ledger_id = p.ledger_id and h.transaction_sequence = p.partially_posts_sequence
   left join settlements s on s.ledger_id = p.ledger_id and s.settlement_sequence = p.settlement_sequence
   left join transactions r on r.ledger_id = p.ledger_id and r.reverses_sequence = p.transaction_sequence
        and r.status <> 'archived'
- order by /* merge */
- limit $2;
+ order by {merge}
+ limit :limit;
+
+-- template: rows
+select t.ledger_id, t.transaction_sequence, t.entries_sequence, t.created_at, t.updated_at, t.effective_at,
+       t.posted_at, t.expires_at, t.status::text, t.version, t.description, t.external_id, t.ledgerable_type,
+       t.ledgerable_id, t.archived_reason, t.metadata, t.reverses_sequence, t.partially_posts_sequence,
+       t.settlement_sequence
+  from transactions t {through}
+ where t.ledger_id = g.ledger_id {where}
+ order by {order}
+ limit {limit};
 
 -- filter: id
-t.transaction_sequence = any({value}::bigint[])
+t.transaction_sequence = any(:value::bigint[])
 -- filter: id_exact
-concat(t.ledger_id, '.', t.transaction_sequence, '.', floor(extract(epoch from t.created_at))::bigint, '.0') = any({value}::text[])
+concat(t.ledger_id, '.', t.transaction_sequence, '.', floor(extract(epoch from t.created_at))::bigint, '.0') = any(:value::text[])
 -- filter: ledger_account_id
 exists (select from entries e
-         where e.ledger_id = t.ledger_id and e.account_sequence = {value}::bigint
+         where e.ledger_id = t.ledger_id and e.account_sequence = :value::bigint
            and e.entry >= t.entries_sequence << 10 and e.entry < (t.entries_sequence + 1) << 10)
--- filter: through_entries
+-- template: through_entries
 -- What a list of an account's transactions joins: the account's entries, by names that no other filter has.
 join (select ledger_id as of_ledger, entry as number, entry >> 10 as record, transaction_sequence as written_for,
              account_sequence as on_account, lock_version as step
         from entries) w on w.of_ledger = t.ledger_id and w.written_for = t.transaction_sequence
--- filter: created_on_account
--- By the first entry on account {value} that the transaction was created with; one in force is there still.
-w.on_account = {value}::bigint and w.step is not null and w.record = w.written_for
+-- condition: created_on_account
+-- By the first entry on account :value that the transaction was created with; one in force is there still.
+w.on_account = :value::bigint and w.step is not null and w.record = w.written_for
 and not exists (
     select from entries f
-     where f.ledger_id = w.of_ledger and f.account_sequence = {value}::bigint and f.lock_version = w.step - 1
+     where f.ledger_id = w.of_ledger and f.account_sequence = :value::bigint and f.lock_version = w.step - 1
        and f.entry >> 10 = w.record)
 and (t.entries_sequence = w.record or exists (
     select from entries f
-     where f.ledger_id = t.ledger_id and f.account_sequence + 0 = {value}::bigint
+     where f.ledger_id = t.ledger_id and f.account_sequence + 0 = :value::bigint
        and f.entry >= t.entries_sequence << 10 and f.entry < (t.entries_sequence + 1) << 10))
--- filter: revised_on_account
--- By the first entry on account {value} of those in force, where a change wrote them. No record after the one in force
+-- condition: revised_on_account
+-- By the first entry on account :value of those in force, where a change wrote them. No record after the one in force
 -- wrote any; said as an equation, the planner would take it for rare, and go through all before it sorts.
-w.on_account = {value}::bigint and w.record <> w.written_for and t.entries_sequence <= w.record
+w.on_account = :value::bigint and w.record <> w.written_for and t.entries_sequence <= w.record
 and not exists (
     select from entries f
-     where f.ledger_id = w.of_ledger and f.account_sequence = {value}::bigint and f.lock_version = w.step - 1
+     where f.ledger_id = w.of_ledger and f.account_sequence = :value::bigint and f.lock_version = w.step - 1
        and f.entry >> 10 = w.record)
--- filter: archived_on_account
--- By the first entry on account {value}, of those created as archived.
-w.on_account = {value}::bigint and w.step is null
+-- condition: archived_on_account
+-- By the first entry on account :value, of those created as archived.
+w.on_account = :value::bigint and w.step is null
 and not exists (
     select from entries f
-     where f.ledger_id = w.of_ledger and f.account_sequence + 0 = {value}::bigint
+     where f.ledger_id = w.of_ledger and f.account_sequence + 0 = :value::bigint
        and f.entry >= w.record << 10 and f.entry < w.number)
--- filter: recorded_on_account
--- Against what the account {value}[1] had at the microsecond {value}[2].
-w.step {is} account_version(g.ledger_id, ({value}::bigint[])[1], time_of(({value}::bigint[])[2]))
--- filter: revised_place
-w.written_for {is} {value}::bigint
--- filter: archived_place
-w.number {is} {value}::bigint
+-- condition: recorded_on_account
+-- Against what the account :value[1] had at the microsecond :value[2].
+w.step {operator} account_version(g.ledger_id, (:value::bigint[])[1], time_of((:value::bigint[])[2]))
+-- condition: revised_place
+w.written_for {operator} :value::bigint
+-- condition: archived_place
+w.number {operator} :value::bigint
 -- filter: category_sets
 -- Asked of transaction by transaction, in the order of the list: the accounts of a large category have too many to gather.
 exists (select from entries e
           join balances k on k.ledger_id = e.ledger_id and k.account_sequence = e.account_sequence
          where e.ledger_id = t.ledger_id
            and e.entry >= t.entries_sequence << 10 and e.entry < (t.entries_sequence + 1) << 10
-           and k.category_set = any({value}::bigint[])
+           and k.category_set = any(:value::bigint[])
         offset 0)
 -- filter: few_accounts
 -- The transactions of all entries of these accounts are gathered first; those entries may be no longer in force.
 t.transaction_sequence = any(array(
     select i.transaction_sequence
-      from unnest({value}::bigint[]) as k (account_sequence)
+      from unnest(:value::bigint[]) as k (account_sequence)
      cross join lateral (
            select n.transaction_sequence from entries n
             where n.ledger_id = g.ledger_id and n.account_sequence = k.account_sequence
            offset 0) i))
 and exists (select from entries e
-             where e.ledger_id = t.ledger_id and e.account_sequence = any({value}::bigint[])
+             where e.ledger_id = t.ledger_id and e.account_sequence = any(:value::bigint[])
                and e.entry >= t.entries_sequence << 10 and e.entry < (t.entries_sequence + 1) << 10)
 -- filter: external_id
 -- Said twice, for each of the two indexes holds one half.
-t.external_id = {value}::text and t.status <> 'archived' or t.external_id = {value}::text and t.status = 'archived'
+t.external_id = :value::text and t.status <> 'archived' or t.external_id = :value::text and t.status = 'archived'
 -- filter: ledgerable_type
-t.ledgerable_type = {value}::text
+t.ledgerable_type = :value::text
 -- filter: ledgerable_id
-t.ledgerable_id = {value}::text and t.ledgerable_id is not null
+t.ledgerable_id = :value::text and t.ledgerable_id is not null
 -- filter: reverses
-t.reverses_sequence = {value}::bigint and t.reverses_sequence is not null
+t.reverses_sequence = :value::bigint and t.reverses_sequence is not null
 -- filter: partially_posts
-t.partially_posts_sequence = {value}::bigint and t.partially_posts_sequence is not null
+t.partially_posts_sequence = :value::bigint and t.partially_posts_sequence is not null
 -- filter: ledger_account_settlement_id
 -- Those with an entry in it.
 t.transaction_sequence = any(array(
@@ -122,50 +124,50 @@ t.transaction_sequence = any(array(
       from settlements s
       join settled_entries x on x.ledger_id = s.ledger_id and x.settlement_sequence = s.settlement_sequence
       join entries e on e.ledger_id = x.ledger_id and e.entry = x.entry
-     where s.ledger_id = g.ledger_id and s.settlement_sequence = {value}::bigint and s.status <> 'archiving'))
+     where s.ledger_id = g.ledger_id and s.settlement_sequence = :value::bigint and s.status <> 'archiving'))
 -- filter: status
-t.status = any({value}::text[]::transaction_status[])
+t.status = any(:value::text[]::transaction_status[])
 -- filter: pending
-t.status = 'pending' and {value}::boolean
+t.status = 'pending'
 -- filter: amount
 -- What the debits of the entries in force sum to, over all units.
 (select sum(e.amount) from entries e
   where e.ledger_id = t.ledger_id and e.direction = 'debit'
-    and e.entry >= t.entries_sequence << 10 and e.entry < (t.entries_sequence + 1) << 10) {is} {value}::numeric
+    and e.entry >= t.entries_sequence << 10 and e.entry < (t.entries_sequence + 1) << 10) {operator} :value::numeric
 -- filter: effective_at
-t.effective_at {is} {value}::timestamptz
--- filter: in_place
+t.effective_at {operator} :value::timestamptz
+-- condition: in_place
 -- Effective when they were created, which are many: as an equation the planner would take them for few.
-t.effective_at between t.created_at and t.created_at and {value}::boolean
--- filter: displaced
+t.effective_at between t.created_at and t.created_at
+-- condition: displaced
 -- Effective at another time, as their index has it.
-t.effective_at <> t.created_at and {value}::boolean
--- filter: recorded_in_ledger
--- Against where the log ended at the microsecond {value}.
-t.transaction_sequence {is} log_position(g.ledger_id, time_of({value}::bigint))
--- filter: since_displaced_in_ledger
--- Not before the last of the displaced transactions, if these fill a page of {value}.
+t.effective_at <> t.created_at
+-- condition: recorded_in_ledger
+-- Against where the log ended at the microsecond :value.
+t.transaction_sequence {operator} log_position(g.ledger_id, time_of(:value::bigint))
+-- condition: since_displaced_in_ledger
+-- Not before the last of the displaced transactions, if these fill a page of :value.
 t.transaction_sequence > log_position(g.ledger_id, (
-    select case count(*) when {value}::bigint then min(x.effective_at) - interval '1 microsecond' else '-infinity' end
+    select case count(*) when :value::bigint then min(x.effective_at) - interval '1 microsecond' else '-infinity' end
       from displaced x))
--- filter: until_displaced_in_ledger
+-- condition: until_displaced_in_ledger
 t.transaction_sequence <= log_position(g.ledger_id, (
-    select case count(*) when {value}::bigint then max(x.effective_at) else 'infinity' end from displaced x))
+    select case count(*) when :value::bigint then max(x.effective_at) else 'infinity' end from displaced x))
 -- filter: posted_at
-t.posted_at {is} {value}::timestamptz
+t.posted_at {operator} :value::timestamptz
 -- filter: created_at
 -- Times never decrease along a log, so that its positions bound them; a comparison that the end of time passes has none.
-t.created_at {is} {value}::timestamptz
+t.created_at {operator} :value::timestamptz
 and t.transaction_sequence > case
-    when timestamptz '-infinity' {is} {value}::timestamptz then 0
-    else log_position(g.ledger_id, {value}::timestamptz - interval '1 microsecond') end
+    when timestamptz '-infinity' {operator} :value::timestamptz then 0
+    else log_position(g.ledger_id, :value::timestamptz - interval '1 microsecond') end
 and t.transaction_sequence <= case
-    when timestamptz 'infinity' {is} {value}::timestamptz then 9223372036854775807
-    else log_position(g.ledger_id, {value}::timestamptz) end
+    when timestamptz 'infinity' {operator} :value::timestamptz then 9223372036854775807
+    else log_position(g.ledger_id, :value::timestamptz) end
 -- filter: updated_at
-t.updated_at {is} {value}::timestamptz
+t.updated_at {operator} :value::timestamptz
 -- filter: metadata
-t.metadata @> {value}::jsonb and t.metadata <> '{}'
+t.metadata @> :value::jsonb and t.metadata <> '{}'
 
 -- name: extent
 -- How many steps account $2 of ledger $1 has, and how many records the ledger.

@@ -7,17 +7,37 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from doppia.accounting.ids import Id, format_id
-from doppia.accounting.ledger.statements import Statement
 from doppia.proof.sealing import opened
 from doppia.proof.tree import KEPT_LEVELS, root_of
-from doppia.store.database.connections import Connection, load_filters, load_queries
-from doppia.store.database.listing import Filter, Order, Place, compose
+from doppia.store.database.connections import Connection, load_queries
+from doppia.store.database.listing import Filter, Listing, Order, Page, Place, Walk
+from doppia.store.database.parameters import Parameter, Plan, Reach
 
 _SQL: Final = load_queries("log/log")
-_FILTERS: Final = load_filters("log/log")
 
-_NEWEST_FIRST: Final = Order("created_at", "sequence", 0, "desc")
-_ALONG_ACCOUNT: Final = Order("created_at", "lock_version", 0, "desc")
+CONDITIONS: Final = (
+    Parameter("happening", None, Reach.LEDGER_INDEX, Plan.KEPT),
+    Parameter("object", None, Reach.FEW, Plan.KEPT),
+    Parameter("id", None, Reach.FEW, Plan.KEPT),
+    Parameter("id_exact", None, Reach.FEW, Plan.KEPT),
+    Parameter("version_id_exact", None, Reach.FEW, Plan.KEPT),
+    Parameter("from_time", None, Reach.LEDGER_INDEX, Plan.KEPT),
+    Parameter("to_time", None, Reach.LEDGER_INDEX, Plan.KEPT),
+    Parameter("entry", None, Reach.ANYWHERE, Plan.KEPT),
+    Parameter("version", None, Reach.ANYWHERE, Plan.KEPT),
+)
+"""What lists of records may be asked for; each of these lists says by which names its callers do."""
+
+_LIST: Final = Listing(
+    "log/log",
+    CONDITIONS,
+    walks=(
+        Walk("of_object", ("log_changes_idx", "log_pkey"), "list_of_object", needs="object"),
+        Walk("of_happenings", ("log_events_idx", "transactions_pkey"), "list_happenings", needs="happening"),
+        Walk("along_log", ("log_pkey",)),
+    ),
+    newest_first=Order("created_at", "sequence", 0, "desc"),
+)
 
 
 class LogRow(NamedTuple):
@@ -79,59 +99,26 @@ async def list_page(
 ) -> list[LogRow]:
     """Return a page of records, the newest first.
 
-    Each way to look for them enters another index, so no filter walks through a log for what is rare in it.
+    Each walk enters another index, so no filter goes through a log for what is rare in it.
     """
-    names = {found.name for found in filters}
-    query = "list_of_object" if "object" in names else "list_happenings" if "happening" in names else "list"
-    # Where the query names the value of this filter by its place, that is the first.
-    filters = sorted(filters, key=lambda found: found.name != "happening")
-    return await _page(connection, query, filters, ledgers, _NEWEST_FIRST, after, limit)
+    page = Page(ledgers, filters, _LIST.newest_first, after, limit)
+    return [log_row(row, page.order) for row in await _LIST.fetch(connection, page)]
 
 
-async def list_of_statement(
-    connection: Connection, statement: Statement, filters: Sequence[Filter], after: Place | None, limit: int
-) -> list[LogRow]:
-    """Return a page of the records that wrote the versions of a statement.
-
-    Those are the newest ones, when the statement was made, of the transactions that have entries in it, in the order of
-    these entries, the newest first.
-    """
-    of_statement = [
-        Filter("account", statement.account.sequence),
-        Filter("pinned", statement.account.lock_version),
-        Filter("lower", statement.effective_at_lower_bound),
-        Filter("upper", statement.effective_at_upper_bound),
-        Filter("made", statement.sequence),
-    ]
-    filters = [*of_statement, *filters]
-    return await _page(connection, "list_of_statement", filters, [statement.ledger], _ALONG_ACCOUNT, after, limit)
-
-
-async def _page(
-    connection: Connection,
-    query: str,
-    filters: Sequence[Filter],
-    ledgers: Sequence[int],
-    order: Order,
-    after: Place | None,
-    limit: int,
-) -> list[LogRow]:
-    text, arguments = compose(_SQL[query], _FILTERS, filters, ledgers=ledgers, order=order, after=after, limit=limit)
-    return [
-        LogRow(
-            row["ledger_id"],
-            row["sequence"],
-            row["object_sequence"],
-            row["object_created_at"],
-            row["created_at"],
-            row["kind"],
-            row["event"],
-            row["payload"],
-            row["texts"],
-            Place(row["created_at"], row["ledger_id"], row[order.key]),
-        )
-        for row in await connection.fetch(text, *arguments)
-    ]
+def log_row(row: Any, order: Order) -> LogRow:
+    """Return the record that a row of a list in this order tells."""
+    return LogRow(
+        row["ledger_id"],
+        row["sequence"],
+        row["object_sequence"],
+        row["object_created_at"],
+        row["created_at"],
+        row["kind"],
+        row["event"],
+        row["payload"],
+        row["texts"],
+        Place(row["created_at"], row["ledger_id"], row[order.key]),
+    )
 
 
 class Size(NamedTuple):

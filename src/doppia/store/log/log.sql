@@ -2,134 +2,83 @@
 --
 -- What a page's rows lack is looked up row by row: an "offset 0" keeps the planner from taking a whole log first.
 
--- name: list
+-- template: list
 -- Along each log.
 select p.*, o.recorded_at as object_created_at
-  from unnest($1::bigint[]) as g (ledger_id)
+  from {ledgers} as g (ledger_id)
  cross join lateral (
        select l.*
          from (select x.ledger_id, x.sequence, x.object_sequence, x.recorded_at as created_at, x.kind, x.event, x.payload,
                       x.texts
                  from log x) l
-        where l.ledger_id = g.ledger_id /* where */
-        order by /* order */
-        limit $2) p
+        where l.ledger_id = g.ledger_id {where}
+        order by {order}
+        limit {limit}) p
  cross join lateral (
        select recorded_at from log where ledger_id = p.ledger_id and sequence = p.object_sequence offset 0) o
- order by /* merge */
- limit $2;
+ order by {merge}
+ limit :limit;
 
--- name: list_happenings
--- The same where the filter `happening` is the first, so that $3 is its value: records of each kind and event are found
--- by themselves and merged. Those that created transactions have no index but that of transactions.
+-- template: list_happenings
+-- The same where there is the filter `happening`: records of each kind and event are found by themselves and merged.
+-- Those that created transactions have no index but that of transactions.
 select p.ledger_id, p.sequence, p.object_sequence, p.recorded_at as created_at, p.kind, p.event, p.payload,
        p.texts, o.recorded_at as object_created_at
-  from unnest($1::bigint[]) as g (ledger_id)
+  from {ledgers} as g (ledger_id)
  cross join lateral (
        select m.sequence
-         from unnest($3::integer[]) as h (happening)
+         from unnest(:happening::integer[]) as h (happening)
         cross join lateral (
               select l.sequence
                 from (select x.ledger_id, x.sequence, x.object_sequence, x.recorded_at as created_at, x.kind, x.event
                         from log x
                        where x.kind = h.happening >> 4 and x.event = h.happening & 15
                          and (x.kind <> {TRANSACTION_KIND} or x.event <> {CREATED_EVENT})) l
-               where l.ledger_id = g.ledger_id /* where */
-               order by /* order */
-               limit $2) m
+               where l.ledger_id = g.ledger_id {where}
+               order by {order}
+               limit {limit}) m
        union all
        (select l.sequence
           from (select t.ledger_id, t.transaction_sequence as sequence, t.transaction_sequence as object_sequence,
                        t.created_at, {TRANSACTION_KIND} as kind, {CREATED_EVENT} as event
                   from transactions t) l
-         where l.ledger_id = g.ledger_id /* where */
-         order by /* order */
-         limit $2)
-       order by /* order */
-       limit $2) c
+         where l.ledger_id = g.ledger_id {where}
+         order by {order}
+         limit {limit})
+       order by {order}
+       limit {limit}) c
  cross join lateral (select * from log where ledger_id = g.ledger_id and sequence = c.sequence offset 0) p
  cross join lateral (
        select recorded_at from log where ledger_id = p.ledger_id and sequence = p.object_sequence offset 0) o
- order by /* merge */
- limit $2;
+ order by {merge}
+ limit :limit;
 
--- name: list_of_object
+-- template: list_of_object
 -- The same where the filter `object` is one: the record that created it, and those of its changes.
 select p.*, o.recorded_at as object_created_at
-  from unnest($1::bigint[]) as g (ledger_id)
+  from {ledgers} as g (ledger_id)
  cross join lateral (
        (select l.*
           from (select x.ledger_id, x.sequence, x.object_sequence, x.recorded_at as created_at, x.kind, x.event,
                        x.payload, x.texts
                   from log x
                  where x.object_sequence <> x.sequence) l
-         where l.ledger_id = g.ledger_id /* where */
-         order by /* order */
-         limit $2)
+         where l.ledger_id = g.ledger_id {where}
+         order by {order}
+         limit {limit})
        union all
        select l.*
          from (select x.ledger_id, x.sequence, x.object_sequence, x.recorded_at as created_at, x.kind, x.event, x.payload,
                       x.texts
                  from log x
                 where x.object_sequence = x.sequence) l
-        where l.ledger_id = g.ledger_id /* where */
-        order by /* order */
-        limit $2) p
+        where l.ledger_id = g.ledger_id {where}
+        order by {order}
+        limit {limit}) p
  cross join lateral (
        select recorded_at from log where ledger_id = p.ledger_id and sequence = p.object_sequence offset 0) o
- order by /* merge */
- limit $2;
-
--- name: list_of_statement
--- Of the transactions that have entries in a statement the newest versions until it was made, in the order of their last
--- entries in it. The filters `account`, `pinned`, `lower`, `upper` and `made` are the first, so that $3 to $7 are their
--- values. Those of the entries that were recorded within the bounds are a range of the account's lock versions; the
--- others have an index of their own, and are sorted, for along the account there may be many that are in no statement.
-select p.*, o.recorded_at as object_created_at
-  from unnest($1::bigint[]) as g (ledger_id)
- cross join lateral (
-       select account_version(g.ledger_id, $3::bigint, $5::timestamptz - interval '1 microsecond') as first,
-              account_version(g.ledger_id, $3::bigint, $6::timestamptz - interval '1 microsecond') as last
-       offset 0) r
- cross join lateral (
-       select e.lock_version, l.*
-         from ((select i.ledger_id, i.entry, i.transaction_sequence, i.account_sequence, i.lock_version, i.effective_at
-                  from entries i
-                 where i.lock_version > r.first and i.lock_version <= r.last
-                 order by i.lock_version desc)
-               union all
-               (select i.ledger_id, i.entry, i.transaction_sequence, i.account_sequence, i.lock_version + 0,
-                       i.effective_at
-                  from entries i
-                 where i.effective_at <> i.created_at
-                   and (i.lock_version + 0 <= r.first or i.lock_version + 0 > r.last)
-                 order by i.lock_version + 0 desc)) e
-       cross join lateral (
-              select v.ledger_id, v.sequence, v.object_sequence, v.recorded_at as created_at, v.kind, v.event, v.payload,
-                     v.texts
-                from log v
-               where v.ledger_id = e.ledger_id and v.sequence = coalesce((
-                     select c.sequence
-                       from log c
-                      where c.ledger_id = e.ledger_id and c.object_sequence = e.transaction_sequence
-                        and c.object_sequence <> c.sequence and c.kind = {TRANSACTION_KIND} and c.sequence <= $7::bigint
-                      order by c.sequence desc
-                      limit 1), e.transaction_sequence)) l
-        where e.ledger_id = g.ledger_id
-          and not exists (select from discards d
-                           where d.ledger_id = e.ledger_id and d.entry = e.entry and d.lock_version <= $4::bigint)
-          -- It is the last of its transaction here. The "+ 0" keeps the account's indexes out of this.
-          and not exists (select from entries n
-                           where n.ledger_id = e.ledger_id and n.entry > e.entry
-                             and n.entry < ((e.entry >> 10) + 1) << 10 and n.account_sequence + 0 = e.account_sequence
-                             and n.effective_at >= $5::timestamptz and n.effective_at < $6::timestamptz)
-          /* where */
-        order by /* order */
-        limit $2) p
- cross join lateral (
-       select recorded_at from log where ledger_id = p.ledger_id and sequence = p.object_sequence offset 0) o
- order by p.lock_version desc
- limit $2;
+ order by {merge}
+ limit :limit;
 
 -- name: records
 -- Of ledger $1 the records after sequence $2, $3 of them at most, in order, of at most $4 bytes beyond the first.
@@ -175,42 +124,32 @@ select n.level, n.place, n.hash
 
 -- filter: happening
 -- 16 * kind + event
-l.kind * 16 + l.event = any({value}::integer[])
+l.kind * 16 + l.event = any(:value::integer[])
 -- filter: object
-l.object_sequence = {value}::bigint
+l.object_sequence = :value::bigint
 -- filter: id
-l.sequence = any(array(select k >> 10 from unnest({value}::bigint[]) as k))
+l.sequence = any(array(select k >> 10 from unnest(:value::bigint[]) as k))
 -- filter: id_exact
 -- Of events; what stands behind the last point is the same in all their ids.
 concat(l.ledger_id, '.', l.sequence, '.', floor(extract(epoch from l.created_at))::bigint, '.1023')
-    = any({value}::text[])
+    = any(:value::text[])
 -- filter: version_id_exact
 concat(l.ledger_id, '.', l.sequence, '.', floor(extract(epoch from l.created_at))::bigint, '.1022')
-    = any({value}::text[])
+    = any(:value::text[])
 -- filter: from_time
 -- Times never decrease along a log, so they are places in it.
-l.sequence > log_position(g.ledger_id, {value}::timestamptz - interval '1 microsecond')
+l.sequence > log_position(g.ledger_id, :value::timestamptz - interval '1 microsecond')
 -- filter: to_time
-l.sequence <= log_position(g.ledger_id, {value}::timestamptz)
+l.sequence <= log_position(g.ledger_id, :value::timestamptz)
 -- filter: entry
 -- An annotation names its entry by the bytes behind its kind (2 of them), sequence, time (9), actor and event.
 (select substring(l.payload from 13 + s.length + case get_byte(l.payload, 11 + s.length) when 192 then 1 else 18 end
-                            for length({value}::bytea))
+                            for length(:value::bytea))
    from (select case get_byte(l.payload, 2) when 204 then 2 when 205 then 3 when 206 then 5 when 207 then 9 else 1 end
-                as length) s) = {value}::bytea
+                as length) s) = :value::bytea
 -- filter: version
 -- Which version a record wrote is the number of records of the same transaction before it; they are found by that.
 ((l.object_sequence <> l.sequence)::integer
   + (select count(*) from log c
       where c.ledger_id = l.ledger_id and c.object_sequence = l.object_sequence and c.object_sequence <> c.sequence
-        and c.kind + 0 = {TRANSACTION_KIND} and c.sequence + 0 < l.sequence)) {is} {value}::bigint
--- filter: account
-e.account_sequence = {value}::bigint
--- filter: pinned
-e.lock_version <= {value}::bigint
--- filter: lower
-e.effective_at >= {value}::timestamptz
--- filter: upper
-e.effective_at < {value}::timestamptz
--- filter: made
-l.sequence <= {value}::bigint
+        and c.kind + 0 = 3 and c.sequence + 0 < l.sequence)) {operator} :value::bigint

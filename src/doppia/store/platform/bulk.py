@@ -2,16 +2,26 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, get_args
 from uuid import UUID
 
-from doppia.accounting.platform.bulk import BulkRequest, bulk_id, split_id
-from doppia.store.database.connections import Connection, load_filters, load_queries
-from doppia.store.database.listing import Filter, Place, condition
+from doppia.accounting.platform.bulk import Action, BulkRequest, Resource, bulk_id, split_id
+from doppia.store.database.connections import Connection, load_queries
+from doppia.store.database.listing import Filter, Listing, Order, Page, Place, Walk
+from doppia.store.database.parameters import (
+    ANY_UUID,
+    METADATA,
+    TIME,
+    Parameter,
+    Plan,
+    Reach,
+    several,
+    unfiltered,
+    words,
+)
 from doppia.store.platform.organizations import Role
 
 _SQL: Final = load_queries("platform/bulk")
-_FILTERS: Final = load_filters("platform/bulk")
 
 
 class Item(NamedTuple):
@@ -82,6 +92,42 @@ async def get_result(connection: Connection, organization: UUID, request_id: UUI
     return BulkResult(*row) if row else None
 
 
+REQUEST_PARAMETERS: Final = (
+    Parameter("id", several(ANY_UUID), Reach.FEW, Plan.KEPT),
+    Parameter("action_type", words(*get_args(Action)), Reach.ANYWHERE, Plan.KEPT),
+    Parameter("resource_type", words(*get_args(Resource)), Reach.ANYWHERE, Plan.KEPT),
+    Parameter(
+        "status", words("pending", "processing", "completed"), Reach.ANYWHERE, Plan.KEPT, conditions=("request_status",)
+    ),
+    Parameter("created_at", TIME, Reach.ANYWHERE, Plan.KEPT),
+    Parameter("metadata", METADATA, Reach.FEW, Plan.BY_VALUE),
+)
+RESULT_PARAMETERS: Final = (
+    Parameter("request_id", ANY_UUID, Reach.FEW, Plan.KEPT),
+    unfiltered("request_type", words("bulk_request")),
+    Parameter("entity_id", ANY_UUID, Reach.FEW, Plan.KEPT),
+    Parameter("entity_type", words(*get_args(Resource), "bulk_error"), Reach.ANYWHERE, Plan.KEPT),
+    unfiltered("status", words("pending", "successful", "failed"), "status"),
+    Parameter("pending", None, Reach.ANYWHERE, Plan.KEPT, instead_of=("status", "pending")),
+    Parameter("successful", None, Reach.ANYWHERE, Plan.KEPT, instead_of=("status", "successful")),
+    Parameter("failed", None, Reach.ANYWHERE, Plan.KEPT, instead_of=("status", "failed")),
+)
+_LISTS: Final = Listing(
+    "platform/bulk",
+    (
+        *REQUEST_PARAMETERS,
+        Parameter("request_before", None, Reach.FEW, Plan.KEPT),
+        *RESULT_PARAMETERS,
+        Parameter("result_before", None, Reach.FEW, Plan.KEPT),
+    ),
+    walks=(
+        Walk("requests", ("bulk_requests_pkey",), "list_requests"),
+        Walk("results", ("bulk_results_pkey",), "list_results"),
+    ),
+    newest_first=Order("created_at", "request_id", None, "desc"),
+)
+
+
 def compose_page(
     name: Literal["requests", "results"],
     organization: UUID,
@@ -90,7 +136,7 @@ def compose_page(
     limit: int,
 ) -> tuple[str, list[Any]]:
     """Return the text of a page's query, the newest rows first, and its arguments."""
-    arguments: list[Any] = [organization, limit]
+    filters = _LISTS.replaced(filters)
     if after is not None:
         id_ = bulk_id(after.time, after.key)
         request_id, ordinal = split_id(id_)
@@ -100,8 +146,10 @@ def compose_page(
             else Filter("result_before", [str(request_id), str(ordinal)])
         )
         filters = [*filters, before]
-    where = "".join(f" and ({condition(_FILTERS, found, arguments)})" for found in filters)
-    return _SQL[f"list_{name}"].replace("/* where */", where), arguments
+    walk = next(walk for walk in _LISTS.walks if walk.name == name)
+    # These lists are of no ledger: their templates name the organization, and say their order themselves.
+    page = Page((), filters, _LISTS.newest_first, None, limit)
+    return _LISTS.compose(walk, page, {"organization": organization})
 
 
 async def list_requests(

@@ -6,13 +6,13 @@ select r.organization_id, r.request_id, r.key_id, r.action_type, r.resource_type
   from bulk_requests r
  where r.organization_id = $1 and r.request_id = $2;
 
--- name: list_requests
+-- template: list_requests
 select r.organization_id, r.request_id, r.key_id, r.action_type, r.resource_type, r.status::text, r.resources,
        r.succeeded, r.failed, r.metadata, r.created_at, r.updated_at
   from bulk_requests r
- where r.organization_id = $1 /* where */
+ where r.organization_id = :organization {where}
  order by r.request_id desc
- limit $2;
+ limit :limit;
 
 -- name: get_result
 select t.request_id, t.ordinal, t.status::text, t.entity_type, t.params, t.entity_id, t.entity, t.created_at,
@@ -20,43 +20,43 @@ select t.request_id, t.ordinal, t.status::text, t.entity_type, t.params, t.entit
   from bulk_results t
  where t.organization_id = $1 and t.request_id = $2 and t.ordinal = $3;
 
--- name: list_results
+-- template: list_results
 select t.request_id, t.ordinal, t.status::text, t.entity_type, t.params, t.entity_id, t.entity, t.created_at,
        t.updated_at
   from bulk_results t
- where t.organization_id = $1 /* where */
+ where t.organization_id = :organization {where}
  order by t.request_id desc, t.ordinal desc
- limit $2;
+ limit :limit;
 
 -- filter: request_before
-r.request_id < {value}::uuid
+r.request_id < :value::uuid
 -- filter: id
-r.request_id = any({value}::uuid[])
+r.request_id = any(:value::uuid[])
 -- filter: action_type
-r.action_type = {value}::text
+r.action_type = :value::text
 -- filter: resource_type
-r.resource_type = {value}::text
+r.resource_type = :value::text
 -- filter: request_status
-r.status = {value}::text::bulk_status
+r.status = :value::text::bulk_status
 -- filter: metadata
-r.metadata @> {value}::jsonb and r.metadata <> '{}'
+r.metadata @> :value::jsonb and r.metadata <> '{}'
 -- filter: created_at
-r.created_at {is} {value}::timestamptz
+r.created_at {operator} :value::timestamptz
 
 -- filter: result_before
-(t.request_id, t.ordinal) < (({value}::text[])[1]::uuid, ({value}::text[])[2]::integer)
+(t.request_id, t.ordinal) < ((:value::text[])[1]::uuid, (:value::text[])[2]::integer)
 -- filter: request_id
-t.request_id = {value}::uuid
+t.request_id = :value::uuid
 -- filter: entity_id
-t.entity_id = {value}::uuid and t.entity_id is not null
+t.entity_id = :value::uuid and t.entity_id is not null
 -- filter: entity_type
-t.entity_type = {value}::text
+t.entity_type = :value::text
 -- filter: pending
-t.status = 'pending' and {value}::boolean
+t.status = 'pending'
 -- filter: successful
-t.status = 'successful' and {value}::boolean
+t.status = 'successful'
 -- filter: failed
-t.entity_type = 'bulk_error' and {value}::boolean
+t.entity_type = 'bulk_error'
 
 -- name: create
 -- Creates request $2 of organization $1, sent with key $3 at $7, and its items: $8 ordinals, $9 ledgers

@@ -28,7 +28,7 @@ from doppia.store.closing import settlements
 from doppia.store.database.connections import Connection, load_queries
 from doppia.store.database.listing import Filter, Place
 from doppia.store.ledger import accounts, categories, entries, ledgers, monitors, statements, transactions
-from doppia.store.ledger.entries import BY_CREATION, EntryInTransaction
+from doppia.store.ledger.entries import EntryInTransaction
 from doppia.store.log import log
 from doppia.store.log.log import LogRow
 from doppia.store.platform import redactions
@@ -139,7 +139,7 @@ async def _annotated(connection: Connection, told: _Told) -> dict[_Place, EntryI
     ledgers = sorted({ledger for ledger, _ in distinct})
     now = {
         (found.ledger, found.entry.sequence << ORDINAL_BITS | found.entry.ordinal): found
-        for found in await entries.list_page(connection, ledgers, filters, BY_CREATION, None, len(distinct))
+        for found in await entries.list_page(connection, ledgers, filters, None, len(distinct))
     }
     discarded = {
         (row["ledger_id"], row["entry"]): row["sequence"]
