@@ -19,7 +19,7 @@ from doppia.api.ledger import (
     transactions,
     versions,
 )
-from doppia.api.platform import bulk, events, operations, proofs
+from doppia.api.platform import bulk, events, operations, proofs, redactions
 from doppia.store.platform.organizations import Role
 
 PREFIXES: Final = ("/api", "/v1")
@@ -133,6 +133,10 @@ ROUTES: Final = (
     ),
     ApiRoute(
         "GET", "/ledgers/{id}/log", proofs.read_log, "read", proofs.LogObject, filters=proofs.LOG_PARAMETERS,
+    ),
+    ApiRoute(
+        "POST", "/ledgers/{id}/redactions", redactions.create, "admin", redactions.RedactionObject,
+        redactions.RedactionCreate, 201,
     ),
     ApiRoute("GET", "/ledgers/{id}/checkpoint", proofs.checkpoint, "read", str, media_type=proofs.NOTE),
     ApiRoute(

@@ -72,6 +72,7 @@ from doppia.accounting.errors.closing import (
 )
 from doppia.accounting.errors.platform import (
     BatchRefused as BatchRefused,
+    NothingToRedact as NothingToRedact,
     OutcomeUnknown as OutcomeUnknown,
     Overloaded as Overloaded,
     TooManyItems as TooManyItems,

@@ -22,6 +22,12 @@ class BatchRefused(Refused, code="batch_refused"):
     refusal: dict[str, Any]
 
 
+class NothingToRedact(Refused, code="nothing_to_redact"):
+    """What is named has no texts, or none any more: they were erased before."""
+
+    message = "Nothing of what is named has texts that could be erased, or they were erased before."
+
+
 class Overloaded(TryAgain, code="overloaded"):
     """More requests wait than the service takes on. Send it again after the time in Retry-After."""
 

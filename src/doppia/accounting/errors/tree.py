@@ -57,7 +57,8 @@
     │   ├── SettlementNegative
     │   ├── EntryNotSettleable
     │   ├── EntrySettled
-    │   └── BatchRefused
+    │   ├── BatchRefused
+    │   └── NothingToRedact
     └── TryAgain                nothing wrong with the request; the service can't answer now
         ├── Overloaded
         ├── Unavailable

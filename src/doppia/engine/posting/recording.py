@@ -12,10 +12,16 @@ from doppia.proof.records import (
     LedgerWritten,
     MonitorWritten,
     Record,
+    Redacted,
     StatementWritten,
 )
 from doppia.store.database.connections import Connection
 from doppia.store.ledger import accounts, categories, entries, ledgers, monitors, statements
+
+
+async def _no_rows(_: Connection, __: int, ___: Redacted) -> None:
+    """Write nothing: a redaction has no rows, and what it takes from those of others, its command erases."""
+
 
 _WRITERS: Final[dict[type[Any], Callable[[Connection, int, Any], Awaitable[None]]]] = {
     LedgerWritten: ledgers.write,
@@ -26,6 +32,7 @@ _WRITERS: Final[dict[type[Any], Callable[[Connection, int, Any], Awaitable[None]
     CategoryParents: categories.write_parents,
     MonitorWritten: monitors.write,
     StatementWritten: statements.write,
+    Redacted: _no_rows,
 }
 
 

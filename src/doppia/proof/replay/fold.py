@@ -10,7 +10,7 @@ amount is what its entries come to.
 from doppia.accounting.errors import LedgerError
 from doppia.proof.kinds import BY_TYPE
 from doppia.proof.limits import check_limits
-from doppia.proof.records import LedgerWritten, Record, TransactionWritten
+from doppia.proof.records import LedgerWritten, Record, Redacted, TransactionWritten
 from doppia.proof.replay import subjects, texts
 from doppia.proof.replay.state import (
     NO_EFFECTS,
@@ -54,7 +54,7 @@ class Replay:
             state.fail("its time is before that of the record before it")
         if record.recorded_at >= RECORDED_AT_END:
             state.fail(f"its time {record.recorded_at} is later than the id of what it creates can tell")
-        if state.is_discarded:
+        if state.is_discarded and not isinstance(record, Redacted):
             state.fail("follows the record that discarded the ledger, and nothing may")
         if sequence == 1 and not isinstance(record, LedgerWritten):
             state.fail("a log begins with the record that creates its ledger")

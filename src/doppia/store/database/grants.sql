@@ -6,7 +6,7 @@ revoke all on all tables in schema doppia from :service;
 revoke all on all functions in schema doppia from :service;
 grant usage on schema doppia to :service;
 grant select on all tables in schema doppia to :service;
-grant execute on function lock_organization, purge_ledger, redact_texts to :service;
+grant execute on function lock_organization, purge_ledger, redact_kept, redact_rows, redact_texts to :service;
 
 -- Recorded history, and what is made of it once: never changed, never deleted.
 grant insert on log, log_nodes, organizations, organization_log, ledgers, ledger_heads, accounts, balances,

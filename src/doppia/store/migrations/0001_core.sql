@@ -271,6 +271,7 @@ create table idempotency_keys (
     -- The digest first: a key is looked for in all ledgers, lest it have an effect in each.
     primary key (digest, ledger_id)
 );
+create index idempotency_keys_kept_idx on idempotency_keys (ledger_id, sequence) where kept is not null;
 comment on table idempotency_keys is 'Keys that accepted writes consumed; ledger_id 0 holds those of no ledger.';
 comment on column idempotency_keys.digest is 'Of organization, route and key.';
 comment on column idempotency_keys.request_digest is 'Of the path''s parameters and the body.';
@@ -540,7 +541,7 @@ create trigger refuse_change before delete on log for each row execute function 
 create trigger refuse_change before update or delete on log_nodes for each row execute function refuse_change();
 create trigger refuse_change before update or delete on entries for each row execute function refuse_change();
 create trigger refuse_change before update or delete on discards for each row execute function refuse_change();
-create trigger refuse_change before update or delete on idempotency_keys for each row execute function refuse_change();
+create trigger refuse_change before delete on idempotency_keys for each row execute function refuse_change();
 
 -- But for texts: those of a record can be erased, wholly or block by block, and never come back. redact_texts in 0008
 -- says in its own database transaction that it does so.
@@ -557,6 +558,19 @@ begin
     return new;
 end $$;
 create trigger check_erasing before update on log for each row execute function check_erasing();
+
+-- And but for the texts in objects that keys keep, which redact_kept in 0008 erases.
+create function check_kept() returns trigger language plpgsql as $$
+begin
+    if current_setting('doppia.redacted_ledger', true) is distinct from old.ledger_id::text
+       or (new.ledger_id, new.sequence, new.digest, new.request_digest, new.kept is null)
+          is distinct from (old.ledger_id, old.sequence, old.digest, old.request_digest, old.kept is null) then
+        raise exception 'idempotency_keys is recorded history: it is never changed'
+            using errcode = 'restrict_violation', constraint = 'history_is_final', table = 'idempotency_keys';
+    end if;
+    return new;
+end $$;
+create trigger check_erasing before update on idempotency_keys for each row execute function check_kept();
 
 -- I7: posted and archived are final. What stays open to change is how the transaction is found, never what it did.
 create function check_final() returns trigger language plpgsql as $$

@@ -56,6 +56,19 @@ end $$;
 create trigger check_statements after insert on account_statements
     referencing new table as written for each statement execute function check_statements();
 
-create trigger refuse_change before update or delete on account_statements
-    for each row execute function refuse_change();
+create trigger refuse_change before delete on account_statements for each row execute function refuse_change();
+
+-- But for its texts, which redact_rows in 0008 erases.
+create function check_statement_erasing() returns trigger language plpgsql as $$
+begin
+    old.description := new.description;
+    old.metadata := new.metadata;
+    if current_setting('doppia.redacted_ledger', true) is distinct from old.ledger_id::text or new is distinct from old then
+        raise exception 'account_statements is recorded history: it is never changed'
+            using errcode = 'restrict_violation', constraint = 'history_is_final', table = 'account_statements';
+    end if;
+    return new;
+end $$;
+create trigger check_erasing before update on account_statements
+    for each row execute function check_statement_erasing();
 create trigger refuse_truncate before truncate on account_statements execute function refuse_truncate();

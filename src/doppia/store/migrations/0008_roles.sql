@@ -116,12 +116,9 @@ begin
                 else '\xde'::bytea || substring(int4send(kept) from 3) || remaining end;
 end $$;
 
--- Erases texts in the log of a ledger for good: of each the sequence of its record, times 1024, plus its ordinal. There is
--- no erasing without a record that says so: the last of the log is a redaction (kind 12). Its head is locked.
-create function redact_texts(of_ledger bigint, erased bigint[]) returns void language plpgsql security definer
+-- The end of the log of a ledger says that texts are erased: without that, nothing is.
+create function check_redacting(of_ledger bigint) returns void language plpgsql
     set search_path = doppia, pg_temp as $$
-declare
-    records bigint;
 begin
     if not exists (select from ledger_heads h
                      join log l on l.ledger_id = h.ledger_id and l.sequence = h.sequence
@@ -129,6 +126,16 @@ begin
         raise exception 'the log of ledger % does not end with a redaction', of_ledger
             using errcode = 'restrict_violation', constraint = 'redactions_are_recorded', table = 'log';
     end if;
+end $$;
+
+-- Erases texts in the log of a ledger for good: of each the sequence of its record, times 1024, plus its ordinal. There is
+-- no erasing without a record that says so: the last of the log is a redaction (kind 12). Its head is locked.
+create function redact_texts(of_ledger bigint, erased bigint[]) returns void language plpgsql security definer
+    set search_path = doppia, pg_temp as $$
+declare
+    records bigint;
+begin
+    perform check_redacting(of_ledger);
     perform set_config('doppia.redacted_ledger', of_ledger::text, true);
     update log l set texts = texts_without(l.texts, r.ordinals)
       from (select n >> 10 as sequence, array_agg(n & 1023) as ordinals from unnest(erased) n group by n >> 10) r
@@ -141,5 +148,49 @@ begin
     end if;
 end $$;
 
+-- Erases the texts in rows of a ledger, of objects by their sequences and of entries by their numbers. What stands in
+-- their place is what a record reads that has lost its texts: proof/sealing.py.
+create function redact_rows(
+    of_ledger bigint, of_transactions bigint[], of_accounts bigint[], of_categories bigint[], of_monitors bigint[],
+    of_statements bigint[], of_settlements bigint[], of_entries bigint[]) returns void language plpgsql security definer
+    set search_path = doppia, pg_temp as $$
+declare
+    erased constant text := '[redacted]';
+    erased_metadata constant jsonb := '{"redacted": "[redacted]"}';
+begin
+    perform check_redacting(of_ledger);
+    perform set_config('doppia.redacted_ledger', of_ledger::text, true);
+    update transactions set description = erased, external_id = null, ledgerable_type = erased, ledgerable_id = erased,
+                            metadata = erased_metadata
+     where ledger_id = of_ledger and transaction_sequence = any(of_transactions);
+    update accounts set name = erased, description = erased, external_id = null, ledgerable_type = erased,
+                        ledgerable_id = erased, metadata = erased_metadata
+     where ledger_id = of_ledger and account_sequence = any(of_accounts);
+    update categories set name = erased, description = erased, external_id = null, metadata = erased_metadata
+     where ledger_id = of_ledger and category_sequence = any(of_categories);
+    update balance_monitors set description = erased, metadata = erased_metadata
+     where ledger_id = of_ledger and monitor_sequence = any(of_monitors);
+    update account_statements set description = erased, metadata = erased_metadata
+     where ledger_id = of_ledger and statement_sequence = any(of_statements);
+    update settlements set description = erased, metadata = erased_metadata
+     where ledger_id = of_ledger and settlement_sequence = any(of_settlements);
+    update entry_metadata set metadata = erased_metadata where ledger_id = of_ledger and entry = any(of_entries);
+    perform set_config('doppia.redacted_ledger', '', true);
+end $$;
+
+-- Lets idempotency keys of a ledger keep other objects, from which texts were taken.
+create function redact_kept(of_ledger bigint, of_digests bytea[], instead bytea[]) returns void language plpgsql
+    security definer set search_path = doppia, pg_temp as $$
+begin
+    perform check_redacting(of_ledger);
+    perform set_config('doppia.redacted_ledger', of_ledger::text, true);
+    update idempotency_keys k set kept = n.kept
+      from unnest(of_digests, instead) as n (digest, kept)
+     where k.ledger_id = of_ledger and k.digest = n.digest;
+    perform set_config('doppia.redacted_ledger', '', true);
+end $$;
+
+revoke execute on function check_redacting(bigint), redact_kept(bigint, bytea[], bytea[]), redact_rows(bigint, bigint[],
+    bigint[], bigint[], bigint[], bigint[], bigint[], bigint[]) from public;
 revoke execute on function lock_organization(uuid), purge_ledger(uuid, bigint, text, uuid, timestamptz),
     redact_texts(bigint, bigint[]) from public;

@@ -14,6 +14,7 @@ from doppia.accounting.ledger.monitors import MonitorState
 from doppia.accounting.ledger.statements import Statement
 from doppia.accounting.ledger.transactions import Transaction
 from doppia.accounting.money import Currency
+from doppia.accounting.platform.redactions import Redaction
 from doppia.proof.kinds import kind_of
 from doppia.proof.records import (
     EntryAnnotated,
@@ -32,7 +33,6 @@ from doppia.store.ledger.entries import EntryInTransaction
 from doppia.store.log import log
 from doppia.store.log.log import LogRow
 from doppia.store.platform import redactions
-from doppia.store.platform.redactions import Redaction
 
 _SQL: Final = load_queries("platform/events")
 

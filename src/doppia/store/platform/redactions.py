@@ -1,37 +1,44 @@
-"""Redactions in the database: what one is, and the erasing of texts in the log."""
+"""Redactions in the database: what is to be erased, and the erasing."""
 
-from collections.abc import Sequence
-from datetime import datetime
-from typing import Final, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 from doppia.accounting.ids import ORDINAL_BITS, format_id
+from doppia.accounting.platform.redactions import Redaction
 from doppia.proof.records import Redacted, moment
+from doppia.proof.sealing import opened
 from doppia.store.database.connections import Connection, load_queries
 
 _SQL: Final = load_queries("platform/redactions")
 
-
-class Redaction(NamedTuple):
-    """A redaction, as its record tells it.
-
-    Attributes:
-        erased: the texts that it erased: of each the sequence of the record that they were in, and the ordinal of the
-            entry whose metadata they were, 0 for the record's own.
-    """
-
-    id: str
-    ledger: int
-    erased: Sequence[tuple[int, int]]
-    reason: str | None
-    created_at: datetime
+ROWS_OF: Final = ("transaction", "account", "category", "monitor", "statement", "settlement", "entry")
+"""The kinds whose rows hold texts, in the order in which `erase_rows` takes them."""
 
 
 def from_record(record: Redacted, ledger: int) -> Redaction:
     """Return the redaction that a record is."""
     created_at = moment(record.recorded_at)
-    erased = [(number >> ORDINAL_BITS, number & (1 << ORDINAL_BITS) - 1) for number in record.erased]
-    id_ = format_id(int(created_at.timestamp()), ledger, record.sequence)
-    return Redaction(id_, ledger, erased, record.reason, created_at)
+    return Redaction(
+        id=format_id(int(created_at.timestamp()), ledger, record.sequence),
+        ledger=ledger,
+        sequence=record.sequence,
+        erased=[(number >> ORDINAL_BITS, number & (1 << ORDINAL_BITS) - 1) for number in record.erased],
+        reason=record.reason,
+        created_at=created_at,
+    )
+
+
+async def matching(
+    connection: Connection, ledger: int, metadata: Mapping[str, str], limit: int
+) -> list[tuple[str, int]]:
+    """Return kind and number of what has all these pairs in its metadata, at most so many of each kind."""
+    return [(row[0], row[1]) for row in await connection.fetch(_SQL["matching"], ledger, dict(metadata), limit)]
+
+
+async def records(connection: Connection, ledger: int, sequences: Sequence[int]) -> list[Any]:
+    """Return the records that have these sequences, and those about what they created, in order."""
+    return [opened(row[1], row[2]) for row in await connection.fetch(_SQL["records"], ledger, sequences)]
 
 
 async def erase(connection: Connection, ledger: int, numbers: Sequence[int]) -> None:
@@ -46,3 +53,35 @@ async def erase(connection: Connection, ledger: int, numbers: Sequence[int]) -> 
         ConstraintViolatedError: one of them is not there, or the last record is no redaction; nothing is erased.
     """
     await connection.execute(_SQL["erase"], ledger, list(numbers))
+
+
+async def erase_rows(connection: Connection, ledger: int, numbers: Mapping[str, Sequence[int]]) -> None:
+    """Erase the texts in rows, by their kind; the ledger's head is locked, and its last record is a redaction."""
+    await connection.execute(_SQL["erase_rows"], ledger, *(list(numbers.get(kind, ())) for kind in ROWS_OF))
+
+
+class KeptObject(NamedTuple):
+    """What an idempotency key keeps of an object, by a record about it."""
+
+    digest: bytes
+    sequence: int
+    kept: bytes
+
+
+async def kept_objects(connection: Connection, ledger: int, first: int) -> list[KeptObject]:
+    """Return what the keys of a ledger keep, by the records from one on."""
+    return [KeptObject(*row) for row in await connection.fetch(_SQL["kept"], ledger, first)]
+
+
+async def rewrite_kept(connection: Connection, ledger: int, kept: Mapping[bytes, bytes]) -> None:
+    """Let keys, by digest, keep these objects instead; the ledger's head is locked, its last record is a redaction."""
+    if kept:
+        await connection.execute(_SQL["rewrite_kept"], ledger, list(kept), list(kept.values()))
+
+
+async def forget_bulk_items(
+    connection: Connection, ledger: int, ids: Sequence[str], metadata: Mapping[str, str] | None
+) -> None:
+    """Forget what results of bulk requests hold of these objects, and of items that were sent with such metadata."""
+    uuids = [UUID(id_) for id_ in ids]
+    await connection.execute(_SQL["forget_bulk_items"], ledger, uuids, None if metadata is None else dict(metadata))
