@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import pytest
 
-from doppia.store.database.listing import Filter, Listing, Order, Page, Place, Walk, fill, number
+from doppia.store.database.listing import Filter, Listing, Order, Page, Place, Walk, _kept_text, fill, number
 from doppia.store.database.parameters import TEXT, TIME, Parameter, Plan, Reach, id_of, unfiltered
 from doppia.store.ledger import entries, ledgers, monitors, transactions
 
@@ -100,6 +100,16 @@ def test_pages_that_differ_in_their_values_alone_are_one_statement() -> None:
     walk = entries.LIST.walks[-1]
     assert len({entries.LIST.compose(walk, page)[0] for page in pages}) == 1
     assert entries.LIST.compose(walk, pages[0])[1] != entries.LIST.compose(walk, pages[1])[1]
+
+
+def test_a_page_of_very_many_filters_is_composed_and_its_text_is_not_kept() -> None:
+    order, walk = transactions.LIST.newest_first, transactions.LIST.walks[-1]
+    filters = [Filter("amount", amount, "gte") for amount in range(400)]
+    kept = _kept_text.cache_info()
+    query, arguments = transactions.LIST.compose(walk, Page([7], filters, order, None, 26))
+    assert query.count("::numeric") == 400
+    assert arguments == [[7], *range(400), 26]
+    assert _kept_text.cache_info() == kept
 
 
 def test_a_plan_is_kept_unless_a_value_decides_by_which_index_a_page_is_found() -> None:

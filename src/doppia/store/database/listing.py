@@ -24,7 +24,7 @@ _OPERATORS: Final = {"gt": ">", "gte": ">=", "eq": "=", "not_eq": "<>", "lte": "
 
 
 class Filter(NamedTuple):
-    """A condition of this name, with the value and, where it takes one, the comparison that is asked for."""
+    """A condition that a list is asked with: its name, the value, and the comparison of the column with the value."""
 
     name: str
     value: Any = None
@@ -43,11 +43,11 @@ class Order(NamedTuple):
     """How a list is sorted.
 
     Attributes:
-        time: column of the time that sorts; `created_at`, or another that has an index with the key.
-        key: column that makes rows of a ledger distinct.
+        time: the column of the time that sorts; `created_at`, or another that has an index with the key.
+        key: the column that makes rows of a ledger distinct.
         key_shift: how many bits the key has below the sequence of the log record that created the row; None where the
             key is no such sequence.
-        direction: of both.
+        direction: the direction of both columns.
     """
 
     time: str
@@ -57,7 +57,7 @@ class Order(NamedTuple):
 
 
 class Page(NamedTuple):
-    """A page that is asked for: at most `limit` rows of these ledgers, from behind the row at the place `after` on."""
+    """A page that is asked for: at most `limit` rows of ledgers, beginning behind the row at the place `after`."""
 
     ledgers: Sequence[int]
     filters: Sequence[Filter]
@@ -82,10 +82,10 @@ class Stream(NamedTuple):
     """A part of a list's rows of one ledger, which an index has in the list's order; a row may be in several.
 
     Attributes:
-        name: by which conditions of the streams that follow may speak of its rows.
-        filters: beside those of the list.
-        order: the columns that sort it.
-        through: name of the template that its query has in the slot {through}, if any.
+        name: its name, by which the conditions of later streams may refer to its rows.
+        filters: the filters that hold for its rows, beside those of the page.
+        order: the columns by which an index has its rows in order.
+        through: the name of the template that fills the slot {through} of its query; "" where that stays empty.
     """
 
     name: str
@@ -210,8 +210,8 @@ class Listing:
             len(page.ledgers) == 1,
             next((limit for limit in _LIMITS if page.limit <= limit), None) if keeps_plan else None,
         )
-        text, names = _text(self, shape)
         every = [*filters, *(found for stream in streams for found in stream.filters)]
+        text, names = (_kept_text if len(every) <= _KEPT_FILTERS_MAX else _text)(self, shape)
         named = {name: found.value for name, found in zip(_names(every), every, strict=True)}
         named |= values
         named |= {"ledgers": list(page.ledgers), "limit": page.limit}
@@ -228,7 +228,7 @@ class Listing:
         return f"-- {self._module.rpartition('/')[2]}.{template}\n"
 
     def where(self, filters: Iterable[Filter], names: Iterator[str]) -> str:
-        """Return the SQL by which filters hold beside other conditions; the names are those of their values in turn."""
+        """Return filters as SQL that follows other conditions; `names` are those of their values, in order."""
         return "".join(f" and ({self._condition(found, next(names))})" for found in filters)
 
     def _condition(self, found: Filter, name: str) -> str:
@@ -244,7 +244,7 @@ def _is_bounded(filters: Sequence[Filter], name: str) -> bool:
 def newest_first(
     listing: Listing, of_row: Callable[[Any], T]
 ) -> Callable[[Connection, Sequence[int], Sequence[Filter], Place | None, int], Awaitable[list[T]]]:
-    """Return the function that reads a page of a list that has one order; `of_row` makes what it returns of a row."""
+    """Return a function that reads pages of a list with one order; `of_row` makes its results from rows."""
 
     async def list_page(
         connection: Connection, ledgers: Sequence[int], filters: Sequence[Filter], after: Place | None, limit: int
@@ -257,7 +257,9 @@ def newest_first(
 
 
 _LIMITS: Final = (26, 101)
-"""What the parts of a page are limited to. Every text has a statement of its own in each session, so they are few."""
+"""The limits that a text may name: those of a page of 25 and of 100 objects, each with the row that tells whether there
+is a next page. They are few because each text is a prepared statement of its own in each session.
+"""
 
 
 class _Shape(NamedTuple):
@@ -293,7 +295,6 @@ def _names(filters: Iterable[Filter]) -> Iterator[str]:
         seen.add(found.name)
 
 
-@lru_cache(maxsize=2048)
 def _text(listing: Listing, shape: _Shape) -> tuple[str, tuple[str, ...]]:
     """Return the text of a query, with numbers, and the names of its arguments in their order.
 
@@ -319,6 +320,11 @@ def _text(listing: Listing, shape: _Shape) -> tuple[str, tuple[str, ...]]:
         rows = _merged(listing, shape, slots, names) if shape.streams else fill(listing.template("rows"), slots)
         slots["rows"] = rows
     return number(listing.first_line(shape.template) + fill(template, slots))
+
+
+_KEPT_FILTERS_MAX: Final = 24
+"""The number of filters, those of all streams counted, up to which a text is kept. Longer texts are rare and large."""
+_kept_text: Final = lru_cache(maxsize=512)(_text)
 
 
 def _sorted(columns: Sequence[str], direction: str) -> str:
