@@ -4,6 +4,7 @@ A page of a list is asked for as the service does. What it reads is counted in b
 calls read, for the plan made for its own arguments and for the one that the server keeps when it is asked again.
 """
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -299,3 +300,44 @@ async def test_lists_over_several_ledgers_go_by_an_index(ledger: Watched) -> Non
             await list_page(ledger, [7, 8], [], after, LIMIT, order)
             slow += [(order, after, read) for read in wrong(ledger.forget(), ENOUGH)]
     assert not slow, "\n".join(map(str, slow))
+
+
+CLOSED: Final = day("effective_at")
+BY_WALK: Final[dict[str, tuple[Listing, Sequence[Filter], str]]] = {
+    "entries: by_effective_time_on_account": (entries.LIST, of_account(5), "effective_at"),
+    "entries: within_window_on_account": (entries.LIST, of_account(5, *CLOSED), "created_at"),
+    "entries: along_account": (entries.LIST, of_account(5), "created_at"),
+    "entries: by_effective_time": (entries.LIST, (), "effective_at"),
+    "entries: within_window": (entries.LIST, CLOSED, "created_at"),
+    "entries: by_filters": (entries.LIST, (), "created_at"),
+    "transactions: along_account": (transactions.LIST, of_account(5), "created_at"),
+    "transactions: gathered_from_account": (transactions.LIST, of_account(SMALL), "effective_at"),
+    "transactions: by_effective_time": (transactions.LIST, (), "effective_at"),
+    "transactions: within_window": (transactions.LIST, CLOSED, "created_at"),
+    "transactions: by_filters": (transactions.LIST, (), "created_at"),
+}
+
+
+@pytest.mark.parametrize("name", BY_WALK)
+async def test_a_walk_goes_along_the_indexes_that_its_row_names(ledger: Watched, name: str) -> None:
+    listing, filters, time = BY_WALK[name]
+    page = Page([7], filters, listing.newest_first._replace(time=time), None, LIMIT)
+    walk = await listing.choose(ledger, page)
+    assert walk.name == name.partition(": ")[2]
+    query, arguments = listing.compose(walk, page)
+    [[plan]] = await ledger.connection.fetch(f"explain (format json) {query}", *arguments)
+    ledger.forget()
+    assert set(walk.indexes) <= set(indexes(json.loads(plan)[0]["Plan"]))
+
+
+def test_every_walk_of_entries_and_transactions_is_shown() -> None:
+    walks = {(listing, walk.name) for listing in (entries.LIST, transactions.LIST) for walk in listing.walks}
+    assert walks == {(listing, name.partition(": ")[2]) for name, (listing, _, _) in BY_WALK.items()}
+
+
+def indexes(plan: dict[str, Any]) -> Iterator[str]:
+    """Tell which indexes a plan reads."""
+    if "Index Name" in plan:
+        yield plan["Index Name"]
+    for part in plan.get("Plans", ()):
+        yield from indexes(part)

@@ -35,8 +35,8 @@ class ListQuery(NamedTuple):
 
     Attributes:
         filters: the conditions on its rows, for the store.
-        values: of the parameters that take no comparison, by name, as they were read.
-        compared: the parameters that take a comparison and are no conditions.
+        values: the values of parameters without a comparison, by name, as they were read.
+        compared: the parameters with a comparison that are no conditions on rows.
     """
 
     filters: list[Filter]
@@ -53,10 +53,10 @@ class Kind(NamedTuple):
     Attributes:
         read: takes text and parameter and returns a value, or raises.
         many: whether it may be repeated, as NAME[] or NAME; the value is then a list.
-        comparisons: that it takes as NAME[comparison].
-        schema: of one value, for the OpenAPI document.
-        schemas: of a value by comparison, where they differ.
-        conditions: names of the store's conditions that it stands for.
+        comparisons: the comparisons that it takes as NAME[comparison].
+        schema: the schema of one value, for the OpenAPI document.
+        schemas: the schemas of a value by comparison, where they differ.
+        conditions: the names of the store's conditions that it stands for.
     """
 
     read: Callable[[str, str], Any]
@@ -158,8 +158,8 @@ _KINDS: Final = {
 }
 
 
-def kinds_of(parameters: Iterable[Parameter], balances: Kind = TEXT) -> dict[str, Kind]:
-    """Return how a list's parameters are written, by name; `balances` says how the balances of other times are."""
+def kinds_of(parameters: Iterable[Parameter], balances: Kind | None = None) -> dict[str, Kind]:
+    """Return how a list's parameters are written, by name; `balances` says it of the balances of other times."""
     kinds = {}
     for row in parameters:
         if row.value is None:
@@ -169,6 +169,7 @@ def kinds_of(parameters: Iterable[Parameter], balances: Kind = TEXT) -> dict[str
                 kinds[row.name] = METADATA
                 continue
             case Type.BALANCES:
+                assert balances is not None, "a list with balances of other times says how they are written"
                 kinds[row.name] = balances
                 continue
             case Type.WORD:

@@ -59,7 +59,7 @@ async def answer_list(
         route: name of the list; see `parse_list`.
         kinds: the parameters that the list has.
         list_page: reads the rows.
-        place: of a row in the list.
+        place: says where a row stands in the list.
         to_object: shows a row on the wire.
 
     Raises:

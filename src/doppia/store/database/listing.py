@@ -3,9 +3,9 @@
 A list may span ledgers, so each query takes the newest rows of every ledger by an index and merges them. The rows of a
 ledger stand in the order of their sequence, which is that of their time; across ledgers time decides, then the ledger.
 
-The SQL of a list stands in its `.sql`: templates with {slots}, which are filled with SQL, and conditions, whose :value
-is named after their filter. What may be asked for and how the rows are found are two tables beside the functions that
-read the list: rows of `Parameter`, and rows of `Walk`.
+The SQL of a list stands in its `.sql`: templates, whose {slots} are filled with SQL, and conditions, in which :value is
+the value of the filter. Two tables stand beside the functions that read the list: rows of `Parameter` say what it may
+be asked for, and rows of `Walk` how its rows may be found.
 """
 
 import re
@@ -24,7 +24,7 @@ _OPERATORS: Final = {"gt": ">", "gte": ">=", "eq": "=", "not_eq": "<>", "lte": "
 
 
 class Filter(NamedTuple):
-    """A condition of this name, with the value and, where it takes one, the comparison that is asked for."""
+    """A condition that a list is asked with: its name, the value, and the comparison of the column with the value."""
 
     name: str
     value: Any = None
@@ -43,11 +43,11 @@ class Order(NamedTuple):
     """How a list is sorted.
 
     Attributes:
-        time: column of the time that sorts; `created_at`, or another that has an index with the key.
-        key: column that makes rows of a ledger distinct.
+        time: the column of the time that sorts; `created_at`, or another that has an index with the key.
+        key: the column that makes rows of a ledger distinct.
         key_shift: how many bits the key has below the sequence of the log record that created the row; None where the
             key is no such sequence.
-        direction: of both.
+        direction: the direction of both columns.
     """
 
     time: str
@@ -57,7 +57,7 @@ class Order(NamedTuple):
 
 
 class Page(NamedTuple):
-    """A page that is asked for: at most `limit` rows of these ledgers, from behind the row at the place `after` on."""
+    """A page that is asked for: at most `limit` rows of ledgers, beginning behind the row at the place `after`."""
 
     ledgers: Sequence[int]
     filters: Sequence[Filter]
@@ -82,10 +82,10 @@ class Stream(NamedTuple):
     """A part of a list's rows of one ledger, which an index has in the list's order; a row may be in several.
 
     Attributes:
-        name: by which conditions of the streams that follow may speak of its rows.
-        filters: beside those of the list.
-        order: the columns that sort it.
-        through: name of the template that its query has in the slot {through}, if any.
+        name: its name, by which the conditions of later streams may refer to its rows.
+        filters: the filters that hold for its rows, beside those of the page.
+        order: the columns by which an index has its rows in order.
+        through: the name of the template that fills the slot {through} of its query; "" where that stays empty.
     """
 
     name: str
@@ -103,18 +103,18 @@ def _whole(page: Page) -> Parts:
 
 
 class Walk(NamedTuple):
-    """A way to find the rows of a page. Of a list's walks, the first that may be taken is.
+    """A way to find the rows of a page: one row of a list's table. The first of them that allows a page is taken.
 
     Attributes:
         name: the walk's name.
-        indexes: those that it goes along, in the order of the list or near it.
-        template: name of the query.
-        needs: the filter without which it can't be taken.
-        time: the only time that a page may be sorted by; None takes any.
-        within: the filter that has to bound a page at both ends, if any.
-        beside: where the rows may lie that the filters admit; beside any other, another walk finds them sooner.
+        indexes: the indexes along which it finds its rows.
+        template: name of the template of its query.
+        needs: name of the filter without which it can't be taken; None where it needs none.
+        time: the column by which it has the rows in order; None where it sorts them, in any order.
+        within: name of the filter that has to bound the page at both ends; None where it needs no bounds.
+        beside: the reaches of filters beside which it is taken. Beside another reach it would go past too many rows.
         is_worthwhile: asks the database whether it pays; None where it always does.
-        parts: how the filters are said.
+        parts: says the page's filters in the conditions that its indexes have.
     """
 
     name: str
@@ -153,7 +153,8 @@ class Listing:
         self._templates = load_parts(module, "template")
         filters = load_parts(conditions or module, "filter")
         self._conditions = {**filters, **load_parts(conditions or module, "condition")}
-        self._rows = {name: row for row in parameters for name in row.condition_names() if row.reach != Reach.UNSAID}
+        said = [row for row in parameters if row.reach is not Reach.UNSAID]
+        self._rows = {name: row for row in said for name in row.condition_names()}
         self._instead = [(row.instead_of, Filter(row.name)) for row in parameters if row.instead_of is not None]
         assert self._rows.keys() == filters.keys(), f"{module}: {sorted(self._rows.keys() ^ filters.keys())}"
         for name, row in self._rows.items():
@@ -209,8 +210,8 @@ class Listing:
             len(page.ledgers) == 1,
             next((limit for limit in _LIMITS if page.limit <= limit), None) if keeps_plan else None,
         )
-        text, names = _text(self, shape)
         every = [*filters, *(found for stream in streams for found in stream.filters)]
+        text, names = (_kept_text if len(every) <= _KEPT_FILTERS_MAX else _text)(self, shape)
         named = {name: found.value for name, found in zip(_names(every), every, strict=True)}
         named |= values
         named |= {"ledgers": list(page.ledgers), "limit": page.limit}
@@ -219,15 +220,15 @@ class Listing:
         return text, [named[name] for name in names]
 
     def template(self, name: str) -> str:
-        """Return the template of this name; "" where there is none."""
-        return self._templates.get(name, "")
+        """Return the template of this name."""
+        return self._templates[name]
 
     def first_line(self, template: str) -> str:
         """Return the comment by which the server's statistics tell this list's query."""
         return f"-- {self._module.rpartition('/')[2]}.{template}\n"
 
     def where(self, filters: Iterable[Filter], names: Iterator[str]) -> str:
-        """Return the SQL by which filters hold beside other conditions; the names are those of their values in turn."""
+        """Return filters as SQL that follows other conditions; `names` are those of their values, in order."""
         return "".join(f" and ({self._condition(found, next(names))})" for found in filters)
 
     def _condition(self, found: Filter, name: str) -> str:
@@ -243,7 +244,7 @@ def _is_bounded(filters: Sequence[Filter], name: str) -> bool:
 def newest_first(
     listing: Listing, of_row: Callable[[Any], T]
 ) -> Callable[[Connection, Sequence[int], Sequence[Filter], Place | None, int], Awaitable[list[T]]]:
-    """Return the function that reads a page of a list that has one order; `of_row` makes what it returns of a row."""
+    """Return a function that reads pages of a list with one order; `of_row` makes its results from rows."""
 
     async def list_page(
         connection: Connection, ledgers: Sequence[int], filters: Sequence[Filter], after: Place | None, limit: int
@@ -256,7 +257,9 @@ def newest_first(
 
 
 _LIMITS: Final = (26, 101)
-"""What the parts of a page are limited to. Every text has a statement of its own in each session, so they are few."""
+"""The limits that a text may name: those of a page of 25 and of 100 objects, each with the row that tells whether there
+is a next page. They are few because each text is a prepared statement of its own in each session.
+"""
 
 
 class _Shape(NamedTuple):
@@ -264,8 +267,8 @@ class _Shape(NamedTuple):
 
     Attributes:
         goes_on: whether the page begins behind a place.
-        single: whether the page is of one ledger, which the text says only where it has a limit.
-        limit: that of the page's parts, said in the text; None where the text does not say it.
+        single: whether the page is of one ledger.
+        limit: the limit of the page's parts where the text says it, and then that there is one ledger; else None.
     """
 
     template: str
@@ -282,14 +285,16 @@ def _without_values(filters: Sequence[Filter]) -> tuple[Filter, ...]:
 
 
 def _names(filters: Iterable[Filter]) -> Iterator[str]:
-    """Return the names of filters' values in a query: those of the filters, told apart by number where one recurs."""
+    """Return the names of filters' values in a query, by which its template may speak of them as well.
+
+    They are the names of the filters; where one recurs, its place among them is added.
+    """
     seen = set()
     for position, found in enumerate(filters):
         yield found.name if found.name not in seen else f"{found.name}_{position}"
         seen.add(found.name)
 
 
-@lru_cache(maxsize=2048)
 def _text(listing: Listing, shape: _Shape) -> tuple[str, tuple[str, ...]]:
     """Return the text of a query, with numbers, and the names of its arguments in their order.
 
@@ -310,8 +315,16 @@ def _text(listing: Listing, shape: _Shape) -> tuple[str, tuple[str, ...]]:
     }
     if shape.single and shape.limit is not None:
         slots["ledgers"] = "unnest(array[(:ledgers::bigint[])[1]])"
-    slots["rows"] = _merged(listing, shape, slots, names) if shape.streams else fill(listing.template("rows"), slots)
-    return number(listing.first_line(shape.template) + fill(listing.template(shape.template), slots))
+    template = listing.template(shape.template)
+    if "{rows}" in template:
+        rows = _merged(listing, shape, slots, names) if shape.streams else fill(listing.template("rows"), slots)
+        slots["rows"] = rows
+    return number(listing.first_line(shape.template) + fill(template, slots))
+
+
+_KEPT_FILTERS_MAX: Final = 24
+"""The number of filters, those of all streams counted, up to which a text is kept. Longer texts are rare and large."""
+_kept_text: Final = lru_cache(maxsize=512)(_text)
 
 
 def _sorted(columns: Sequence[str], direction: str) -> str:
@@ -325,7 +338,7 @@ def _merged(listing: Listing, shape: _Shape, slots: Mapping[str, str], names: It
         own = {
             "where": slots["where"] + listing.where(stream.filters, names),
             "order": _sorted(stream.order, shape.order.direction),
-            "through": listing.template(stream.through),
+            "through": listing.template(stream.through) if stream.through else "",
         }
         parts.append(f"{stream.name} as materialized ({fill(listing.template('rows'), {**slots, **own})})")
     union = " union ".join(f"select * from {stream.name}" for stream in shape.streams)  # noqa: S608 - names of ours

@@ -1,8 +1,8 @@
 """What lists may be asked for: each parameter is one row, which the API reads from a query string and the store turns
 into SQL.
 
-A row stands in the table of its list, beside the functions that read it; its condition is the fragment of the same name
-in the list's `.sql`.
+A row stands in the table of its list, beside the functions that read the list; its condition is the filter of the same
+name in the list's `.sql`.
 """
 
 from enum import Enum, auto
@@ -31,10 +31,10 @@ class Value(NamedTuple):
     """What a parameter takes.
 
     Attributes:
-        type: of one value.
-        names: the words that a word may be; the kinds of objects that an id may name.
-        many: whether it may be repeated, for any of several values; the condition then takes an array.
-        comparisons: those it takes, each as a parameter of its own; the condition then has an {operator}.
+        type: the type of one value.
+        names: the words that are allowed; of an id, the kinds of objects that it may name.
+        many: whether the parameter may be repeated, for any of several values; its condition then takes an array.
+        comparisons: the comparisons that it takes as NAME[comparison]; its condition then has an {operator}.
     """
 
     type: Type
@@ -86,7 +86,7 @@ class Reach(Enum):
         ACCOUNT: along one account.
         EFFECTIVE_TIME: where the bounds of effective_at are, in an index over the ledger or along an account.
         ANYWHERE: anywhere, and the condition is cheap: it is asked of each row that a walk comes by.
-        UNSAID: it is for other rows to say.
+        UNSAID: the parameter is no condition on rows, or stands for conditions whose own rows say where theirs lie.
     """
 
     FEW = auto()
@@ -119,9 +119,10 @@ class Parameter(NamedTuple):
         value: what it takes; None where callers can't ask for it, and the store puts it in the place of another.
         reach: where the rows lie that it admits.
         plan: whether one plan serves all its values.
-        conditions: names of the conditions that it stands for; its own name where none is given. For several ids, the
-            last of them compares whole ids, and those before it compare the keys that an index has.
-        instead_of: name and value of a filter whose place this condition takes, for it has an index for that value.
+        conditions: the names of the conditions that it stands for; None stands for the condition of its own name. Of a
+            parameter that takes several ids, the last condition compares whole ids, and those before it compare the
+            keys that an index has.
+        instead_of: name and value of a filter whose place it takes, because there is an index for that value alone.
     """
 
     name: str

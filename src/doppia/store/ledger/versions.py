@@ -36,7 +36,7 @@ PARAMETERS: Final = (
     unfiltered("ledger_account_statement_id", id_of("ledger_account_statement")),
 )
 
-_OF_STATEMENT: Final = Listing(
+OF_STATEMENT: Final = Listing(
     "ledger/versions",
     log.CONDITIONS,
     walks=(Walk("along_account", ("entries_account_key", "entries_effective_at_idx"), "list_of_statement"),),
@@ -97,8 +97,8 @@ async def records_of_statement(
         "upper": statement.effective_at_upper_bound,
         "made": statement.sequence,
     }
-    page = Page([statement.ledger], filters, _OF_STATEMENT.newest_first, after, limit)
-    return [log_row(row, page.order) for row in await _OF_STATEMENT.fetch(connection, page, values)]
+    page = Page([statement.ledger], filters, OF_STATEMENT.newest_first, after, limit)
+    return [log_row(row, page.order) for row in await OF_STATEMENT.fetch(connection, page, values)]
 
 
 def _of_records(filters: Sequence[Filter]) -> list[Filter]:

@@ -28,7 +28,7 @@ CONDITIONS: Final = (
 )
 """What lists of records may be asked for; each of these lists says by which names its callers do."""
 
-_LIST: Final = Listing(
+LIST: Final = Listing(
     "log/log",
     CONDITIONS,
     walks=(
@@ -101,8 +101,8 @@ async def list_page(
 
     Each walk enters another index, so no filter goes through a log for what is rare in it.
     """
-    page = Page(ledgers, filters, _LIST.newest_first, after, limit)
-    return [log_row(row, page.order) for row in await _LIST.fetch(connection, page)]
+    page = Page(ledgers, filters, LIST.newest_first, after, limit)
+    return [log_row(row, page.order) for row in await LIST.fetch(connection, page)]
 
 
 def log_row(row: Any, order: Order) -> LogRow:

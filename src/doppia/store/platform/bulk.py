@@ -112,7 +112,7 @@ RESULT_PARAMETERS: Final = (
     Parameter("successful", None, Reach.ANYWHERE, Plan.KEPT, instead_of=("status", "successful")),
     Parameter("failed", None, Reach.ANYWHERE, Plan.KEPT, instead_of=("status", "failed")),
 )
-_LISTS: Final = Listing(
+LISTS: Final = Listing(
     "platform/bulk",
     (
         *REQUEST_PARAMETERS,
@@ -136,7 +136,7 @@ def compose_page(
     limit: int,
 ) -> tuple[str, list[Any]]:
     """Return the text of a page's query, the newest rows first, and its arguments."""
-    filters = _LISTS.replaced(filters)
+    filters = LISTS.replaced(filters)
     if after is not None:
         id_ = bulk_id(after.time, after.key)
         request_id, ordinal = split_id(id_)
@@ -146,10 +146,10 @@ def compose_page(
             else Filter("result_before", [str(request_id), str(ordinal)])
         )
         filters = [*filters, before]
-    walk = next(walk for walk in _LISTS.walks if walk.name == name)
+    walk = next(walk for walk in LISTS.walks if walk.name == name)
     # These lists are of no ledger: their templates name the organization, and say their order themselves.
-    page = Page((), filters, _LISTS.newest_first, None, limit)
-    return _LISTS.compose(walk, page, {"organization": organization})
+    page = Page((), filters, LISTS.newest_first, None, limit)
+    return LISTS.compose(walk, page, {"organization": organization})
 
 
 async def list_requests(
