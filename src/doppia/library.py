@@ -30,6 +30,7 @@ from doppia.accounting.ids import Id, LedgerRef, parse_id
 from doppia.accounting.ledger.accounts import AccountFields
 from doppia.accounting.ledger.balances import Balance, BalanceName, Direction, balance
 from doppia.accounting.ledger.ledgers import Ledger
+from doppia.accounting.ledger.transaction_life import Revision
 from doppia.accounting.ledger.transactions import Draft, Leg, Status, Transaction
 from doppia.accounting.money import AMOUNT_MAX, currency
 from doppia.accounting.texts import check_length, check_metadata_texts
@@ -219,15 +220,15 @@ class Ledgers:
         """Post a pending transaction, or the part of it that these entries take; the rest of it stays pending."""
         target, ledger = await self._named(hold.id, "ledger_transaction")
         if not entries:
-            return await self.perform(
-                ReviseTransaction(ledger=ledger, target=target, changes={"status": "posted"}), key
-            )
+            revision = Revision(status="posted")
+            return await self.perform(ReviseTransaction(ledger=ledger, target=target, revision=revision), key)
         return await self.perform(PostPart(ledger=ledger, target=target, draft=Draft(entries, "posted")), key)
 
     async def release(self, hold: Transaction, key: str | None = None) -> Transaction:
         """Archive a pending transaction: it counts no more."""
         target, ledger = await self._named(hold.id, "ledger_transaction")
-        return await self.perform(ReviseTransaction(ledger=ledger, target=target, changes={"status": "archived"}), key)
+        revision = Revision(status="archived")
+        return await self.perform(ReviseTransaction(ledger=ledger, target=target, revision=revision), key)
 
     async def reverse(self, posted: Transaction, *, key: str | None = None) -> Transaction:
         """Post the reversal of a posted transaction."""

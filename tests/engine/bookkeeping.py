@@ -10,6 +10,7 @@ from doppia.accounting.errors import LedgerError
 from doppia.accounting.ids import Id, LedgerRef, parse_id
 from doppia.accounting.ledger.accounts import Account, AccountFields
 from doppia.accounting.ledger.balances import Direction
+from doppia.accounting.ledger.transaction_life import Revision
 from doppia.accounting.ledger.transactions import Draft, Leg, Status, Transaction
 from doppia.accounting.money import Currency
 from doppia.engine.ledger.accounts import DiscardAccount, OpenAccount
@@ -115,7 +116,8 @@ class Books:
         return Asked(Caller(key=key), CreateTransaction(ledger=self.ledger, draft=draft))
 
     def revise(self, target: Id, *, key: Key | None = None, **changes: Any) -> Asked:
-        return Asked(Caller(key=key), ReviseTransaction(ledger=self.ledger, target=target, changes=changes))
+        revision = Revision(**changes)
+        return Asked(Caller(key=key), ReviseTransaction(ledger=self.ledger, target=target, revision=revision))
 
     def reverse(self, target: Id, status: Status = "posted", *, key: Key | None = None, **more: Any) -> Asked:
         draft = Draft((), status, **more)

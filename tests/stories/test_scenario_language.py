@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from doppia.accounting.ledger.transaction_life import Revision
 from doppia.accounting.ledger.transactions import Draft, Guard, Leg
 from doppia.accounting.money import Currency
 from doppia.stories.language import Check, Create, Lapse, Open, Reverse, Revise, Story, StoryError, Take, parse
@@ -84,9 +85,11 @@ release a                                 -> refused transaction_final
     ).events[3:]
     assert isinstance(events[0], Create)
     assert events[0].draft.status == "pending"
-    changes = [dict(event.changes) for event in events if isinstance(event, Revise)]
+    revisions = [event.revision for event in events if isinstance(event, Revise)]
     legs = [Leg(1, "cash", "debit", 200), Leg(2, "wallet", "credit", 200)]
-    assert changes == [{"status": "pending", "legs": legs}, {"status": "posted"}, {"status": "archived"}]
+    assert revisions == [
+        Revision(status="pending", legs=legs), Revision(status="posted"), Revision(status="archived")
+    ]  # fmt: skip
     assert len({event.key for event in events if isinstance(event, Revise)}) == 3
 
 
@@ -218,6 +221,8 @@ def test_a_transaction_must_have_been_accepted_to_be_followed_by_another_and_nam
     accepted = "post a Dr cash 1.00 Cr wallet 1.00 -> posted\n"
     with pytest.raises(StoryError, match="a reversal is written 'reverse ORIGINAL as NAME'"):
         read(accepted + "reverse a -> posted")
+    with pytest.raises(StoryError, match="a reversal moves back what its original moved, and is written without legs"):
+        read(accepted + "reverse a as b Dr cash 1.00 Cr wallet 1.00 -> posted")
     with pytest.raises(StoryError, match="a partial post is written 'take ORIGINAL as NAME'"):
         read(accepted + "take a Dr cash 0.50 Cr wallet 0.50 -> posted")
     with pytest.raises(StoryError, match="there is another transaction called a"):

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,9 @@ from doppia.accounting.errors import LedgerError
 from doppia.accounting.ids import Id, LedgerRef, parse_id
 from doppia.accounting.ledger.accounts import Account
 from doppia.accounting.ledger.balances import balance
+from doppia.accounting.ledger.transaction_life import Revision
 from doppia.accounting.ledger.transactions import Draft, Leg, Transaction
+from doppia.accounting.revisions import Unchanged
 from doppia.engine.background.expiry import expire_due
 from doppia.engine.background.jobs import Background
 from doppia.engine.ledger.accounts import OpenAccount
@@ -131,15 +132,16 @@ class EngineRunner:
                 request = self._draft(draft)
                 return _asked(event, request, commands.PostPart(ledger=ledger, target=target, draft=request))
             case Revise():
-                changes = self._changes(event.changes)
+                revision = self._revision(event.revision)
                 target = self._transactions[event.handle]
-                return _asked(event, changes, commands.ReviseTransaction(ledger=ledger, target=target, changes=changes))
+                command = commands.ReviseTransaction(ledger=ledger, target=target, revision=revision)
+                return _asked(event, revision, command)
 
     def _draft(self, draft: Draft) -> Draft:
         return Draft(self._legs(draft.legs), draft.status, draft.description, metadata=draft.metadata)
 
-    def _changes(self, changes: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: self._legs(value) if name == "legs" else value for name, value in changes.items()}
+    def _revision(self, revision: Revision) -> Revision:
+        return revision if isinstance(revision.legs, Unchanged) else revision._replace(legs=self._legs(revision.legs))
 
     def _legs(self, legs: Any) -> list[Leg]:
         ids = [self._accounts[leg.account_id] for leg in legs]

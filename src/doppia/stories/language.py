@@ -33,11 +33,12 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypedDict
 
 from doppia.accounting.errors import LedgerError
 from doppia.accounting.ledger.accounts import Account
 from doppia.accounting.ledger.balances import NOTHING, BalanceName, Direction
+from doppia.accounting.ledger.transaction_life import Revision
 from doppia.accounting.ledger.transactions import Comparison, Draft, Guard, Leg, Status
 from doppia.accounting.money import Currency, currency, parse_amount
 
@@ -81,9 +82,9 @@ class Create(Act):
 
 @dataclass(frozen=True, kw_only=True)
 class Revise(Act):
-    """A change to a pending transaction, as `accounting.transactions.revise` takes it."""
+    """A change to a pending transaction."""
 
-    changes: Mapping[str, Any]
+    revision: Revision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +188,14 @@ def _sentences(name: str, text: str) -> Iterator[tuple[int, list[str]]]:
         yield line, words
 
 
+class _Said(TypedDict, total=False):
+    """What the words of an act say of a transaction."""
+
+    legs: list[Leg]
+    description: str
+    metadata: dict[str, str]
+
+
 class _Reader:
     """Reads event after event, knowing what the ones before declared."""
 
@@ -251,8 +260,8 @@ class _Reader:
             return self._repeat(fields, self._said(rest))
         if verb in _REVISED_TO:
             self._check_accepted(handle)
-            changes = {"status": _REVISED_TO[verb], **self._said(rest)}
-            return Revise(**fields, key=f"{verb}-{handle}-{fields['line']}", changes=changes)
+            revision = Revision(status=_REVISED_TO[verb], **self._said(rest))
+            return Revise(**fields, key=f"{verb}-{handle}-{fields['line']}", revision=revision)
         if verb == "lapse":
             return self._lapse(fields, rest)
         asked = self._create(verb, fields, rest) if verb in _CREATED_AS else self._follow(verb, fields, rest)
@@ -265,8 +274,7 @@ class _Reader:
         lasts = None
         if verb == "hold" and rest[:1] == ["for"]:
             lasts, rest = _seconds(rest[1:2]), rest[2:]
-        said = self._said(rest)
-        draft = Draft(said.pop("legs", []), _CREATED_AS[verb], **said)
+        draft = Draft([], _CREATED_AS[verb])._replace(**self._said(rest))
         return Create(**fields, key=fields["handle"], draft=draft, lasts=lasts)
 
     def _follow(self, verb: str, fields: dict[str, Any], rest: list[str]) -> Reverse | Take:
@@ -279,10 +287,12 @@ class _Reader:
         _, handle, *rest = rest
         fields = {**fields, "handle": handle, "key": handle, "original": original}
         if verb == "take":
-            said = self._said(rest)
-            return Take(**fields, draft=Draft(said.pop("legs", []), "posted", **said))
+            return Take(**fields, draft=Draft([], "posted")._replace(**self._said(rest)))
         held = rest[:1] == ["held"]
-        return Reverse(**fields, draft=Draft((), "pending" if held else "posted", **self._said(rest[held:])))
+        said = self._said(rest[held:])
+        if "legs" in said:
+            raise ValueError("a reversal moves back what its original moved, and is written without legs")
+        return Reverse(**fields, draft=Draft((), "pending" if held else "posted")._replace(**said))
 
     def _lapse(self, fields: dict[str, Any], rest: list[str]) -> Lapse:
         handle = fields["handle"]
@@ -292,7 +302,7 @@ class _Reader:
             raise ValueError("what lapses is a hold with 'for 1s' behind its name, and is written 'lapse NAME'")
         return Lapse(**fields, key=f"lapse-{handle}-{fields['line']}", lasts=hold.lasts)
 
-    def _repeat(self, fields: dict[str, Any], said: dict[str, Any]) -> Create | Reverse | Take:
+    def _repeat(self, fields: dict[str, Any], said: _Said) -> Create | Reverse | Take:
         first = self._asked.get(fields["handle"])
         if first is None:
             raise ValueError(f"nothing before it created {fields['handle']}")
@@ -307,9 +317,9 @@ class _Reader:
             raise ValueError(f"there is no account {name}")
         return self._accounts[name]
 
-    def _said(self, words: list[str]) -> dict[str, Any]:
+    def _said(self, words: list[str]) -> _Said:
         """Return the fields of a draft that the words tell: `legs`, `description`, `metadata`."""
-        said: dict[str, Any] = {}
+        said: _Said = {}
         rest = iter(words)
         for word in rest:
             if word in _SIDES:

@@ -14,6 +14,7 @@ from doppia.accounting.ledger.partial_posts import partial_post
 from doppia.accounting.ledger.transaction_life import create, expire, is_due, reversal, revise
 from doppia.accounting.ledger.transactions import Change, Leg, Transaction
 from doppia.accounting.money import format_amount
+from doppia.accounting.revisions import Unchanged
 from doppia.stories.language import BALANCES, AnyAct, AnyEvent, Check, Create, Lapse, Open, Reverse, Revise, Story, Take
 
 Balances = Mapping[BalanceName, Balance]
@@ -123,7 +124,7 @@ class PureRunner:
                 draft = draft._replace(expires_at=None if lasts is None else self._now + lasts)
                 return [create(draft, self._accounts, id_=event.handle, **place)]
             case Revise():
-                return [revise(self._transactions[event.handle], event.changes, self._accounts, **place)]
+                return [revise(self._transactions[event.handle], event.revision, self._accounts, **place)]
             case Reverse():
                 original = self._transactions[event.original]
                 draft = reversal(original, event.draft)
@@ -147,8 +148,8 @@ class PureRunner:
 def _asked_by(event: AnyAct) -> object:
     """Return what an act asks for, which a repeat must ask for again."""
     match event:
-        case Revise(changes=changes):
-            return changes
+        case Revise(revision=revision):
+            return revision
         case Lapse():
             return None
         case _:
@@ -261,10 +262,13 @@ class HttpRunner:
                     expires_at = (datetime.now(UTC) + lasts).isoformat()
                     body["expires_at"] = self._expiries.setdefault(event.key, expires_at)
                 return "POST", path, body | {"ledger_entries": [self._entry(leg) for leg in draft.legs]}
-            case Revise(changes=changes):
-                body = {name: value for name, value in changes.items() if name != "legs"}
-                if "legs" in changes:
-                    body["ledger_entries"] = [self._entry(leg) for leg in changes["legs"]]
+            case Revise(revision=revision):
+                changing = revision.changing()
+                body = {
+                    name: getattr(revision, name) for name in ("status", "description", "metadata") if name in changing
+                }
+                if not isinstance(revision.legs, Unchanged):
+                    body["ledger_entries"] = [self._entry(leg) for leg in revision.legs]
                 return "PATCH", f"{path}/{self._transactions[event.handle]}", body
             case Reverse(draft=draft, original=original):
                 body = self._words(event) | {"status": draft.status}

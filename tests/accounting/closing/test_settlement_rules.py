@@ -204,24 +204,24 @@ class TestStatus:
 
 class TestRevise:
     def test_what_is_not_named_stays(self) -> None:
-        assert revise(DRAFT, {}, recorded_at=TUESDAY) == replace(DRAFT, updated_at=TUESDAY)
+        assert revise(DRAFT, recorded_at=TUESDAY) == replace(DRAFT, updated_at=TUESDAY)
 
     def test_description_and_metadata_change_in_every_status(self) -> None:
         for status in STATUSES:
-            changes = {"description": None, "metadata": {"run": None, "by": "Ana"}}
-            changed = revise(replace(DRAFT, status=status), changes, recorded_at=TUESDAY)
+            pairs = {"run": None, "by": "Ana"}
+            changed = revise(replace(DRAFT, status=status), description=None, metadata=pairs, recorded_at=TUESDAY)
             assert (changed.description, changed.metadata, changed.status) == (None, {"by": "Ana"}, status)
 
     def test_too_much_metadata_is_refused(self) -> None:
         with pytest.raises(MetadataTooLarge):
-            revise(DRAFT, {"metadata": {f"{number}": "x" for number in range(100)}}, recorded_at=TUESDAY)
+            revise(DRAFT, metadata={f"{number}": "x" for number in range(100)}, recorded_at=TUESDAY)
 
     def test_whether_a_transaction_is_made_is_open_while_it_is_a_draft(self) -> None:
-        assert revise(DRAFT, {"skips_transaction": True}, recorded_at=TUESDAY).skips_transaction
+        assert revise(DRAFT, skips_transaction=True, recorded_at=TUESDAY).skips_transaction
         posted = replace(DRAFT, status="posted")
-        assert not revise(posted, {"skips_transaction": False}, recorded_at=TUESDAY).skips_transaction
+        assert not revise(posted, skips_transaction=False, recorded_at=TUESDAY).skips_transaction
         with pytest.raises(SettlementFinal):
-            revise(posted, {"skips_transaction": True}, recorded_at=TUESDAY)
+            revise(posted, skips_transaction=True, recorded_at=TUESDAY)
 
 
 class TestEntry:

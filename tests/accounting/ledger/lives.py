@@ -6,7 +6,7 @@ from typing import Any
 
 from doppia.accounting.ledger.accounts import Account
 from doppia.accounting.ledger.balances import Sums
-from doppia.accounting.ledger.transaction_life import create, revise
+from doppia.accounting.ledger.transaction_life import Revision, create, revise
 from doppia.accounting.ledger.transactions import Change, Draft, Leg, Status, Transaction
 from tests.accounting.ledger.books import account, chart, credit, debit
 
@@ -35,7 +35,12 @@ def revised(
 ) -> Change:
     accounts = {**accounts, **change.accounts}
     return revise(
-        change.transaction, changes, accounts, sequence=11, recorded_at=recorded_at, by_settlement=by_settlement
+        change.transaction,
+        Revision(**changes),
+        accounts,
+        sequence=11,
+        recorded_at=recorded_at,
+        by_settlement=by_settlement,
     )
 
 

@@ -23,7 +23,7 @@ from doppia.accounting.errors import (
 from doppia.accounting.ledger.accounts import Account
 from doppia.accounting.ledger.balances import Sums
 from doppia.accounting.ledger.partial_posts import partial_post
-from doppia.accounting.ledger.transaction_life import create, expire, reversal, revise
+from doppia.accounting.ledger.transaction_life import Revision, create, expire, reversal, revise
 from doppia.accounting.ledger.transactions import Change, Draft, Entry, Guard, Leg, Status, Transaction
 from doppia.accounting.money import AMOUNT_MAX
 from tests.accounting.ledger.books import PTS, account, chart, credit, debit
@@ -190,10 +190,10 @@ class TestPartAndRest:
         held = created(expires_at=WEDNESDAY)
         left, part = posted(held.transaction, [debit(1, 300), credit(2, 280), credit(3, 20)], after(held))
         accounts = after(held, left, part)
-        whole = revise(left.transaction, {"status": "posted"}, accounts, sequence=13, recorded_at=TUESDAY)
+        whole = revise(left.transaction, Revision(status="posted"), accounts, sequence=13, recorded_at=TUESDAY)
         assert standing(held, left, part, whole)[1] == (4, Sums(0, 1000, 0, 0))
         for ended in (
-            revise(left.transaction, {"status": "archived"}, accounts, sequence=13, recorded_at=TUESDAY),
+            revise(left.transaction, Revision(status="archived"), accounts, sequence=13, recorded_at=TUESDAY),
             expire(left.transaction, accounts, recorded_at=WEDNESDAY),
         ):
             assert standing(held, left, part, ended)[1] == (4, Sums(0, 300, 0, 0))
@@ -380,7 +380,7 @@ def test_parts_and_rest_are_what_was_held_whatever_the_parts(
         )
         entries_on_it = sum(leg.account == sequence for leg in legs)
         assert each.lock_version == entries_on_it * (1 + 2 * len(parts))
-    archived = revise(hold, {"status": "archived"}, after(*changes), sequence=99, recorded_at=TUESDAY)
+    archived = revise(hold, Revision(status="archived"), after(*changes), sequence=99, recorded_at=TUESDAY)
     for sequence, each in after(*changes, archived).items():
         assert each.sums == Sums(captured[sequence, "credit"], captured[sequence, "debit"], 0, 0)
 

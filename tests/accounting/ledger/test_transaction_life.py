@@ -14,7 +14,7 @@ from doppia.accounting.errors import (
     Unbalanced,
 )
 from doppia.accounting.ledger.balances import NOTHING, Sums
-from doppia.accounting.ledger.transaction_life import create, reversal, revise
+from doppia.accounting.ledger.transaction_life import Revision, create, reversal, revise
 from doppia.accounting.ledger.transactions import Draft, Guard, Status
 from tests.accounting.ledger.books import chart, credit, debit
 from tests.accounting.ledger.lives import (
@@ -304,7 +304,7 @@ class TestReversal:
         with pytest.raises(ParameterInvalid, match="of a reversal"):
             revise(
                 held.transaction,
-                {"legs": [credit(1, 5), debit(2, 5)]},
+                Revision(legs=[credit(1, 5), debit(2, 5)]),
                 {**posted.accounts, **held.accounts},
                 sequence=13,
                 recorded_at=TUESDAY,

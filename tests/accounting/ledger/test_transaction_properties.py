@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from doppia.accounting.errors import BalanceLockFailed, OneSided, Unbalanced
 from doppia.accounting.ledger.accounts import Account
 from doppia.accounting.ledger.balances import NOTHING, BalanceName, Sums, balance
-from doppia.accounting.ledger.transaction_life import create, expire, reversal, revise
+from doppia.accounting.ledger.transaction_life import Revision, create, expire, reversal, revise
 from doppia.accounting.ledger.transactions import Change, Comparison, Draft, Entry, Guard, Leg, Status, decide, holds
 from doppia.accounting.money import AMOUNT_MAX, Currency
 from tests.accounting.ledger.books import PHP, PTS, account, chart
@@ -150,7 +150,7 @@ def test_a_guard_refuses_exactly_when_the_balance_afterwards_breaks_it(
 @given(balanced_legs())
 def test_archiving_a_pending_transaction_brings_every_sum_back(legs: list[Leg]) -> None:
     held = created("pending", legs)
-    archived = revise(held.transaction, {"status": "archived"}, after(held), sequence=11, recorded_at=NOW)
+    archived = revise(held.transaction, Revision(status="archived"), after(held), sequence=11, recorded_at=NOW)
     assert all_sums(after(archived, after(held))) == all_sums(BOOKS)
     grown = {s: archived.accounts[s].lock_version - BOOKS[s].lock_version for s in archived.accounts}
     assert grown == {sequence: 2 * count for sequence, count in Counter(leg.account for leg in legs).items()}
@@ -161,7 +161,7 @@ def test_a_hold_that_expires_leaves_the_accounts_as_one_that_is_archived_does(le
     later = NOW + timedelta(days=1)
     held = create(Draft(legs, "pending", expires_at=later), BOOKS, id_="hold", sequence=10, recorded_at=NOW)
     expired = expire(held.transaction, after(held), recorded_at=later)
-    archived = revise(held.transaction, {"status": "archived"}, after(held), sequence=11, recorded_at=NOW)
+    archived = revise(held.transaction, Revision(status="archived"), after(held), sequence=11, recorded_at=NOW)
     assert expired.accounts == archived.accounts
     assert all_sums(after(expired, after(held))) == all_sums(BOOKS)
 
@@ -186,7 +186,7 @@ def test_replacing_the_entries_leads_where_the_new_ones_would_have_led_alone(
     old: list[Leg], new: list[Leg], status: Status
 ) -> None:
     held = created("pending", old)
-    change = revise(held.transaction, {"status": status, "legs": new}, after(held), sequence=11, recorded_at=NOW)
+    change = revise(held.transaction, Revision(status=status, legs=new), after(held), sequence=11, recorded_at=NOW)
     assert all_sums(after(change, after(held))) == folded(BOOKS, new, status)
 
 
@@ -195,7 +195,7 @@ def test_discards_and_successors_pair_off_on_each_account_in_order(
     old: list[Leg], new: list[Leg], status: Status
 ) -> None:
     held = created("pending", old)
-    change = revise(held.transaction, {"status": status, "legs": new}, after(held), sequence=11, recorded_at=NOW)
+    change = revise(held.transaction, Revision(status=status, legs=new), after(held), sequence=11, recorded_at=NOW)
     assert [discard.entry for discard in change.discards] == list(held.transaction.entries)
     for sequence in BOOKS:
         ends = [discard for discard in change.discards if discard.entry.account.sequence == sequence]

@@ -14,7 +14,7 @@ corrected by a reversal.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from doppia.accounting.errors import (
     AccountDiscarded,
@@ -28,7 +28,7 @@ from doppia.accounting.ledger.accounts import Account
 from doppia.accounting.ledger.balances import OPPOSITE, Direction
 from doppia.accounting.ledger.transactions import ENTRIES_MAX, Draft, Leg, Status
 from doppia.accounting.money import AMOUNT_MAX, Currency
-from doppia.accounting.texts import merge_metadata
+from doppia.accounting.revisions import UNCHANGED, Unchanged, chosen, merged
 
 SettlementStatus = Literal["drafting", "processing", "pending", "posted", "archiving", "archived"]
 SettledAs = Literal["pending", "posted"]
@@ -246,20 +246,34 @@ def check_draft(settlement: Settlement) -> None:
         raise SettlementFinal(status=settlement.status, reason="only a draft can be changed in this")
 
 
-def revise(settlement: Settlement, changes: Mapping[str, Any], *, recorded_at: datetime) -> Settlement:
-    """Change what describes a settlement: `description`, `metadata` (merged in), `skips_transaction` of a draft.
+def revise(
+    settlement: Settlement,
+    *,
+    description: str | Unchanged | None = UNCHANGED,
+    metadata: Mapping[str, str | None] | Unchanged | None = UNCHANGED,
+    skips_transaction: bool | Unchanged = UNCHANGED,
+    recorded_at: datetime,
+) -> Settlement:
+    """Change what describes a settlement, whatever its status, and whether a draft will make a transaction.
+
+    Args:
+        settlement: the settlement as it stands.
+        description: the new description.
+        metadata: the pairs to merge in.
+        skips_transaction: whether the settlement moves nothing.
+        recorded_at: the time of the change.
 
     Raises, the first that holds, in this order:
-        SettlementFinal: the last of them is to change, and it is no draft.
-        MetadataTooLarge.
+        SettlementFinal: `skips_transaction` is to change, and the settlement is no draft.
+        MetadataTooLarge: the metadata would hold too many pairs.
     """
-    skips = changes.get("skips_transaction", settlement.skips_transaction)
+    skips = chosen(skips_transaction, settlement.skips_transaction)
     if skips != settlement.skips_transaction:
         check_draft(settlement)
     return replace(
         settlement,
-        description=changes.get("description", settlement.description),
-        metadata=merge_metadata(settlement.metadata, changes.get("metadata") or {}),
+        description=chosen(description, settlement.description),
+        metadata=merged(metadata, settlement.metadata),
         skips_transaction=skips,
         updated_at=recorded_at,
     )

@@ -9,7 +9,7 @@ A pending transaction is a hold. A partial post takes a part of it into a posted
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 from doppia.accounting.errors import (
     AlreadyReversed,
@@ -36,7 +36,7 @@ from doppia.accounting.ledger.transactions import (
     decide,
     end,
 )
-from doppia.accounting.texts import merge_metadata
+from doppia.accounting.revisions import UNCHANGED, Unchanged, chosen, merged
 
 LOCK_FAILURE: Final = "balance_lock_failure"
 EXPIRED: Final = "expired"
@@ -156,9 +156,47 @@ def entries_of(
     )
 
 
+class Revision(NamedTuple):
+    """What is to change of a transaction; a field that is UNCHANGED keeps its value.
+
+    Attributes:
+        status: the new status.
+        legs: the entries that replace all entries in force.
+        effective_at: the new time. It also becomes that of each entry which had the transaction's time.
+        category_locks: what the change must leave in the categories. They are tested once and not kept.
+        metadata: the pairs to merge in; a pair whose value is None or "" is removed.
+        external_id, description, ledgerable_type, ledgerable_id, expires_at: new values; None clears the field.
+    """
+
+    status: Status | Unchanged = UNCHANGED
+    legs: Sequence[Leg] | Unchanged = UNCHANGED
+    effective_at: datetime | Unchanged = UNCHANGED
+    category_locks: tuple[CategoryLock, ...] | Unchanged = UNCHANGED
+    metadata: Mapping[str, str | None] | Unchanged | None = UNCHANGED
+    external_id: str | Unchanged | None = UNCHANGED
+    description: str | Unchanged | None = UNCHANGED
+    ledgerable_type: str | Unchanged | None = UNCHANGED
+    ledgerable_id: str | Unchanged | None = UNCHANGED
+    expires_at: datetime | Unchanged | None = UNCHANGED
+
+    def changing(self) -> set[str]:
+        """Return the names of the fields that are to change."""
+        return {name for name, value in zip(self._fields, self, strict=True) if value is not UNCHANGED}
+
+
+_REWRITING: Final = frozenset({"status", "legs", "effective_at", "category_locks"})
+"""A change of one of these fields discards the entries in force and writes new ones."""
+
+_CHANGEABLE: Final[Mapping[Status, Sequence[str]]] = {
+    "posted": ("metadata", "external_id"),
+    "archived": ("metadata",),
+}
+"""These fields of a final transaction can still change, by its status."""
+
+
 def revise(
     transaction: Transaction,
-    changes: Mapping[str, Any],
+    revision: Revision,
     accounts: Mapping[int, Account],
     *,
     sequence: int,
@@ -169,55 +207,58 @@ def revise(
     """Change a transaction, as record `sequence` of the log.
 
     Args:
-        transaction: as it stands, with its entries in force.
-        changes: new values by field name: `description`, `external_id`, `effective_at`, `status`, `legs`,
-            `ledgerable_type`, `ledgerable_id`, `expires_at`, `category_locks`, `metadata` (merged in; a key of value
-            None or "" is removed). A field that is absent keeps its value.
-        accounts: those of the entries in force and of the new legs, by sequence.
-        sequence: of the record.
-        recorded_at: its time.
-        chart: the categories of the category locks.
-        by_settlement: whether the settlement that it belongs to asks.
+        transaction: the transaction as it stands, with its entries in force.
+        revision: what is to change.
+        accounts: the accounts of the entries in force and of the new legs, by sequence.
+        sequence: the sequence of the record.
+        recorded_at: the time of the record.
+        chart: the categories that the category locks name.
+        by_settlement: whether it is the transaction's own settlement that asks.
 
     Raises, the first that holds, in this order:
-        TransactionFinal: it is posted, and more than metadata and external_id is to change, or archived, and more than
-            metadata is.
-        TransactionExpired: it is pending and has passed its `expires_at`.
-        TransactionOfSettlement: what it does to accounts is to change, and not by the settlement it belongs to.
-        MetadataTooLarge: with the changes its metadata would hold too many pairs.
-        ParameterInvalid: `expires_at` of one that would not be pending, or not after `recorded_at`; it is a reversal
-            and given other entries, or it is archived and given new ones at once.
+        TransactionFinal: the transaction is posted, and more than metadata and external_id is to change; or it is
+            archived, and more than metadata is to change.
+        TransactionExpired: the transaction is pending and has passed its `expires_at`.
+        TransactionOfSettlement: the transaction belongs to a settlement, which does not ask, and what it does to
+            accounts or its `expires_at` is to change.
+        MetadataTooLarge: with the changes the metadata would hold too many pairs.
+        ParameterInvalid: a new `expires_at` is not after `recorded_at`, or the transaction would not be pending with
+            it; new entries are given to a reversal, or to a transaction that the same change archives.
         What `decide` raises.
         What `check_category_locks` raises.
     """
-    _check_changeable(transaction, changes, recorded_at, by_settlement=by_settlement)
-    status: Status = changes.get("status") or transaction.status
-    plain = {name: changes[name] for name in _PLAIN_FIELDS if name in changes}
+    changing = revision.changing()
+    _check_changeable(transaction, changing, recorded_at, by_settlement=by_settlement)
+    status = chosen(revision.status, transaction.status)
     changed = transaction._replace(
         version=transaction.version + 1,
         updated_at=recorded_at,
-        metadata=merge_metadata(transaction.metadata, changes.get("metadata") or {}),
-        **plain,
+        metadata=merged(revision.metadata, transaction.metadata),
+        description=chosen(revision.description, transaction.description),
+        external_id=chosen(revision.external_id, transaction.external_id),
+        ledgerable_type=chosen(revision.ledgerable_type, transaction.ledgerable_type),
+        ledgerable_id=chosen(revision.ledgerable_id, transaction.ledgerable_id),
+        expires_at=chosen(revision.expires_at, transaction.expires_at),
     )
-    _check_expiry(changes.get("expires_at"), status, recorded_at)
-    if changes.keys().isdisjoint(_BALANCE_FIELDS):
+    _check_expiry(chosen(revision.expires_at, None), status, recorded_at)
+    if changing.isdisjoint(_REWRITING):
         return Change(changed, {}, (), wrote_entries=False)
-    legs = changes.get("legs")
-    if legs is not None and transaction.reverses is not None:
+    if transaction.reverses is not None and "legs" in changing:
         raise ParameterInvalid(
             parameter="ledger_entries", reason="of a reversal are those of the transaction it reverses, exchanged"
         )
-    effective_at = changes.get("effective_at") or transaction.effective_at
+    effective_at = chosen(revision.effective_at, transaction.effective_at)
     if status == "archived":
-        if legs is not None:
+        if "legs" in changing:
             raise ParameterInvalid(
                 parameter="ledger_entries", reason="can't be replaced in the change that archives the transaction"
             )
         return _archive(changed._replace(effective_at=effective_at), accounts)
-    if legs is None:
-        legs = [again(entry, transaction, effective_at) for entry in transaction.entries]
-    locks = changes.get("category_locks") or ()
-    posting = _decide(status, legs, accounts, chart, locks, transaction.entries)
+    if isinstance(revision.legs, Unchanged):
+        legs: Sequence[Leg] = [again(entry, transaction, effective_at) for entry in transaction.entries]
+    else:
+        legs = revision.legs
+    posting = _decide(status, legs, accounts, chart, chosen(revision.category_locks, ()), transaction.entries)
     rewritten = changed._replace(
         status=status,
         effective_at=effective_at,
@@ -227,25 +268,19 @@ def revise(
     return Change(rewritten, posting.accounts, posting.discards, wrote_entries=True)
 
 
-_PLAIN_FIELDS: Final = ("description", "external_id", "ledgerable_type", "ledgerable_id", "expires_at")
-_BALANCE_FIELDS: Final = frozenset({"status", "legs", "effective_at", "category_locks"})
-_CHANGEABLE: Final[Mapping[Status, Sequence[str]]] = {
-    "posted": ("metadata", "external_id"),
-    "archived": ("metadata",),
-}
-
-
 def _check_changeable(
-    transaction: Transaction, changes: Mapping[str, Any], recorded_at: datetime, *, by_settlement: bool
+    transaction: Transaction, changing: set[str], recorded_at: datetime, *, by_settlement: bool
 ) -> None:
     changeable = _CHANGEABLE.get(transaction.status)
-    if changeable is not None and not changes.keys() <= set(changeable):
+    if changeable is not None and not changing <= set(changeable):
         raise TransactionFinal(status=transaction.status, changeable=list(changeable))
     check_unexpired(transaction, recorded_at)
-    if transaction.settlement is not None and not by_settlement:
-        own = {"expires_at", *_BALANCE_FIELDS}
-        if not changes.keys().isdisjoint(own):
-            raise TransactionOfSettlement(ledger_account_settlement_id=transaction.settlement[1])
+    if (
+        transaction.settlement is not None
+        and not by_settlement
+        and not changing.isdisjoint({"expires_at", *_REWRITING})
+    ):
+        raise TransactionOfSettlement(ledger_account_settlement_id=transaction.settlement[1])
 
 
 def check_unexpired(transaction: Transaction, recorded_at: datetime) -> None:

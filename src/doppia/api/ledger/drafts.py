@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal, TypeVar
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -16,8 +16,10 @@ from doppia.accounting.errors import (
     TooManyEntries,
 )
 from doppia.accounting.ids import Id
+from doppia.accounting.ledger.transaction_life import Revision
 from doppia.accounting.ledger.transactions import ENTRIES_MAX, CategoryLock, Draft, Guard, Leg
 from doppia.accounting.money import BOUND_MAX
+from doppia.accounting.revisions import UNCHANGED, Unchanged
 from doppia.accounting.texts import check_metadata
 from doppia.api.http.request import Request
 from doppia.api.http.wire import (
@@ -33,7 +35,6 @@ from doppia.api.http.wire import (
     SignedAmount,
     TimeText,
     UuidText,
-    given,
     new_metadata,
     parse_date,
     parse_object_id,
@@ -328,21 +329,35 @@ async def read_create(request: Request, body: TransactionCreate) -> tuple[Draft,
     return draft, account
 
 
-async def read_update(request: Request, body: TransactionUpdate, target: Id) -> dict[str, Any]:
-    """Return what is to change of a transaction, as `transaction_life.revise` takes it.
+T = TypeVar("T")
+
+
+def _given(value: T | UnsetType) -> T | Unchanged:
+    return UNCHANGED if isinstance(value, UnsetType) else value
+
+
+async def read_update(request: Request, body: TransactionUpdate, target: Id) -> Revision:
+    """Return what is to change of a transaction.
 
     Raises:
         What `read_legs` and `read_category_locks` raise.
     """
-    changes = given(body, "status", "description", "external_id", "ledgerable_type", "ledgerable_id", "metadata")
-    check_metadata(changes.get("metadata") or {})
-    if body.effective_at is not UNSET:
-        changes["effective_at"] = parse_time(body.effective_at, "effective_at")
-    if body.expires_at is not UNSET:
-        changes["expires_at"] = _expires_at(body.expires_at)
+    check_metadata(body.metadata or {})
+    effective_at = UNCHANGED if body.effective_at is UNSET else parse_time(body.effective_at, "effective_at")
+    expires_at = UNCHANGED if body.expires_at is UNSET else _expires_at(body.expires_at)
+    legs: Sequence[Leg] | Unchanged = UNCHANGED
     if body.ledger_entries is not UNSET:
-        entries = body.ledger_entries
-        changes["legs"] = (await read_legs(request, entries, target))[0] if entries else []
-    if body.ledger_account_category_balance_locks is not UNSET and body.ledger_account_category_balance_locks:
-        changes["category_locks"] = read_category_locks(body.ledger_account_category_balance_locks, target)
-    return changes
+        legs = (await read_legs(request, body.ledger_entries, target))[0] if body.ledger_entries else []
+    locks = body.ledger_account_category_balance_locks
+    return Revision(
+        status=_given(body.status),
+        legs=legs,
+        effective_at=effective_at,
+        category_locks=read_category_locks(locks, target) if locks else UNCHANGED,
+        metadata=_given(body.metadata),
+        external_id=_given(body.external_id),
+        description=_given(body.description),
+        ledgerable_type=_given(body.ledgerable_type),
+        ledgerable_id=_given(body.ledgerable_id),
+        expires_at=expires_at,
+    )

@@ -283,7 +283,7 @@ async def read_revision(request: Request) -> tuple[ReviseTransaction, Any]:
         size_bytes=len(request.body),
         keeps_result=bool(shows_of(body.ledger_entries or ())) or parse_id(request.path["id"]) is None,
         target=target,
-        changes=await read_update(request, body, target),
+        revision=await read_update(request, body, target),
     )
     return command, said
 

@@ -21,6 +21,7 @@ from doppia.accounting.errors import EntrySettled, ObjectNotFound
 from doppia.accounting.ids import ORDINAL_BITS, Id, LedgerRef
 from doppia.accounting.ledger.accounts import Account
 from doppia.accounting.platform.events import Event
+from doppia.accounting.revisions import UNCHANGED, Unchanged, chosen
 from doppia.engine.closing.settling import (
     ENTRIES_AT_ONCE,
     Found,
@@ -34,7 +35,7 @@ from doppia.engine.closing.settling import (
     note_entries,
     settle,
 )
-from doppia.engine.posting.writing import UNCHANGED, Command, Unchanged, Writing
+from doppia.engine.posting.writing import Command, Writing
 from doppia.store.closing import settlements
 from doppia.store.closing.settlements import EntryFacts, Mark
 from doppia.store.database.connections import Connection
@@ -209,11 +210,16 @@ class UpdateSettlement(_OfSettlement, Command[Settlement]):
         """Write what was asked, under the lock of the ledger's head."""
         connection, actor = writing.connection, writing.actor
         before = await self._find(connection)
-        status = before.status if isinstance(self.status, Unchanged) else self.status
+        status = chosen(self.status, before.status)
         check_status(before, status)
-        names = ("description", "metadata", "skips_transaction")
-        changes = {name: value for name in names if (value := getattr(self, name)) is not UNCHANGED}
-        settlement, event = revise(before, changes, recorded_at=writing.now), Event.UPDATED
+        event = Event.UPDATED
+        settlement = revise(
+            before,
+            description=self.description,
+            metadata=self.metadata,
+            skips_transaction=self.skips_transaction,
+            recorded_at=writing.now,
+        )
         group = group_of(writing)
         match before.status, status:
             case "drafting", ("pending" | "posted") as becomes:

@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 from doppia.accounting.closing.settlements import SettledAs, Settlement, check_accounts, complete, moving
 from doppia.accounting.errors import AccountDiscarded, AmountOutOfRange, LedgerDiscarded, SettlementNegative, TryAgain
 from doppia.accounting.ids import Id, LedgerNumber, LedgerRef, format_id
-from doppia.accounting.ledger.transaction_life import create, revise
+from doppia.accounting.ledger.transaction_life import Revision, create, revise
 from doppia.accounting.ledger.transactions import Status
 from doppia.accounting.platform.events import Event
 from doppia.engine.posting.books import Needs, accept, read
@@ -156,7 +156,7 @@ async def follow(
     books = await read(connection, group.ledger, Needs(transactions={number}))
     change = revise(
         books.transactions[number],
-        {"status": status},
+        Revision(status=status),
         books.accounts,
         sequence=group.sequence + 1,
         recorded_at=group.recorded_at,

@@ -11,8 +11,9 @@ from doppia.accounting.ledger.balances import NOTHING, Direction
 from doppia.accounting.ledger.categories import Category
 from doppia.accounting.money import Currency
 from doppia.accounting.platform.events import Event
+from doppia.accounting.revisions import UNCHANGED, Unchanged, chosen, merged
 from doppia.engine.ledger.categories import named_categories, placing
-from doppia.engine.posting.writing import UNCHANGED, Command, Decision, Moment, Unchanged, chosen, merged
+from doppia.engine.posting.writing import Command, Decision, Moment
 from doppia.proof.records import Record
 from doppia.store.database.connections import Connection
 from doppia.store.ledger import accounts, categories

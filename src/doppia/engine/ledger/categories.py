@@ -16,7 +16,8 @@ from doppia.accounting.ledger.categories import (
 )
 from doppia.accounting.money import Currency
 from doppia.accounting.platform.events import Event
-from doppia.engine.posting.writing import UNCHANGED, Command, Decision, Moment, Unchanged, chosen, merged
+from doppia.accounting.revisions import UNCHANGED, Unchanged, chosen, merged
+from doppia.engine.posting.writing import Command, Decision, Moment
 from doppia.proof.records import AccountCategories, CategoryParents, Origin, Record
 from doppia.store.database.connections import Connection
 from doppia.store.ledger import categories

@@ -10,17 +10,8 @@ from doppia.accounting.errors import ObjectNotFound, PurgeNotConfirmed
 from doppia.accounting.ids import LEDGER_NUMBER_MAX, Id, LedgerRef
 from doppia.accounting.ledger.ledgers import Ledger
 from doppia.accounting.platform.events import Event
-from doppia.engine.posting.writing import (
-    UNCHANGED,
-    Caller,
-    Command,
-    Decision,
-    Moment,
-    OrganizationCommand,
-    Unchanged,
-    chosen,
-    merged,
-)
+from doppia.accounting.revisions import UNCHANGED, Unchanged, chosen, merged
+from doppia.engine.posting.writing import Caller, Command, Decision, Moment, OrganizationCommand
 from doppia.proof.records import Origin, microseconds
 from doppia.proof.tree import Frontier
 from doppia.store.closing import settlements

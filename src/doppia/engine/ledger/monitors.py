@@ -17,7 +17,8 @@ from doppia.accounting.ledger.monitors import (
     condition_holds,
 )
 from doppia.accounting.platform.events import Event
-from doppia.engine.posting.writing import UNCHANGED, Command, Decision, Moment, Unchanged, chosen, merged
+from doppia.accounting.revisions import UNCHANGED, Unchanged, chosen, merged
+from doppia.engine.posting.writing import Command, Decision, Moment
 from doppia.store.database.connections import Connection
 from doppia.store.ledger import accounts, monitors
 from doppia.store.ledger.monitors import record_of

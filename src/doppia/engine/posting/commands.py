@@ -6,7 +6,9 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from doppia.accounting.errors import LedgerError
 from doppia.accounting.ids import Id, LedgerRef
+from doppia.accounting.ledger.transaction_life import Revision
 from doppia.accounting.ledger.transactions import Draft, Transaction
+from doppia.accounting.revisions import chosen
 from doppia.engine.posting.books import Needs
 from doppia.engine.posting.writing import Caller, Command
 
@@ -37,10 +39,10 @@ class CreateTransaction(TransactionCommand[Transaction]):
 
 @dataclass(slots=True, kw_only=True)
 class ReviseTransaction(TransactionCommand[Transaction]):
-    """A change to a transaction; `changes` as `transaction_life.revise` takes them."""
+    """A change to a transaction."""
 
     target: Id
-    changes: dict[str, Any]
+    revision: Revision
 
 
 @dataclass(slots=True, kw_only=True)
@@ -105,11 +107,15 @@ def needs_of(asked: Sequence[Asked]) -> Needs:
             case ReverseTransaction(draft=draft, target=target) | PostPart(draft=draft, target=target):
                 drafts = (draft,)
                 needs.transactions.add(target.sequence)
-            case ReviseTransaction(changes=changes, target=target):
+            case ReviseTransaction(revision=revision, target=target):
                 needs.transactions.add(target.sequence)
-                locks = changes.get("category_locks") or ()
-                external_id = changes.get("external_id")
-                drafts = (Draft(changes.get("legs") or (), external_id=external_id, category_locks=locks),)
+                drafts = (
+                    Draft(
+                        chosen(revision.legs, ()),
+                        external_id=chosen(revision.external_id, None),
+                        category_locks=chosen(revision.category_locks, ()),
+                    ),
+                )
             case ExpireTransaction(target=target):
                 needs.transactions.add(target.sequence)
         for item in drafts:

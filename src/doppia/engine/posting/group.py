@@ -13,6 +13,7 @@ from doppia.accounting.ids import LedgerRef, format_id
 from doppia.accounting.ledger.partial_posts import partial_post
 from doppia.accounting.ledger.transaction_life import create, expire, is_due, reversal, revise
 from doppia.accounting.ledger.transactions import Change, Draft, Transaction
+from doppia.accounting.revisions import UNCHANGED
 from doppia.engine.posting.books import Books, accept, read
 from doppia.engine.posting.commands import (
     Asked,
@@ -286,10 +287,12 @@ def _decide(command: TransactionCommand[Any], books: Books, group: Group) -> Seq
         case ExpireTransaction(target=target):
             hold = books.find(target)
             return [expire(hold, books.accounts, recorded_at=now)] if is_due(hold, now) else []
-        case ReviseTransaction(changes=changes, target=target):
+        case ReviseTransaction(revision=revision, target=target):
             transaction = books.find(target)
-            change = revise(transaction, changes, books.accounts, sequence=sequence, recorded_at=now, chart=books.chart)
-            if "external_id" in changes:
+            change = revise(
+                transaction, revision, books.accounts, sequence=sequence, recorded_at=now, chart=books.chart
+            )
+            if revision.external_id is not UNCHANGED:
                 revised = change.transaction
                 books.check_external_id(revised.external_id, revised.status, holder=revised.sequence)
             return [change]

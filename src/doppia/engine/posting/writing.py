@@ -1,16 +1,14 @@
 """What every write has: a caller, a command, the moment at which its records are written, and what they come to."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
 from typing import Any, ClassVar, Final, Generic, NamedTuple, TypeVar, get_args
 from uuid import UUID
 
 from doppia.accounting.errors import LedgerDiscarded, ObjectNotFound
 from doppia.accounting.ids import LedgerRef, format_id
 from doppia.accounting.platform.events import Event
-from doppia.accounting.texts import merge_metadata
 from doppia.engine.posting.recording import write_rows
 from doppia.proof.records import Origin, Record, microseconds
 from doppia.proof.tree import Frontier
@@ -20,29 +18,6 @@ from doppia.store.ledger import ledgers
 T = TypeVar("T")
 
 Clock = Callable[[], datetime]
-
-
-class Unchanged(Enum):
-    """Stands in a command for a field that is left as it is, where None would clear it."""
-
-    UNCHANGED = "unchanged"
-
-
-UNCHANGED: Final = Unchanged.UNCHANGED
-
-
-def chosen(asked: T | Unchanged, before: T) -> T:
-    """Return what a field becomes: what was asked, or what it was before where nothing was."""
-    return before if isinstance(asked, Unchanged) else asked
-
-
-def merged(asked: Mapping[str, str | None] | Unchanged | None, before: Mapping[str, str]) -> dict[str, str]:
-    """Return what metadata becomes; a key whose value is None or "" is removed.
-
-    Raises:
-        MetadataTooLarge.
-    """
-    return merge_metadata(before, {} if asked is None or isinstance(asked, Unchanged) else asked)
 
 
 class Key(NamedTuple):
