@@ -17,7 +17,7 @@ from doppia.engine.verification.resume import Resumed
 from doppia.engine.verification.verify import Finding, verify
 from doppia.proof.checkpoints import Checkpoint
 from doppia.proof.records import canonical_bytes, read_record
-from doppia.proof.tree import Frontier, leaf_hash
+from doppia.proof.tree import Frontier, leaf_hash, root_of
 from doppia.store.database.connections import Database
 from tests.engine.bookkeeping import PHP, Books, id_of, leg, move, now, read, results
 
@@ -59,9 +59,7 @@ class Story:
 
     async def set_tree(self) -> None:
         """Make the tree anew over what is in the log now."""
-        tree = Frontier()
-        for payload in await self.payloads():
-            tree.append(leaf_hash(payload))
+        tree, _ = Frontier().extended(map(leaf_hash, await self.payloads()))
         await self.connection.execute(
             "update ledger_heads set sequence = $2, root = $3, frontier = $4 where ledger_id = $1",
             self.books.ledger.ledger, tree.size, tree.root(), tree.to_bytes(),
@@ -307,10 +305,7 @@ async def test_a_history_that_was_rewritten_whole_is_found_by_who_holds_a_checkp
     database: Database, story: Story
 ) -> None:
     payloads = await story.payloads()
-    tree = Frontier()
-    for payload in payloads:
-        tree.append(leaf_hash(payload))
-    checkpoint = Checkpoint(f"doppia/{story.books.ledger}", len(payloads), tree.root())
+    checkpoint = Checkpoint(f"doppia/{story.books.ledger}", len(payloads), root_of(map(leaf_hash, payloads)))
     kept = str(story.books.ledger), checkpoint
     assert await findings(database, kept) == []
     account = story.accounts[0].sequence
@@ -324,10 +319,7 @@ async def test_a_history_that_was_rewritten_whole_is_found_by_who_holds_a_checkp
 async def test_a_log_that_lost_its_end_is_found_by_who_holds_a_checkpoint(database: Database, story: Story) -> None:
     """The last record annotated an entry; all of it is undone."""
     payloads = await story.payloads()
-    tree = Frontier()
-    for payload in payloads:
-        tree.append(leaf_hash(payload))
-    kept = str(story.books.ledger), Checkpoint("x", len(payloads), tree.root())
+    kept = str(story.books.ledger), Checkpoint("x", len(payloads), root_of(map(leaf_hash, payloads)))
     size = len(payloads)
     before = await story.connection.fetchval("select recorded_at from log where sequence = $1", size - 1)
     written = await story.connection.fetchval("select recorded_at from log where sequence = $1", story.posted.sequence)

@@ -315,8 +315,8 @@ async def test_what_is_due_is_found_by_its_time_even_while_nothing_is_known_of_t
 ) -> None:
     async with database.connection() as connection, connection.transaction():
         await connection.execute(f"set local plan_cache_mode = {plan}")
-        await connection.execute(load_queries("ledger/transactions")["keep_order"])
-        await connection.execute(f"prepare due as {load_queries('ledger/transactions')['due']}")
+        await load_queries("ledger/transactions")["keep_order"].execute(connection)
+        await connection.execute(f"prepare due as {load_queries('ledger/transactions')['due'].text}")
         rows = await connection.fetch("explain (costs off) execute due (now(), 1000, now() - interval '1 hour', 1, 1)")
     told = "\n".join(row[0] for row in rows)
     assert "using transactions_expires_at_idx" in told

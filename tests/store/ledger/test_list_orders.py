@@ -49,7 +49,7 @@ class Kept:
     async def sorted_(self, connection: Connection, name: str, filters: Sequence[Filter], order: Order) -> list[int]:
         """Return the same by one query that knows of no streams."""
         query, arguments = compose(
-            load_queries(f"ledger/{name}")["list"], load_filters(f"ledger/{name}"), filters,
+            load_queries(f"ledger/{name}")["list"].text, load_filters(f"ledger/{name}"), filters,
             ledgers=[self.ledger], order=order, after=None, limit=1_000_000,
         )  # fmt: skip
         return [row[order.key] for row in await connection.fetch(query, *arguments)]

@@ -36,11 +36,6 @@ _ENTRIES_FREED_AT_ONCE: Final = 10_000
 _NO_UNIT: Final = Currency("", 0)
 
 
-def account_of(sequence: int, lock_version: int = 0, sums: Sums = NOTHING) -> Account:
-    """Return what is written of an account with an entry: of all else that it is, nothing is asked there."""
-    return Account("", sequence, _NO_UNIT, "credit", True, lock_version, sums)
-
-
 def _side(normal_balance: str) -> Direction:
     return "credit" if normal_balance == "credit" else "debit"
 
@@ -143,7 +138,7 @@ async def _statement(connection: Connection, ledger: int, record: StatementWritt
         id="",
         ledger=ledger,
         sequence=record.sequence,
-        account=account_of(record.account, record.lock_version, ending),
+        account=Account("", record.account, _NO_UNIT, "credit", True, record.lock_version, ending),
         effective_at_lower_bound=moment(record.effective_at_lower_bound),
         effective_at_upper_bound=moment(record.effective_at_upper_bound),
         starting=starting,

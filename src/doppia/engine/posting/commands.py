@@ -126,7 +126,6 @@ def needs_of(commands: Sequence[Command]) -> Needs:
                 needs.transactions.add(target.sequence)
         for asked in drafts:
             if isinstance(asked, Draft):
-                needs.entries += len(asked.legs)
                 needs.accounts.update(leg.account for leg in asked.legs)
                 needs.categories.update(lock.category for lock in asked.category_locks)
                 if asked.external_id is not None:

@@ -51,7 +51,7 @@ class Writing:
 
     async def append(self, record: AnyRecord) -> None:
         """Append a record, made with this `sequence` and `now`, to the ledger's log."""
-        await ledgers.append(self.connection, self.ledger, self.tree, self.now, record)
+        self.tree = await ledgers.append(self.connection, self.ledger, self.tree, self.now, record)
         self.sequence += 1
 
     async def answer(self, status: int, body: bytes) -> Answer:

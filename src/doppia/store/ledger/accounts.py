@@ -49,7 +49,7 @@ def _fields_as_of(row: Any) -> AccountFields:
 
 async def get_many(connection: Connection, ledger: int, sequences: Sequence[int]) -> dict[int, AccountFields]:
     """Return those of the accounts that there are, by sequence."""
-    rows = await connection.fetch(_SQL["get"], ledger, sequences)
+    rows = await connection.fetch(_SQL["get"].text, ledger, sequences)
     return {row["account_sequence"]: _fields(row) for row in rows}
 
 
@@ -57,7 +57,7 @@ async def get(connection: Connection, ledger: int, sequence: int, as_of: AsOf | 
     """Return an account, beside its current balances with those that are asked for."""
     if as_of is None:
         return (await get_many(connection, ledger, [sequence])).get(sequence)
-    query, arguments = balances.in_time(_SQL["get"], [ledger, [sequence]], as_of)
+    query, arguments = balances.in_time(_SQL["get"].text, [ledger, [sequence]], as_of)
     row = await connection.fetchrow(query, *arguments)
     return _fields_as_of(row) if row else None
 
@@ -72,7 +72,9 @@ async def list_page(
 ) -> list[AccountFields]:
     """Return a page of accounts, the newest first, each beside its current balances with those that are asked for."""
     order = Order("created_at", "account_sequence", 0, "desc")
-    query, arguments = compose(_SQL["list"], _FILTERS, filters, ledgers=ledgers, order=order, after=after, limit=limit)
+    query, arguments = compose(
+        _SQL["list"].text, _FILTERS, filters, ledgers=ledgers, order=order, after=after, limit=limit
+    )
     if as_of is None:
         return [_fields(row) for row in await connection.fetch(query, *arguments)]
     query, arguments = balances.in_time(query, arguments, as_of)
@@ -82,49 +84,49 @@ async def list_page(
 async def create(connection: Connection, fields: AccountFields) -> None:
     """Open an account at zero; the ledger's head is locked."""
     account = fields.account
-    await connection.execute(
-        _SQL["create"],
-        fields.ledger,
-        account.sequence,
-        fields.created_at,
-        fields.name,
-        fields.description,
-        account.currency.code,
-        account.currency.exponent,
-        account.normal_balance,
-        fields.external_id,
-        fields.ledgerable_type,
-        fields.ledgerable_id,
-        dict(fields.metadata),
+    await _SQL["create"].execute(
+        connection,
+        ledger=fields.ledger,
+        account=account.sequence,
+        created_at=fields.created_at,
+        name=fields.name,
+        description=fields.description,
+        currency=account.currency.code,
+        currency_exponent=account.currency.exponent,
+        normal_balance=account.normal_balance,
+        external_id=fields.external_id,
+        ledgerable_type=fields.ledgerable_type,
+        ledgerable_id=fields.ledgerable_id,
+        metadata=dict(fields.metadata),
     )
 
 
 async def update(connection: Connection, fields: AccountFields) -> None:
     """Write an account's changed fields; the ledger's head is locked."""
-    await connection.execute(
-        _SQL["update"],
-        fields.ledger,
-        fields.account.sequence,
-        fields.name,
-        fields.description,
-        fields.external_id,
-        dict(fields.metadata),
-        fields.updated_at,
+    await _SQL["update"].execute(
+        connection,
+        ledger=fields.ledger,
+        account=fields.account.sequence,
+        name=fields.name,
+        description=fields.description,
+        external_id=fields.external_id,
+        metadata=dict(fields.metadata),
+        updated_at=fields.updated_at,
     )
 
 
 async def discard(connection: Connection, ledger: int, sequence: int, discarded_at: datetime) -> None:
     """Discard an account; the ledger's head is locked."""
-    await connection.execute(_SQL["discard"], ledger, sequence, discarded_at)
+    await _SQL["discard"].execute(connection, ledger=ledger, account=sequence, discarded_at=discarded_at)
 
 
 async def external_id_holder(connection: Connection, ledger: int, external_id: str) -> tuple[int, str] | None:
     """Return sequence and id of the active account that has an external id."""
-    row = await connection.fetchrow(_SQL["external_id_holder"], ledger, external_id)
+    row = await _SQL["external_id_holder"].fetchrow(connection, ledger=ledger, external_id=external_id)
     return (row[0], format_id(int(row[1].timestamp()), ledger, row[0])) if row else None
 
 
 async def count_pending_entries(connection: Connection, ledger: int, sequence: int) -> int:
     """Return how many entries of an account are pending."""
-    count: int = await connection.fetchval(_SQL["count_pending_entries"], ledger, sequence)
+    count: int = await _SQL["count_pending_entries"].fetchval(connection, ledger=ledger, account=sequence)
     return count

@@ -28,7 +28,7 @@ class AsOf(NamedTuple):
 
 def in_time(query: str, arguments: Sequence[Any], as_of: AsOf) -> tuple[str, list[Any]]:
     """Return the text and the arguments of a query of accounts that tells the balances asked for beside the current."""
-    text = _SQL["in_time"].replace("/* accounts */", query)
+    text = _SQL["in_time"].text.replace("/* accounts */", query)
     for place, name in enumerate(AsOf._fields, len(arguments) + 1):
         text = text.replace(f"{{{name}}}", f"${place}")
     return text, [*arguments, *as_of]
@@ -54,7 +54,7 @@ class Recomputed(NamedTuple):
 
 async def recompute(connection: Connection, ledger: int, account: int) -> Recomputed:
     """Fold all entries of an account, which takes as long as it has entries."""
-    row = await connection.fetchrow(_SQL["recompute"], ledger, account)
+    row = await _SQL["recompute"].fetchrow(connection, ledger=ledger, account=account)
     stored = Sums(*(row[name] for name in Sums._fields))
     folded = Sums(*(row[f"folded_{name}"] for name in Sums._fields))
     return Recomputed(folded, stored == folded and row["lock_version"] == row["steps"])

@@ -120,7 +120,7 @@ async def list_page(
     """Return a page of entries."""
     filters = await categories.resolve(connection, ledgers, filters)
     query, arguments = compose(
-        _SQL["list"],
+        _SQL["list"].text,
         _FILTERS,
         [found if found != Filter("status", ["pending"]) else Filter("pending", value=True) for found in filters],
         ledgers=ledgers,
@@ -150,4 +150,6 @@ async def annotate(
     connection: Connection, ledger: int, entry: int, metadata: Mapping[str, str], updated_at: datetime
 ) -> None:
     """Replace the metadata of an entry; the ledger's head is locked."""
-    await connection.execute(_SQL["annotate"], ledger, entry, dict(metadata), updated_at)
+    await _SQL["annotate"].execute(
+        connection, ledger=ledger, entry=entry, metadata=dict(metadata), updated_at=updated_at
+    )

@@ -23,7 +23,7 @@ class Head(NamedTuple):
     """Where a ledger's log ends.
 
     Attributes:
-        frontier: of the tree over it, as `tree` reads it.
+        frontier: of the tree over it, as `Frontier.to_bytes` writes it.
     """
 
     sequence: int
@@ -32,7 +32,7 @@ class Head(NamedTuple):
     frontier: bytes
 
     def tree(self) -> Frontier:
-        """Return the tree over the log, to be let grow."""
+        """Return the tree over the log."""
         return frontier_of(self.sequence, self.frontier)
 
 
@@ -66,25 +66,25 @@ class Owner(NamedTuple):
 
 async def owner(connection: Connection, ledger: int) -> Owner | None:
     """Return whose a ledger is, or None when there is no such ledger."""
-    row = await connection.fetchrow(_SQL["owner"], ledger)
+    row = await _SQL["owner"].fetchrow(connection, ledger=ledger)
     return Owner(row[0], format_id(int(row[1].timestamp()), ledger, 1)) if row else None
 
 
 async def owned_by(connection: Connection, organization: UUID) -> dict[int, Owner]:
     """Return all ledgers of an organization by number."""
-    rows = await connection.fetch(_SQL["of_organization"], organization)
+    rows = await _SQL["of_organization"].fetch(connection, organization=organization)
     return {row[0]: Owner(organization, format_id(int(row[1].timestamp()), row[0], 1)) for row in rows}
 
 
 async def get(connection: Connection, ledger: int) -> Ledger | None:
     """Return a ledger."""
-    row = await connection.fetchrow(_SQL["get"], ledger)
+    row = await _SQL["get"].fetchrow(connection, ledger=ledger)
     return _ledger(row) if row else None
 
 
 async def named(connection: Connection, organization: UUID, name: str) -> list[Ledger]:
     """Return an organization's ledgers with this name that are not discarded, the oldest first."""
-    return [_ledger(row) for row in await connection.fetch(_SQL["named"], organization, name)]
+    return [_ledger(row) for row in await _SQL["named"].fetch(connection, organization=organization, name=name)]
 
 
 async def list_page(
@@ -96,19 +96,21 @@ async def list_page(
 ) -> list[Ledger]:
     """Return a page of ledgers, the newest first."""
     order = Order("created_at", "ledger_id", None, "desc")
-    query, arguments = compose(_SQL["list"], _FILTERS, filters, ledgers=ledgers, order=order, after=after, limit=limit)
+    query, arguments = compose(
+        _SQL["list"].text, _FILTERS, filters, ledgers=ledgers, order=order, after=after, limit=limit
+    )
     return [_ledger(row) for row in await connection.fetch(query, *arguments)]
 
 
 async def recorded_at(connection: Connection, ledger: int) -> datetime:
     """Return the time of the last record of a ledger's log."""
-    last: datetime = await connection.fetchval(_SQL["recorded_at"], ledger)
+    last: datetime = await _SQL["recorded_at"].fetchval(connection, ledger=ledger)
     return last
 
 
 async def lock_head(connection: Connection, ledger: int) -> Head | None:
     """Lock a ledger for writing until the database transaction ends, and return where its log ends."""
-    row = await connection.fetchrow(_LOCK_HEAD, ledger)
+    row = await _LOCK_HEAD.fetchrow(connection, ledger=ledger)
     return Head(*row) if row else None
 
 
@@ -121,25 +123,26 @@ async def append(
     tree: Frontier,
     recorded_at: datetime,
     record: AnyRecord,
-) -> None:
-    """Append one record to the log of a ledger whose head is locked, and to the tree over it."""
+) -> Frontier:
+    """Append one record to the log of a ledger whose head is locked, and return the tree over the log with it."""
     payload = canonical_bytes(record)
-    kept = tree.append(leaf_hash(payload))
-    await connection.execute(
-        _SQL["append"],
-        ledger,
-        record.sequence,
-        object_of(record),
-        recorded_at,
-        kind_of(record),
-        record.event,
-        payload,
-        tree.root(),
-        tree.to_bytes(),
-        [node.level for node in kept],
-        [node.place for node in kept],
-        [node.hash for node in kept],
+    tree, kept = tree.extended([leaf_hash(payload)])
+    await _SQL["append"].execute(
+        connection,
+        ledger=ledger,
+        sequence=record.sequence,
+        object=object_of(record),
+        recorded_at=recorded_at,
+        kind=kind_of(record),
+        event=record.event,
+        payload=payload,
+        root=tree.root(),
+        frontier=tree.to_bytes(),
+        levels=[node.level for node in kept],
+        places=[node.place for node in kept],
+        hashes=[node.hash for node in kept],
     )
+    return tree
 
 
 async def create(
@@ -152,27 +155,38 @@ async def create(
     created_at: datetime,
 ) -> bool:
     """Create a ledger with the head of a log that is still empty. False when the number is taken."""
-    created = await connection.fetchval(
-        _SQL["create"], number, organization, name, description, dict(metadata), created_at
+    created = await _SQL["create"].fetchval(
+        connection,
+        ledger=number,
+        organization=organization,
+        name=name,
+        description=description,
+        metadata=dict(metadata),
+        created_at=created_at,
     )
     if created is None:
         return False
-    await connection.execute(_SQL["create_head"], number, created_at, EMPTY_ROOT)
+    await _SQL["create_head"].execute(connection, ledger=number, created_at=created_at, empty_root=EMPTY_ROOT)
     return True
 
 
 async def update(connection: Connection, ledger: Ledger) -> None:
     """Write a ledger's changed fields; its head is locked."""
-    await connection.execute(
-        _SQL["update"], ledger.number, ledger.name, ledger.description, dict(ledger.metadata), ledger.updated_at
+    await _SQL["update"].execute(
+        connection,
+        ledger=ledger.number,
+        name=ledger.name,
+        description=ledger.description,
+        metadata=dict(ledger.metadata),
+        updated_at=ledger.updated_at,
     )
 
 
 async def discard(connection: Connection, ledger: int, discarded_at: datetime) -> None:
     """Discard a ledger with its accounts; its head is locked."""
-    await connection.execute(_SQL["discard"], ledger, discarded_at)
-    await connection.execute(_SQL["touch"], ledger, discarded_at)
-    await connection.execute(_SQL["discard_accounts"], ledger, discarded_at)
+    await _SQL["discard"].execute(connection, ledger=ledger, discarded_at=discarded_at)
+    await _SQL["touch"].execute(connection, ledger=ledger, updated_at=discarded_at)
+    await _SQL["discard_accounts"].execute(connection, ledger=ledger, discarded_at=discarded_at)
 
 
 async def purge(
@@ -182,26 +196,33 @@ async def purge(
 
     The organization's log says so, and that the admin key `actor` did it.
     """
-    await connection.execute(_SQL["allow_time"])
-    await connection.execute(_SQL["purge_bulk_items"], ledger.number, organization)
-    await connection.execute(_SQL["purge_bulk_results"], ledger.number, organization)
-    await connection.execute(_SQL["purge"], organization, ledger.number, ledger.id, actor, purged_at)
+    await _SQL["allow_time"].execute(connection)
+    await _SQL["purge_bulk_items"].execute(connection, ledger=ledger.number, organization=organization)
+    await _SQL["purge_bulk_results"].execute(connection, ledger=ledger.number, organization=organization)
+    await _SQL["purge"].execute(
+        connection,
+        organization=organization,
+        ledger=ledger.number,
+        ledger_id=ledger.id,
+        actor=actor,
+        purged_at=purged_at,
+    )
 
 
 async def consumed_keys(connection: Connection, digests: Iterable[bytes]) -> dict[bytes, ConsumedKey]:
     """Return what those of the idempotency keys were consumed by that were, by digest."""
-    rows = await connection.fetch(_SQL["keys"], list(digests))
+    rows = await _SQL["keys"].fetch(connection, digests=list(digests))
     return {row["digest"]: ConsumedKey(*row) for row in rows}
 
 
 async def consume_key(connection: Connection, ledger: int, key: ConsumedKey) -> None:
     """Consume an idempotency key; the ledger's head is locked."""
-    await connection.execute(_SQL["consume_key"], ledger, *key)
+    await _SQL["consume_key"].execute(connection, ledger=ledger, **key._asdict())
 
 
 async def lock_organization(connection: Connection, organization: UUID) -> None:
     """Lock an organization until the database transaction ends, so that its log grows by one at a time."""
-    await connection.execute(_SQL["lock_organization"], organization)
+    await _SQL["lock_organization"].execute(connection, organization=organization)
 
 
 async def append_organization(
@@ -214,4 +235,6 @@ async def append_organization(
 ) -> None:
     """Append to an organization's own log; its row is locked, or about to be."""
     await lock_organization(connection, organization)
-    await connection.execute(_SQL["append_organization"], organization, recorded_at, actor, kind, dict(payload))
+    await _SQL["append_organization"].execute(
+        connection, organization=organization, recorded_at=recorded_at, actor=actor, kind=kind, payload=dict(payload)
+    )

@@ -58,51 +58,56 @@ async def list_page(
 ) -> list[MonitorState]:
     """Return a page of monitors, the newest first."""
     order = Order("created_at", "monitor_sequence", 0, "desc")
-    query, arguments = compose(_SQL["list"], _FILTERS, filters, ledgers=ledgers, order=order, after=after, limit=limit)
+    query, arguments = compose(
+        _SQL["list"].text, _FILTERS, filters, ledgers=ledgers, order=order, after=after, limit=limit
+    )
     return [_state(row) for row in await connection.fetch(query, *arguments)]
 
 
 async def create(connection: Connection, fields: MonitorFields) -> None:
     """Create a monitor and let its account be watched; the ledger's head is locked."""
     monitor = fields.monitor
-    await connection.execute(
-        _SQL["create"],
-        fields.ledger,
-        monitor.sequence,
-        monitor.account,
-        monitor.field,
-        monitor.operator,
-        monitor.value,
-        monitor.is_triggered,
-        fields.description,
-        dict(fields.metadata),
-        fields.created_at,
+    await _SQL["create"].execute(
+        connection,
+        ledger=fields.ledger,
+        monitor=monitor.sequence,
+        account=monitor.account,
+        field=monitor.field,
+        operator=monitor.operator,
+        value=monitor.value,
+        is_triggered=monitor.is_triggered,
+        description=fields.description,
+        metadata=dict(fields.metadata),
+        created_at=fields.created_at,
     )
-    await connection.execute(_SQL["watch"], fields.ledger, monitor.account)
+    await _SQL["watch"].execute(connection, ledger=fields.ledger, account=monitor.account)
 
 
 async def update(connection: Connection, fields: MonitorFields) -> None:
     """Write a monitor's description and metadata; the ledger's head is locked."""
-    await connection.execute(
-        _SQL["update"],
-        fields.ledger,
-        fields.monitor.sequence,
-        fields.description,
-        dict(fields.metadata),
-        fields.updated_at,
+    await _SQL["update"].execute(
+        connection,
+        ledger=fields.ledger,
+        monitor=fields.monitor.sequence,
+        description=fields.description,
+        metadata=dict(fields.metadata),
+        updated_at=fields.updated_at,
     )
 
 
 async def discard(connection: Connection, fields: MonitorFields) -> None:
     """Discard a monitor; its account is watched no longer once it has no other. The ledger's head is locked."""
-    await connection.execute(_SQL["discard"], fields.ledger, fields.monitor.sequence, fields.discarded_at)
-    await connection.execute(_SQL["watch"], fields.ledger, fields.monitor.account)
+    monitor = fields.monitor
+    await _SQL["discard"].execute(
+        connection, ledger=fields.ledger, monitor=monitor.sequence, discarded_at=fields.discarded_at
+    )
+    await _SQL["watch"].execute(connection, ledger=fields.ledger, account=monitor.account)
 
 
 async def of_accounts(connection: Connection, ledger: int, accounts: Iterable[int]) -> dict[int, list[MonitorFields]]:
     """Return the monitors of accounts that are not discarded, by sequence of the account."""
     found: dict[int, list[MonitorFields]] = {}
-    for row in await connection.fetch(_SQL["of_accounts"], ledger, list(accounts)):
+    for row in await _SQL["of_accounts"].fetch(connection, ledger=ledger, accounts=list(accounts)):
         fields = _fields(row)
         found.setdefault(fields.monitor.account, []).append(fields)
     return found
@@ -110,7 +115,7 @@ async def of_accounts(connection: Connection, ledger: int, accounts: Iterable[in
 
 async def trigger(connection: Connection, ledger: int, monitors: Iterable[Monitor], updated_at: datetime) -> None:
     """Write which monitors are triggered from now on and which are no longer; the ledger's head is locked."""
-    states = [(monitor.sequence, monitor.is_triggered) for monitor in monitors]
-    await connection.execute(
-        _SQL["trigger"], ledger, [sequence for sequence, _ in states], [state for _, state in states], updated_at
+    states = {monitor.sequence: monitor.is_triggered for monitor in monitors}
+    await _SQL["trigger"].execute(
+        connection, ledger=ledger, monitors=list(states), states=list(states.values()), updated_at=updated_at
     )

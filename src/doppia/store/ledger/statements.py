@@ -48,25 +48,28 @@ async def sums_before(
     connection: Connection, ledger: int, account: int, lock_version: int, times: Sequence[datetime]
 ) -> list[Sums]:
     """Return what an account's entries, as of a lock version, sum to that are effective before each of the times."""
-    return [Sums(*row) for row in await connection.fetch(_SQL["sums"], ledger, account, lock_version, list(times))]
+    rows = await _SQL["sums"].fetch(
+        connection, ledger=ledger, account=account, lock_version=lock_version, times=list(times)
+    )
+    return [Sums(*row) for row in rows]
 
 
 async def create(connection: Connection, statement: Statement) -> None:
     """Create a statement; the ledger's head is locked."""
     account = statement.account
-    await connection.execute(
-        _SQL["create"],
-        statement.ledger,
-        statement.sequence,
-        account.sequence,
-        account.lock_version,
-        statement.effective_at_lower_bound,
-        statement.effective_at_upper_bound,
-        *statement.starting,
-        *account.sums,
-        statement.description,
-        dict(statement.metadata),
-        statement.created_at,
+    await _SQL["create"].execute(
+        connection,
+        ledger=statement.ledger,
+        statement=statement.sequence,
+        account=account.sequence,
+        lock_version=account.lock_version,
+        effective_at_lower_bound=statement.effective_at_lower_bound,
+        effective_at_upper_bound=statement.effective_at_upper_bound,
+        **{f"starting_{name}": amount for name, amount in statement.starting._asdict().items()},
+        **{f"ending_{name}": amount for name, amount in account.sums._asdict().items()},
+        description=statement.description,
+        metadata=dict(statement.metadata),
+        created_at=statement.created_at,
     )
 
 
@@ -85,7 +88,9 @@ async def list_page(
 ) -> list[Statement]:
     """Return a page of statements, the newest first."""
     order = Order("created_at", "statement_sequence", 0, "desc")
-    query, arguments = compose(_SQL["list"], _FILTERS, filters, ledgers=ledgers, order=order, after=after, limit=limit)
+    query, arguments = compose(
+        _SQL["list"].text, _FILTERS, filters, ledgers=ledgers, order=order, after=after, limit=limit
+    )
     return [_statement(row) for row in await connection.fetch(query, *arguments)]
 
 
