@@ -106,9 +106,9 @@ def show_functions(stacks: str) -> None:
 async def show_queries(service: Service) -> None:
     """Print how long each query took."""
     names = {
-        skeleton(text): f"{module.stem}.{name}"
+        skeleton(query.text): f"{module.stem}.{name}"
         for module in Path(store.__file__).parent.glob("*/*.sql")
-        for name, text in load_queries(f"{module.parent.name}/{module.stem}").items()
+        for name, query in load_queries(f"{module.parent.name}/{module.stem}").items()
     }
     connection = await asyncpg.connect(service.database_url)
     rows = await connection.fetch(STATEMENTS, SHOWN)

@@ -70,7 +70,7 @@ def system(programs: Path) -> Iterator[Server]:
         ).returncode:
             assert time.monotonic() < deadline, "the system's PostgreSQL did not start"
             time.sleep(0.1)
-        create_roles = load_queries("embedded/server")["create_roles"]
+        create_roles = load_queries("embedded/server")["create_roles"].text
         subprocess.run(
             [programs / "psql", "-h", folder, "-U", "doppia", "-c", create_roles, "doppia"],
             stdout=subprocess.DEVNULL, check=True,

@@ -18,7 +18,7 @@ from doppia.engine.posting.group import post
 from doppia.proof.checkpoints import Checkpoint, CheckpointError, SigningKey, sign
 from doppia.proof.exchange import header_from_line, header_of, header_to_line, to_line
 from doppia.proof.sealing import Sealed, opened
-from doppia.proof.tree import Frontier, leaf_hash
+from doppia.proof.tree import leaf_hash, root_of
 from doppia.store.database.connections import Database
 from tests.engine.bookkeeping import Books, move, now
 
@@ -37,10 +37,7 @@ class Verified:
         (folder / "keys").write_text(f"{self.key.verifier}\n")
 
     def root(self, size: int) -> bytes:
-        tree = Frontier()
-        for payload, _ in self.records[:size]:
-            tree.append(leaf_hash(payload))
-        return tree.root()
+        return root_of(leaf_hash(payload) for payload, _ in self.records[:size])
 
     def export(self, lines: list[bytes] | None = None, name: str = "export.ndjson") -> Path:
         lines = self.lines if lines is None else lines

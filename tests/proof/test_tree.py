@@ -64,7 +64,7 @@ def test_the_roots_of_the_published_vectors() -> None:
     tree = Frontier()
     assert tree.root().hex() == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     for leaf, root in VECTORS:
-        tree.append(leaf_hash(bytes.fromhex(leaf)))
+        tree, _ = tree.extended([leaf_hash(bytes.fromhex(leaf))])
         assert tree.root().hex() == root
 
 
@@ -92,14 +92,24 @@ def test_the_root_is_that_of_the_definition(count: int) -> None:
 @given(st.integers(0, 300), st.integers(0, 300))
 def test_a_tree_goes_on_from_its_frontier(first: int, more: int) -> None:
     hashes = [leaf_hash(number.to_bytes(2, "big")) for number in range(first + more)]
-    begun = Frontier()
-    for leaf in hashes[:first]:
-        begun.append(leaf)
-    resumed = frontier_of(begun.size, begun.to_bytes())
-    for leaf in hashes[first:]:
-        resumed.append(leaf)
+    begun, before = Frontier().extended(hashes[:first])
+    resumed, after = frontier_of(begun.size, begun.to_bytes()).extended(hashes[first:])
 
     assert (resumed.size, resumed.root()) == (first + more, root_of(hashes))
+    assert (resumed, before + after) == Frontier().extended(hashes)
+
+
+def test_who_goes_on_from_a_frontier_leaves_it_to_others_as_it_was() -> None:
+    hashes = [leaf_hash(number.to_bytes(2, "big")) for number in range(512)]
+    begun, _ = Frontier().extended(hashes[:255])
+    kept = (begun.size, begun.hashes, begun.root())
+
+    (one, _), (other, _) = (begun.extended([leaf, *hashes[256:]]) for leaf in (hashes[255], leaf_hash(b"other")))
+
+    assert (begun.size, begun.hashes, begun.root()) == kept
+    assert one.root() == root_of(hashes) != other.root()
+    with pytest.raises(AttributeError):
+        begun.size = 0  # type: ignore[misc] # that is what is refused
 
 
 def test_a_frontier_of_another_size_is_refused() -> None:
@@ -109,8 +119,7 @@ def test_a_frontier_of_another_size_is_refused() -> None:
 
 def test_the_nodes_that_are_kept_are_those_of_every_eighth_level() -> None:
     hashes = [leaf_hash(number.to_bytes(4, "big")) for number in range((1 << 2 * KEPT_LEVELS) + 300)]
-    tree = Frontier()
-    kept = [node for leaf in hashes for node in tree.append(leaf)]
+    _, kept = Frontier().extended(hashes)
 
     lower = [Node(8, place, root_of(hashes[place << 8 : (place + 1) << 8])) for place in range(257)]
     assert kept == [*lower[:256], Node(16, 0, root_of(hashes[: 1 << 16])), lower[256]]

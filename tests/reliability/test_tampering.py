@@ -19,7 +19,7 @@ from doppia.engine.verification.resume import Resumed
 from doppia.engine.verification.verify import Finding, verify
 from doppia.proof.checkpoints import Checkpoint
 from doppia.proof.sealing import Sealed, opened, seal
-from doppia.proof.tree import Frontier, leaf_hash
+from doppia.proof.tree import Frontier, leaf_hash, root_of
 from doppia.store.database.connections import Database
 from tests.engine.bookkeeping import PHP, Books, id_of, leg, move, now
 
@@ -61,9 +61,7 @@ class Story:
 
     async def set_tree(self) -> None:
         """Make the tree anew over what is in the log now."""
-        tree = Frontier()
-        for payload, _ in await self.records():
-            tree.append(leaf_hash(payload))
+        tree, _ = Frontier().extended(leaf_hash(payload) for payload, _ in await self.records())
         await self.connection.execute(
             "update ledger_heads set sequence = $2, root = $3, frontier = $4 where ledger_id = $1",
             self.books.ledger.number, tree.size, tree.root(), tree.to_bytes(),
@@ -307,11 +305,8 @@ async def test_a_history_that_was_rewritten_whole_is_found_by_who_holds_a_checkp
     database: Database, story: Story
 ) -> None:
     records = await story.records()
-    tree = Frontier()
-    for payload, _ in records:
-        tree.append(leaf_hash(payload))
-    checkpoint = Checkpoint(f"doppia/{story.books.ledger.id}", len(records), tree.root())
-    kept = story.books.ledger.id, checkpoint
+    root = root_of(leaf_hash(payload) for payload, _ in records)
+    kept = story.books.ledger.id, Checkpoint(f"doppia/{story.books.ledger.id}", len(records), root)
     assert await findings(database, kept) == []
     account = story.accounts[0].sequence
     await story.set_record(account, *_changed(records[account - 1], name="mine"))
@@ -324,11 +319,8 @@ async def test_a_history_that_was_rewritten_whole_is_found_by_who_holds_a_checkp
 async def test_a_log_that_lost_its_end_is_found_by_who_holds_a_checkpoint(database: Database, story: Story) -> None:
     """The last record annotated an entry; all of it is undone."""
     records = await story.records()
-    tree = Frontier()
-    for payload, _ in records:
-        tree.append(leaf_hash(payload))
-    size = len(records)
-    kept = story.books.ledger.id, Checkpoint("x", size, tree.root())
+    root = root_of(leaf_hash(payload) for payload, _ in records)
+    kept, size = (story.books.ledger.id, Checkpoint("x", len(records), root)), len(records)
     before = await story.connection.fetchval("select recorded_at from log where sequence = $1", size - 1)
     written = await story.connection.fetchval("select recorded_at from log where sequence = $1", story.posted.sequence)
     await story.tamper(f"delete from log where sequence = {size}")

@@ -130,11 +130,15 @@ async def _log_faults(connection: Connection) -> list[str]:
 
 async def _trees(connection: Connection) -> list[str]:
     """Return where heads and kept nodes are not those of the tree over a log's payloads."""
-    trees: defaultdict[int, Frontier] = defaultdict(Frontier)
+    leaves: defaultdict[int, list[bytes]] = defaultdict(list)
     nodes: set[tuple[int, Node]] = set()
+    roots = {}
     for ledger, payload in await connection.fetch(_READS["payloads"]):
-        nodes |= {(ledger, node) for node in trees[ledger].append(leaf_hash(payload))}
-    roots = {ledger: (tree.root(), tree.to_bytes()) for ledger, tree in trees.items()}
+        leaves[ledger].append(leaf_hash(payload))
+    for ledger, hashes in leaves.items():
+        tree, kept = Frontier().extended(hashes)
+        nodes |= {(ledger, node) for node in kept}
+        roots[ledger] = tree.root(), tree.to_bytes()
     heads = await connection.fetch(_READS["trees"])
     faults = _differences("tree of ledger", roots, {row[0]: (row[1], row[2]) for row in heads})
     kept_nodes = {(row[0], Node(*row[1:])) for row in await connection.fetch(_READS["nodes"])}

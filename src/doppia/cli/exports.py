@@ -86,8 +86,8 @@ async def export_ledger(database: Database, target: Id, write: Callable[[bytes],
             page = await log.records(connection, target.ledger, tree.size, limit, _BYTES_AT_ONCE)
             if not page:
                 raise ExportError(f"Record {tree.size + 1} of ledger {target} is gone: was it purged just now?")
+            tree, _ = tree.extended([leaf_hash(payload) for _, payload, _ in page])
             for sequence, payload, texts in page:
-                tree.append(leaf_hash(payload))
                 write(_line(target, sequence, payload, texts))
     if tree.root() != size.root:
         raise ExportError(

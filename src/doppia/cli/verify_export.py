@@ -69,16 +69,21 @@ def _verify(lines: Iterator[bytes], checkpoints: Mapping[str, Checkpoint], shown
     if checkpoints and checkpoint is None:
         raise _Wrong(f"it is of ledger {id_}, and the checkpoint of {', '.join(checkpoints)}")
     replay, tree = Replay(ledger.ledger), Frontier()
-    for record in _records(lines):
+    leaves: list[bytes] = []
+    for size, record in enumerate(_records(lines), 1):
         try:
             replay.apply(record)
         except Fault as fault:
             raise _Wrong(f"ledger {id_}: {fault}") from None
-        tree.append(leaf_hash(payload_of(record)))
-        if checkpoint is not None and tree.size == checkpoint.size and tree.root() != checkpoint.root:
-            raise _Wrong(f"ledger {id_}: its first {tree.size} records are not those of the checkpoint")
-        if tree.size % _RECORDS_BETWEEN_STEPS == 0:
-            shown.step(id_, tree.size, header.records)
+        leaves.append(leaf_hash(payload_of(record)))
+        if checkpoint is not None and size == checkpoint.size:
+            tree, leaves = tree.extended(leaves)[0], []
+            if tree.root() != checkpoint.root:
+                raise _Wrong(f"ledger {id_}: its first {size} records are not those of the checkpoint")
+        if size % _RECORDS_BETWEEN_STEPS == 0:
+            tree, leaves = tree.extended(leaves)[0], []
+            shown.step(id_, size, header.records)
+    tree, _ = tree.extended(leaves)
     try:
         replay.finish()
     except Fault as fault:

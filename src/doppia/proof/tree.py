@@ -7,7 +7,7 @@ larger one. A complete subtree of 2^level leaves is a node, named by its level a
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 HASH_BYTES: Final = 32
@@ -40,9 +40,9 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 EMPTY_ROOT: Final = hashlib.sha256(b"").digest()
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Frontier:
-    """What is needed of a tree to let it grow: the complete subtrees it is made of, the largest first.
+    """What is needed of a tree to go on from it: the complete subtrees it is made of, the largest first.
 
     Attributes:
         size: leaves.
@@ -50,21 +50,25 @@ class Frontier:
     """
 
     size: int = 0
-    hashes: list[bytes] = field(default_factory=list)
+    hashes: tuple[bytes, ...] = ()
 
-    def append(self, leaf: bytes) -> list[Node]:
-        """Add the hash of the next leaf, and return the nodes it completes that are kept, the lowest first."""
-        place, level, hash_ = self.size, 0, leaf
-        kept = []
-        while place & 1:
-            hash_ = node_hash(self.hashes.pop(), hash_)
-            place >>= 1
-            level += 1
-            if level % KEPT_LEVELS == 0:
-                kept.append(Node(level, place, hash_))
-        self.hashes.append(hash_)
-        self.size += 1
-        return kept
+    def extended(self, leaves: Iterable[bytes]) -> tuple["Frontier", list[Node]]:
+        """Return the frontier after the hashes of more leaves, and the nodes that these complete and that are kept.
+
+        The nodes come in the order of the leaves that complete them, those of one leaf with the lowest first.
+        """
+        hashes, size, kept = list(self.hashes), self.size, []
+        for leaf in leaves:
+            place, level, hash_ = size, 0, leaf
+            while place & 1:
+                hash_ = node_hash(hashes.pop(), hash_)
+                place >>= 1
+                level += 1
+                if level % KEPT_LEVELS == 0:
+                    kept.append(Node(level, place, hash_))
+            hashes.append(hash_)
+            size += 1
+        return Frontier(size, tuple(hashes)), kept
 
     def root(self) -> bytes:
         """Return the root of the tree."""
@@ -83,15 +87,12 @@ class Frontier:
 def frontier_of(size: int, hashes: bytes) -> Frontier:
     """Return the frontier that `to_bytes` wrote."""
     assert len(hashes) == size.bit_count() * HASH_BYTES, "a frontier has one hash for each complete subtree"
-    parts = [hashes[at : at + HASH_BYTES] for at in range(0, len(hashes), HASH_BYTES)]
-    return Frontier(size, parts)
+    return Frontier(size, tuple(hashes[at : at + HASH_BYTES] for at in range(0, len(hashes), HASH_BYTES)))
 
 
 def root_of(leaves: Iterable[bytes]) -> bytes:
     """Return the root over the hashes of leaves."""
-    frontier = Frontier()
-    for leaf in leaves:
-        frontier.append(leaf)
+    frontier, _ = Frontier().extended(leaves)
     return frontier.root()
 
 

@@ -318,11 +318,16 @@ async def test_what_can_not_be_archived_holds_up_no_others(service: Service, mon
 async def test_what_is_due_is_found_by_its_time_even_while_nothing_is_known_of_the_table(
     database: Database, plan: str
 ) -> None:
+    queries = load_queries("ledger/transactions")
+    past = "now() - interval '1 hour'"
+    arguments = queries["due"].arguments(
+        {"at": "now()", "limit": "1000", "after_time": past, "after_ledger": "1", "after_sequence": "1"}
+    )
     async with database.connection() as connection, connection.transaction():
         await connection.execute(f"set local plan_cache_mode = {plan}")
-        await connection.execute(load_queries("ledger/transactions")["keep_order"])
-        await connection.execute(f"prepare due as {load_queries('ledger/transactions')['due']}")
-        rows = await connection.fetch("explain (costs off) execute due (now(), 1000, now() - interval '1 hour', 1, 1)")
+        await queries["keep_order"].execute(connection)
+        await connection.execute(f"prepare due as {queries['due'].text}")
+        rows = await connection.fetch(f"explain (costs off) execute due ({', '.join(arguments)})")
     told = "\n".join(row[0] for row in rows)
     assert "using transactions_expires_at_idx" in told
     assert "expires_at <=" in told.partition("Index Cond: ")[2].partition("\n")[0]

@@ -150,21 +150,28 @@ async def test_settlements_are_found_by_an_index(seeded: asyncpg.Connection, fil
 
 async def test_a_step_of_a_sweep_looks_at_what_lies_before_it_and_at_nothing_else(seeded: asyncpg.Connection) -> None:
     queries = load_queries("closing/settlements")
-    where = (LEDGER, WALLET)
+    where = {"ledger": LEDGER, "account": WALLET}
 
-    through_settled = (*where, 10_000, 12_000, 1000)
-    assert await seeded.fetch(queries["unsettled"], *through_settled) == []
-    assert await touched(seeded, queries["unsettled"], *through_settled) < 4 * 2000
-    at_the_end = (*where, SETTLED, ENTRIES, 1000)
-    found = await seeded.fetch(queries["unsettled"], *at_the_end)
+    async def fetched(name: str, **values: Any) -> list[Any]:
+        found: list[Any] = await queries[name].fetch(seeded, **values)
+        return found
+
+    async def touches(name: str, **values: Any) -> int:
+        return await touched(seeded, queries[name].text, *queries[name].arguments(values))
+
+    through_settled = {**where, "after": 10_000, "to": 12_000, "limit": 1000}
+    assert await fetched("unsettled", **through_settled) == []
+    assert await touches("unsettled", **through_settled) < 4 * 2000
+    at_the_end = {**where, "after": SETTLED, "to": ENTRIES, "limit": 1000}
+    found = await fetched("unsettled", **at_the_end)
     assert [row["lock_version"] for row in found] == list(range(SETTLED + 1, SETTLED + 1001))
-    assert await touched(seeded, queries["unsettled"], *at_the_end) < 4 * 1000
+    assert await touches("unsettled", **at_the_end) < 4 * 1000
 
-    assert await touched(seeded, queries["mark"], *where) < 20
-    unfinished = await seeded.fetch(queries["unfinished"], 100, 0, 0)
-    assert [row["settlement_sequence"] for row in unfinished] == [50]
-    assert await touched(seeded, queries["unfinished"], 100, 0, 0) < 20
-    assert await seeded.fetch(queries["unfinished"], 100, LEDGER, 50) == []
+    assert await touches("mark", **where) < 20
+    first = {"limit": 100, "after_ledger": 0, "after_settlement": 0}
+    assert [row["settlement_sequence"] for row in await fetched("unfinished", **first)] == [50]
+    assert await touches("unfinished", **first) < 20
+    assert await fetched("unfinished", limit=100, after_ledger=LEDGER, after_settlement=50) == []
     entries = [row["entry"] for row in found[:10]]
     for name in ("holders", "entries"):
-        assert await touched(seeded, queries[name], LEDGER, entries) < 60
+        assert await touches(name, ledger=LEDGER, entries=entries) < 60

@@ -65,26 +65,36 @@ def wrong(reads: Sequence[Read], enough: int | None) -> list[Read]:
     return [read for read in reads if read.faults or (enough is not None and read.blocks > enough)]
 
 
-NAMED: Final[dict[str, dict[str, tuple[Any, ...]]]] = {
-    "posting/posting": {"read_at_once": (7, "{5,6}", ["t5000"], [b"1" * 16])},
-    "ledger/transactions": {"get": (7, [5000, 6000]), "entries": ([7, 7], [5000, 6000]), "extent": (7, 5)},
-    "ledger/accounts": {"get": (7, [5, 6]), "external_id_holder": (7, "a5"), "count_pending_entries": (7, 5)},
-    "ledger/ledgers": {"get": (7,), "keys": ([b"1" * 16],)},
-    "ledger/categories": {
-        "get": (7, 5), "categories": (7, [5, 6]), "chart": (7, [5, 6], [5]), "sets_of": (7, 5), "accounts": (7, 5, 10),
-        "external_id_holder": (7, "c5"), "parents": (7, 50), "edges": (7, [50, 60], 5), "member": (7, 5),
+NAMED: Final[dict[str, dict[str, dict[str, Any]]]] = {
+    "posting/posting": {"read_at_once": {"accounts": "{5,6}", "external_ids": ["t5000"], "digests": [b"1" * 16]}},
+    "ledger/transactions": {
+        "get": {"transactions": [5000, 6000]},
+        "entries": {"ledgers": [7, 7], "sequences": [5000, 6000]},
+        "extent": {"account": 5},
     },
-    "ledger/monitors": {"of_accounts": (7, [5, 6]), "watch": (7, 5)},
-    "ledger/statements": {"sums": (7, HOT, 400_000, [recorded(MIDDLE)])},
+    "ledger/accounts": {"external_id_holder": {"external_id": "a5"}, "count_pending_entries": {"account": 5}},
+    "ledger/ledgers": {"get": {}, "keys": {"digests": [b"1" * 16]}},
+    "ledger/categories": {
+        "get": {"category": 5}, "categories": {"categories": [5, 6]}, "chart": {"categories": [5, 6], "sets": [5]},
+        "sets_of": {"category": 5}, "accounts": {"category": 5, "limit": 10}, "parents": {"category": 50},
+        "external_id_holder": {"external_id": "c5"}, "edges": {"uppers": [50, 60], "lower": 5},
+        "member": {"account": 5},
+    },
+    "ledger/monitors": {"of_accounts": {"accounts": [5, 6]}, "watch": {"account": 5}},
+    "ledger/statements": {"sums": {"account": HOT, "lock_version": 400_000, "times": [recorded(MIDDLE)]}},
 }  # fmt: skip
 
 
 async def test_what_is_looked_up_by_its_name_is_found_by_an_index(ledger: Watched) -> None:
     for module, queries in NAMED.items():
         known = load_queries(module)
-        for name, arguments in queries.items():
-            await ledger.fetch(known[name], *arguments)
+        for name, values in queries.items():
+            query = known[name]
+            of_ledger = {"ledger": 7} if "ledger" in query.parameters else {}
+            await ledger.fetch(query.text, *query.arguments(values | of_ledger))
             assert not wrong(ledger.forget(), ENOUGH), f"{module}.{name}"
+    await ledger.fetch(load_queries("ledger/accounts")["get"].text, 7, [5, 6])
+    assert not wrong(ledger.forget(), ENOUGH), "ledger/accounts.get"
 
 
 class Question(NamedTuple):

@@ -143,23 +143,26 @@ async def test_a_page_of_a_statements_versions_reads_little_more_than_it_shows(s
     assert [row.place.key for row in found] == sorted((row.place.key for row in found), reverse=True)
 
 
-LOOK_UPS: dict[tuple[str, str], tuple[Any, ...]] = {
-    ("ledger/transactions", "recorded"): ([7, 8, 8], [5000, 5999, 6000]),
-    ("ledger/transactions", "annotations"): ([7, 8, 8], [3, 5000, 5999]),
-    ("platform/events", "accounts"): ([7, 8], [2, 2]),
-    ("platform/events", "sums"): ([7, 8], [2, 2], [5000, 6000]),
-    ("platform/events", "discards"): ([7, 8], [5000 << ORDINAL_BITS | 1, 6001 << ORDINAL_BITS | 1]),
-    ("platform/events", "placed"): ([7, 8], [3, 3], [30, 40]),
-    ("platform/events", "settled"): ([7, 8], [4, 4], [45, 50]),
-    ("platform/events", "creations"): ([7, 8], [5000, 6000]),
+LOOK_UPS: dict[tuple[str, str], dict[str, Any]] = {
+    ("ledger/transactions", "recorded"): {"ledgers": [7, 8, 8], "sequences": [5000, 5999, 6000]},
+    ("ledger/transactions", "annotations"): {"ledgers": [7, 8, 8], "sequences": [3, 5000, 5999]},
+    ("platform/events", "accounts"): {"ledgers": [7, 8], "accounts": [2, 2]},
+    ("platform/events", "sums"): {"ledgers": [7, 8], "accounts": [2, 2], "lock_versions": [5000, 6000]},
+    ("platform/events", "discards"): {
+        "ledgers": [7, 8],
+        "entries": [5000 << ORDINAL_BITS | 1, 6001 << ORDINAL_BITS | 1],
+    },
+    ("platform/events", "placed"): {"ledgers": [7, 8], "objects": [3, 3], "sequences": [30, 40]},
+    ("platform/events", "settled"): {"ledgers": [7, 8], "objects": [4, 4], "sequences": [45, 50]},
+    ("platform/events", "creations"): {"ledgers": [7, 8], "objects": [5000, 6000]},
 }
 
 
 @pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
 async def test_what_a_page_lacks_is_looked_up_row_by_row(seeded: Database, plans: str) -> None:
-    for (module, name), arguments in LOOK_UPS.items():
+    for (module, name), values in LOOK_UPS.items():
         async with seeded.tx() as connection:
             await connection.execute(f"set local plan_cache_mode = {plans}")
             before = await touched(connection)
-            await connection.fetch(load_queries(module)[name], *arguments)
+            await load_queries(module)[name].fetch(connection, **values)
             assert await touched(connection) - before < 100, (module, name)

@@ -32,8 +32,7 @@ async def connection(postgres: Server) -> AsyncIterator[asyncpg.Connection]:
         "insert into log (ledger_id, sequence, object_sequence, recorded_at, kind, event, payload) "
         f"select {LEDGER}, n, n, now(), 3, 1, n::text::bytea from generate_series(1, {RECORDS}) n"
     )
-    tree = Frontier()
-    kept = [node for leaf in LEAVES for node in tree.append(leaf)]
+    _, kept = Frontier().extended(LEAVES)
     await opened.copy_records_to_table(
         "log_nodes", records=[(LEDGER, *node) for node in kept], columns=("ledger_id", *Node._fields)
     )

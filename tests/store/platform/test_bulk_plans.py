@@ -103,14 +103,23 @@ async def test_what_is_looked_up_or_told_is_found_by_its_key(seeded: asyncpg.Con
         await seeded.execute("analyze")
     known = load_queries("platform/bulk")
     unfinished = UUID("00000000-0000-7000-8000-000000c80000")
-    told = (["failed"] * 64, ["bulk_error"] * 64, [unfinished] * 64, [b"{}"] * 64)
 
-    assert await most_read(seeded, known["get_request"], ORGANIZATION, REQUEST) == 1
-    assert await most_read(seeded, known["get_result"], ORGANIZATION, REQUEST, 7) == 1
-    assert await most_read(seeded, known["unfinished"]) == 4
-    assert await most_read(seeded, known["pending"], ORGANIZATION, unfinished, 64) <= 100
-    ordinals = list(range(1, 65))
-    assert await most_read(seeded, known["tell"], ORGANIZATION, unfinished, AT, ordinals, [None] * 64, *told) <= 100
+    async def reads(name: str, **values: Any) -> int:
+        return await most_read(seeded, known[name].text, *known[name].arguments(values))
+
+    assert await reads("get_request", organization=ORGANIZATION, request=REQUEST) == 1
+    assert await reads("get_result", organization=ORGANIZATION, request=REQUEST, ordinal=7) == 1
+    assert await reads("unfinished") == 4
+    assert await reads("pending", organization=ORGANIZATION, request=unfinished, limit=64) <= 100
+    told = {
+        "ordinals": list(range(1, 65)),
+        "ledgers": [None] * 64,
+        "statuses": ["failed"] * 64,
+        "entity_types": ["bulk_error"] * 64,
+        "entity_ids": [unfinished] * 64,
+        "entities": [b"{}"] * 64,
+    }
+    assert await reads("tell", organization=ORGANIZATION, request=unfinished, told_at=AT, **told) <= 100
 
 
 @pytest.mark.parametrize("analyzed", [True, False])
@@ -121,5 +130,7 @@ async def test_a_purge_looks_at_what_it_forgets_and_at_what_is_still_to_be_done(
     if analyzed:
         await seeded.execute("analyze")
     known = load_queries("ledger/ledgers")
-    assert await most_read(seeded, known["purge_bulk_results"], 9, ORGANIZATION) <= 2
-    assert await most_read(seeded, known["purge_bulk_items"], 9, ORGANIZATION) == 200
+    of_ledger = {"ledger": 9, "organization": ORGANIZATION}
+    results, items = known["purge_bulk_results"], known["purge_bulk_items"]
+    assert await most_read(seeded, results.text, *results.arguments(of_ledger)) <= 2
+    assert await most_read(seeded, items.text, *items.arguments(of_ledger)) == 200

@@ -7,7 +7,7 @@ the database writes some records, those that follow are read and replayed.
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -16,11 +16,9 @@ from uuid import UUID
 
 from doppia.accounting.errors import OutcomeUnknown, Unavailable
 from doppia.accounting.ids import ORDINAL_BITS, Id, format_id, parse_id
-from doppia.accounting.ledger.accounts import Account
-from doppia.accounting.ledger.balances import NOTHING, Sums
-from doppia.accounting.ledger.transactions import Change, Discard, Entry, Status, Transaction
 from doppia.engine.importing import subjects
-from doppia.engine.importing.subjects import account_of, is_crossing
+from doppia.engine.importing.rows import Portion
+from doppia.engine.importing.subjects import is_crossing
 from doppia.engine.posting.writing import Clock
 from doppia.proof.exchange import Header, MalformedLine, UnreadableFile, from_line, header_from_line
 from doppia.proof.records import (
@@ -33,14 +31,14 @@ from doppia.proof.records import (
     microseconds,
     moment,
 )
-from doppia.proof.replay.fold import Effects, Ended, Fault, Replay, WrittenEntry
+from doppia.proof.replay.fold import Effects, Ended, Fault, Replay
+from doppia.proof.replay.state import EntryInForce
 from doppia.proof.tree import Frontier
 from doppia.store.database.connections import Connection, ConstraintViolatedError, Database
 from doppia.store.ledger import ledgers
 from doppia.store.log import imports
 from doppia.store.log.imports import NotStorableError
 from doppia.store.posting import posting
-from doppia.store.posting.groups import Group
 
 # Every balance is written once a piece, and what a database transaction writes over stays until its end, in the way of
 # all who look for it: the more pieces, the slower each.
@@ -48,7 +46,6 @@ _ENTRIES_AT_ONCE: Final = 20_000
 _RECORDS_AT_ONCE: Final = 20_000
 _RECORDS_A_TURN: Final = 16
 _CLOCKS_DIFFER_BY_MAX: Final = timedelta(minutes=5)
-_ORDINAL_MASK: Final = (1 << ORDINAL_BITS) - 1
 
 
 class ImportRefusedError(Exception):
@@ -192,7 +189,8 @@ class _Step:
 
     Attributes:
         records: how many were taken.
-        group: those that are not written yet, with what the transactions among them change.
+        portion: those that are not written yet, with what the transactions among them change.
+        tree: over those that the database was given.
         changed: transactions that the constraints have not looked at.
         unsettled: settlements whose transaction was changed by the record before, and that will follow it.
 
@@ -209,8 +207,7 @@ class _Step:
         self.replay = Replay(target.ledger)
         self.tree = Frontier()
         self.records = 0
-        self.group = Group(self.ledger, moment(0), 0, self.tree)
-        self.entries = 0
+        self.portion = Portion(self.ledger)
         self.changed: set[int] = set()
         self.unsettled: set[int] = set()
         self._under_way: asyncio.Task[None] | None = None
@@ -244,11 +241,8 @@ class _Step:
         if self.records == 1:
             await self._create(record)
         elif isinstance(record, TransactionWritten):
-            change = await self._change(record, effects)
-            self._note(record)
-            self.group.changes.append((record.sequence, change))
-            self.group.accounts.update(change.accounts)
-            self.entries += len(change.transaction.entries)
+            await self._change(record, effects)
+            self.portion.append(record)
             self.changed.add(record.transaction)
             if record.settlement is not None and (effects.entries or effects.ended):
                 self.unsettled.add(record.settlement)
@@ -261,7 +255,7 @@ class _Step:
             await subjects.write(self.connection, self.ledger, record)
             if isinstance(record, SettlementWritten):
                 self.unsettled.discard(record.settlement)
-        self._note(record)
+        self.portion.append(record)
 
     def _begins_command(self, record: Record) -> bool:
         is_part = isinstance(record, TransactionWritten) and record.partially_posts is not None
@@ -269,13 +263,13 @@ class _Step:
 
     def _is_due(self, record: Record) -> bool:
         if isinstance(record, TransactionWritten):
-            is_full = self.entries >= _ENTRIES_AT_ONCE or len(self.group.records) >= _RECORDS_AT_ONCE
+            is_full = self.portion.entries >= _ENTRIES_AT_ONCE or self.portion.records >= _RECORDS_AT_ONCE
             return is_full or record.transaction in self.changed
-        return not _is_apart(record) or len(self.group.records) >= _RECORDS_AT_ONCE
+        return not _is_apart(record) or self.portion.records >= _RECORDS_AT_ONCE
 
     async def settle(self) -> None:
         """Begin to write what is not written, and to let all constraints look."""
-        await self._begin(self._settle(self._taken_group(), self.lines.taken))
+        await self._begin(self._settle(self._taken(), self.lines.taken))
         self.changed.clear()
 
     async def conclude(self, header: Header) -> None:
@@ -296,18 +290,21 @@ class _Step:
             )
 
     async def _write(self) -> None:
-        if self.group.records:
-            await self._begin(posting.record(self.connection, self._taken_group(), _ENTRIES_AT_ONCE))
+        if self.portion.records:
+            await self._begin(self._record(self._taken()))
 
-    def _taken_group(self) -> Group:
-        group = self.group
-        self.group = Group(self.ledger, group.recorded_at, group.sequence, self.tree)
-        self.entries = 0
-        return group
+    def _taken(self) -> Portion:
+        taken, self.portion = self.portion, Portion(self.ledger)
+        return taken
 
-    async def _settle(self, group: Group, line: int) -> None:
-        if group.records:
-            await posting.record(self.connection, group, _ENTRIES_AT_ONCE)
+    async def _record(self, portion: Portion) -> None:
+        piece, self.tree = portion.piece(self.tree)
+        recorded = await posting.record_piece(self.connection, piece)
+        assert recorded, "nobody else moves the head of a ledger that is being imported"
+
+    async def _settle(self, portion: Portion, line: int) -> None:
+        if portion.records:
+            await self._record(portion)
         await imports.check(self.connection)
         self.lines.checked = line
 
@@ -328,10 +325,6 @@ class _Step:
             under_way, self._under_way = self._under_way, None
             await under_way
 
-    def _note(self, record: Record) -> None:
-        self.group.append_sealed(record)
-        self.group.recorded_at = self.group.times[record.sequence] = moment(record.recorded_at)
-
     async def _create(self, record: Record) -> None:
         assert isinstance(record, LedgerWritten), "the replay knows how a log begins"
         at = moment(record.recorded_at)
@@ -343,99 +336,22 @@ class _Step:
         ):
             raise ImportRefusedError(f"Ledger {self.target} is on this server already, or was purged from it.")
 
-    async def _change(self, record: TransactionWritten, effects: Effects) -> Change:
-        """Return what a record changes, as the service would record it."""
-        at = moment(record.recorded_at)
-        status: Status = STATUSES[record.status]
-        posted_at = at if status == "posted" else None
-        if effects.entries:
-            entries = tuple(_entry(written, status, at) for written in effects.entries)
-        elif effects.ended:
-            entries = tuple(_ended(ended, at) for ended in effects.ended)
-        elif record.transaction in self.replay.state.pending:
-            in_force = self.replay.state.pending[record.transaction].entries
-            entries = (_kept(in_force[0].number >> ORDINAL_BITS, at),)
-        else:
-            await self._written()
-            kept = await imports.in_force(self.connection, self.ledger, record.transaction)
-            entries, posted_at = (_kept(kept.entries_sequence, at),), kept.posted_at
-        discards = [
-            Discard(_ended(ended, at), _after(ended.account, ended.lock_version, ended.sums), ended.sums is None)
-            for ended in effects.ended
-        ]
-        accounts: dict[int, Account] = {}
-        if effects.entries and status != "archived":
-            accounts = {entry.account.sequence: entry.account for entry in entries}
-        # Entries that none succeeds end after the new ones were written, those of an account in their order.
-        accounts.update({ended.account.sequence: ended.account for ended in discards if not ended.has_successor})
-        return Change(
-            _transaction(record, status, at, posted_at, entries),
-            accounts,
-            discards,
-            wrote_entries=bool(effects.entries),
-        )
+    async def _change(self, record: TransactionWritten, effects: Effects) -> None:
+        """Add what a record changes."""
+        posted_at = moment(record.recorded_at) if STATUSES[record.status] == "posted" else None
+        entries_sequence = record.sequence
+        if not effects.entries:
+            in_force: Sequence[Ended | EntryInForce] = effects.ended
+            if not in_force and record.transaction in self.replay.state.pending:
+                in_force = self.replay.state.pending[record.transaction].entries
+            if in_force:
+                entries_sequence = in_force[0].number >> ORDINAL_BITS
+            else:
+                await self._written()
+                entries_sequence, posted_at = await imports.in_force(self.connection, self.ledger, record.transaction)
+        self.portion.change(record, effects, entries_sequence, posted_at)
 
 
 def _is_apart(record: Record) -> bool:
     """Say whether what a record says can be written before what the transactions before it changed."""
     return isinstance(record, AccountWritten) or is_crossing(record)
-
-
-def _after(number: int, lock_version: int | None, sums: tuple[int, int, int, int] | None) -> Account:
-    return account_of(number, lock_version or 0, NOTHING if sums is None else Sums(*sums))
-
-
-def _entry(written: WrittenEntry, status: Status, at: datetime) -> Entry:
-    return Entry(
-        written.number >> ORDINAL_BITS,
-        written.number & _ORDINAL_MASK,
-        _after(written.account, written.lock_version, written.sums),
-        "credit" if written.direction else "debit",
-        written.amount,
-        status,
-        moment(written.effective_at),
-        written.metadata or {},
-        at,
-        at,
-    )
-
-
-def _ended(ended: Ended, at: datetime) -> Entry:
-    """Return an entry that a record discards: of it, only its number is written."""
-    sequence, ordinal = ended.number >> ORDINAL_BITS, ended.number & _ORDINAL_MASK
-    return Entry(sequence, ordinal, account_of(ended.account), "debit", 0, "pending", at, {}, at, at)
-
-
-def _kept(sequence: int, at: datetime) -> Entry:
-    """Return what stands for entries that stay in force, which the record of this sequence wrote."""
-    return Entry(sequence, 1, account_of(0), "debit", 0, "pending", at, {}, at, at)
-
-
-def _transaction(
-    record: TransactionWritten, status: Status, at: datetime, posted_at: datetime | None, entries: tuple[Entry, ...]
-) -> Transaction:
-    return Transaction(
-        id="",
-        sequence=record.transaction,
-        version=record.version,
-        status=status,
-        entries=entries,
-        description=record.description,
-        external_id=record.external_id,
-        effective_at=at if record.effective_at is None else moment(record.effective_at),
-        posted_at=posted_at,
-        created_at=at,
-        updated_at=at,
-        metadata=record.metadata,
-        ledgerable_type=record.ledgerable_type,
-        ledgerable_id=record.ledgerable_id,
-        archived_reason=record.archived_reason,
-        reverses=_named(record.reverses),
-        expires_at=None if record.expires_at is None else moment(record.expires_at),
-        partially_posts=_named(record.partially_posts),
-        settlement=_named(record.settlement),
-    )
-
-
-def _named(sequence: int | None) -> tuple[int, str] | None:
-    return None if sequence is None else (sequence, "")

@@ -22,7 +22,7 @@ from doppia.store.posting.groups import Group
 class Needs:
     """What is to be read: sequences of accounts, transactions and categories, external ids, digests of keys.
 
-    The accounts of a transaction's entries come with it. `entries` counts those that are to be written.
+    The accounts of a transaction's entries come with it.
     """
 
     accounts: set[int] = field(default_factory=set)
@@ -30,7 +30,6 @@ class Needs:
     categories: set[int] = field(default_factory=set)
     external_ids: set[str] = field(default_factory=set)
     keys: set[bytes] = field(default_factory=set)
-    entries: int = 0
 
 
 @dataclass(slots=True)

@@ -120,7 +120,6 @@ def needs_of(asked: Sequence[Asked]) -> Needs:
                 needs.transactions.add(target.sequence)
         for item in drafts:
             if isinstance(item, Draft):
-                needs.entries += len(item.legs)
                 needs.accounts.update(leg.account for leg in item.legs)
                 needs.categories.update(lock.category for lock in item.category_locks)
                 if item.external_id is not None:

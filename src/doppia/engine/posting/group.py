@@ -34,7 +34,8 @@ from doppia.store.database.connections import Connection, Database, committing, 
 from doppia.store.ledger import ledgers
 from doppia.store.ledger.ledgers import ConsumedKey, Head
 from doppia.store.posting import posting
-from doppia.store.posting.groups import ENTRIES_AT_ONCE, Group, Piece, pieces
+from doppia.store.posting.groups import Group, parts
+from doppia.store.posting.rows import Piece
 
 Outcome: TypeAlias = Any
 """What becomes of a command: its result, a `ConsumedKey` where it repeats one, or the exception that refuses it."""
@@ -49,14 +50,16 @@ class Decided:
     """A group that is decided, and not recorded yet.
 
     Attributes:
-        parts: what is to be recorded.
-        is_small: whether it is one part, which is made already.
+        ends: the tree over the log with the group; the next group begins there.
+        pieces: what is to be recorded; made already where it is one, else each as it is asked for.
+        is_one_statement: whether it is one piece at most.
     """
 
     outcomes: list[Outcome]
     group: Group
-    parts: Iterable[Piece]
-    is_small: bool
+    ends: Frontier
+    pieces: Iterable[Piece]
+    is_one_statement: bool
 
 
 async def post(database: Database, clock: Clock, asked: Sequence[Asked]) -> list[Outcome]:
@@ -116,17 +119,17 @@ async def decide(
     if any(account.is_monitored for account in accounts.values()):
         return None
     books = Books(accounts, {}, external_ids, keys)
-    tree = None
     if before is not None:
         head = _put_upon(before.group, head, books)
-        tree = before.group.tree
-    outcomes, group = await _decide_all(asked, head, books, clock, tree)
+    outcomes, group = await _decide_all(asked, head, books, clock, before.ends if before else None)
     if not group.records:
-        return Decided(outcomes, group, (), is_small=True)
-    # The tree has to have grown by all that is before.
-    is_small = needs.entries <= ENTRIES_AT_ONCE and (before is None or before.is_small)
-    parts = pieces(group)
-    return Decided(outcomes, group, list(parts) if is_small else parts, is_small)
+        return Decided(outcomes, group, group.begins, (), is_one_statement=True)
+    first, *others = parts(group)
+    if not others:
+        # Made now, while the group before is recorded.
+        return Decided(outcomes, group, first.ends, [first.piece()], is_one_statement=True)
+    pieces = (part.piece() for part in (first, *others))
+    return Decided(outcomes, group, others[-1].ends, pieces, is_one_statement=False)
 
 
 def _put_upon(before: Group, head: Head | None, books: Books) -> Head:
@@ -153,20 +156,20 @@ async def record(connection: Connection, decided: Decided) -> None:
     """
     if not decided.group.records:
         return
-    async with nullcontext() if decided.is_small else transaction(connection):
-        with committing() if decided.is_small else nullcontext():
-            if not await posting.record_unless_moved(connection, decided.parts):
+    async with nullcontext() if decided.is_one_statement else transaction(connection):
+        with committing() if decided.is_one_statement else nullcontext():
+            if not await posting.record_unless_moved(connection, decided.pieces):
                 raise HeadMovedError
 
 
 async def _decide_all(
-    asked: Sequence[Asked], head: Head | None, books: Books, clock: Clock, tree: Frontier | None = None
+    asked: Sequence[Asked], head: Head | None, books: Books, clock: Clock, begins: Frontier | None = None
 ) -> tuple[list[Outcome], Group]:
     ledger = asked[0].command.ledger
     if head is None:
         nothing = Group(ledger.number, clock(), 0, Frontier())
         return [ObjectNotFound(object="ledger", id=ledger.id) for _ in asked], nothing
-    group = Group(ledger.number, max(clock(), head.recorded_at), head.sequence, head.tree() if tree is None else tree)
+    group = Group(ledger.number, max(clock(), head.recorded_at), head.sequence, begins or head.tree())
     decided: list[Outcome] = []
     for caller, command in asked:
         batch = command if isinstance(command, CreateBatch) else None

@@ -86,7 +86,7 @@ class Writing:
         for record in records:
             assert record.sequence == self.sequence, "records follow each other without gaps"
             await write_rows(self.connection, self.ledger.number, record)
-            await ledgers.append(self.connection, self.ledger.number, self.tree, self.now, record)
+            self.tree = await ledgers.append(self.connection, self.ledger.number, self.tree, self.now, record)
             self.about = self.sequence
             self.sequence += 1
 

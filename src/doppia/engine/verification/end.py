@@ -19,7 +19,7 @@ async def _wrong_annotation(connection: Connection, state: State, kept: Kept) ->
     numbers = sorted(kept.annotated)
     for begin in range(0, len(numbers), _ROWS_AT_ONCE):
         part = numbers[begin : begin + _ROWS_AT_ONCE]
-        rows = await store.rows(connection, "entry_metadata", state.ledger, part)
+        rows = await store.rows(connection, "entry_metadata", ledger=state.ledger, entries=part)
         stored = {number: (digest(metadata), updated_at) for number, metadata, updated_at in rows}
         for number in part:
             expected = kept.annotated[number]
@@ -77,7 +77,7 @@ async def _wrong_category_set(connection: Connection, state: State, _kept: Kept)
             for name, value, by_log in zip(Sums._fields, sums, told, strict=True):
                 if value != by_log:
                     return f"{whose}: its {name} is {value} in the table, and its accounts come to {by_log}"
-    for category, number in await store.rows(connection, "stray_member", state.ledger):
+    for category, number in await store.rows(connection, "stray_member", ledger=state.ledger):
         return f"category {state.id_of(category)} is named in category set {number}, which is not there"
     return None
 
@@ -91,7 +91,7 @@ def _makes_set(payload: bytes | None, categories: list[int]) -> bool:
 
 
 async def _wrong_edge(connection: Connection, state: State, _kept: Kept) -> str | None:
-    stored = {(row[0], row[1]) for row in await store.rows(connection, "category_edges", state.ledger)}
+    stored = {(row[0], row[1]) for row in await store.rows(connection, "category_edges", ledger=state.ledger)}
     told = {(child, parent) for child, found in state.categories.items() for parent in found.parents}
     for child, parent in sorted(stored ^ told):
         is_so = "is not in" if (child, parent) in told else "is in"
@@ -117,7 +117,7 @@ async def _wrong_settled_entry(connection: Connection, state: State, _kept: Kept
 
 
 async def _wrong_settlement(connection: Connection, state: State, kept: Kept) -> str | None:
-    for row in await store.rows(connection, "wrong_settlements", state.ledger):
+    for row in await store.rows(connection, "wrong_settlements", ledger=state.ledger):
         return f"settlement {state.id_of(row[0])} is not of posted entries of its account, or not what they come to"
     async for rows in store.pages(connection, "settlements_changed", state.ledger):
         for number, updated_at in rows:
@@ -130,7 +130,7 @@ async def _wrong_settlement(connection: Connection, state: State, kept: Kept) ->
 
 
 async def _swept_past(connection: Connection, state: State, _kept: Kept) -> str | None:
-    for account, swept, entry in await store.rows(connection, "swept_past", state.ledger):
+    for account, swept, entry in await store.rows(connection, "swept_past", ledger=state.ledger):
         whose = f"account {state.id_of(account)}: its swept_lock_version is {swept} in the table, and "
         if entry is None:
             return f"{whose}the account has not come so far"
@@ -139,17 +139,17 @@ async def _swept_past(connection: Connection, state: State, _kept: Kept) -> str 
 
 
 async def _shared_external_id(connection: Connection, state: State, _kept: Kept) -> str | None:
-    for kind, number in await store.rows(connection, "shared_external_ids", state.ledger):
+    for kind, number in await store.rows(connection, "shared_external_ids", ledger=state.ledger):
         return f"{kind} {state.id_of(number)} has the external id of another"
     return None
 
 
 async def _wrong_count(connection: Connection, state: State, kept: Kept) -> str | None:
-    [row] = await store.rows(connection, "counts", state.ledger)
+    [row] = await store.rows(connection, "counts", ledger=state.ledger)
     expected = {**kept.created, "nodes": kept.nodes}
     for name, count in row.items():
         if count != expected.get(name, 0):
-            strays = await store.rows(connection, "unfounded", state.ledger)
+            strays = await store.rows(connection, "unfounded", ledger=state.ledger)
             if not strays:
                 return f"one of the {name} is there, and no record made it"
             kind, number, created_at = strays[0]
@@ -162,8 +162,10 @@ async def wrong_bucket(connection: Connection, ledger: int) -> tuple[int, str] |
 
     Needs nothing of the log, so it can be looked for while that is folded.
     """
-    for account, steps, level in await store.rows(connection, "accounts_with_buckets", ledger):
-        for shift, bucket, lock_version in await store.rows(connection, "wrong_bucket", ledger, account, steps, level):
+    for account, steps, level in await store.rows(connection, "accounts_with_buckets", ledger=ledger):
+        for shift, bucket, lock_version in await store.rows(
+            connection, "wrong_bucket", ledger=ledger, account=account, steps=steps, level=level
+        ):
             try:
                 begin = moment(bucket << shift).isoformat()
             except OverflowError:

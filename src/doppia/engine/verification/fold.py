@@ -47,8 +47,9 @@ class Fold:
         self.replay = replay
         self.state = replay.state
         self.kept = kept
-        self.tree = Frontier(kept.size, list(kept.frontier))
+        self.tree = Frontier(kept.size, tuple(kept.frontier))
         self.checkpoint = checkpoint
+        self._leaves: list[bytes] = []
 
     def take(self, chunk: Chunk) -> tuple[Expected, Fault | None]:
         """Fold the records of a chunk; return what they must have written, up to the first that is wrong, and that."""
@@ -57,6 +58,7 @@ class Fold:
             rows = zip(chunk.payloads or (), chunk.record_texts or (), chunk.records or (), strict=True)
             for payload, texts, row in rows:
                 self._take(payload, texts, row, expected)
+            self._grow(expected)
         except Fault as fault:
             return expected, fault
         return expected, None
@@ -82,7 +84,7 @@ class Fold:
         return None
 
     def _take(self, payload: bytes, texts: bytes | None, row: str, expected: Expected) -> None:
-        tree = self.tree
+        sequence = self.tree.size + len(self._leaves) + 1
         try:
             record = opened(payload, texts)
             check_canonical(record, payload, texts)
@@ -90,20 +92,27 @@ class Fold:
             line = store.record_line(record, recorded_at)
             effects = self.replay.apply(record)
         except MalformedRecord as error:
-            raise Fault(tree.size + 1, str(error)) from None
+            raise Fault(sequence, str(error)) from None
         except (OverflowError, ValueError, AssertionError) as error:
             # Whatever no rule has foreseen: the other ledgers are to be verified all the same.
-            raise Fault(tree.size + 1, f"it holds what no record can: {error}") from None
+            raise Fault(sequence, f"it holds what no record can: {error}") from None
         if line != row:
-            raise Fault(tree.size + 1, store.differing(store.RECORD_COLUMNS, line, row))
-        expected.nodes.extend(tree.append(leaf_hash(payload)))
-        if self.checkpoint is not None:
-            check_beginning(tree, self.checkpoint)
+            raise Fault(sequence, store.differing(store.RECORD_COLUMNS, line, row))
+        self._leaves.append(leaf_hash(payload))
+        if self.checkpoint is not None and sequence == self.checkpoint.size:
+            self._grow(expected)
+            check_beginning(self.tree, self.checkpoint)
         expected.records.append(line)
         if type(record) is TransactionWritten:
             self._expect_transaction(record, effects, recorded_at, expected)
         else:
             self._expect_other(record, expected)
+
+    def _grow(self, expected: Expected) -> None:
+        """Let the tree grow by the records that were taken since it last did."""
+        self.tree, nodes = self.tree.extended(self._leaves)
+        expected.nodes.extend(nodes)
+        self._leaves.clear()
 
     def _expect_transaction(
         self, record: TransactionWritten, effects: Effects, recorded_at: str, expected: Expected

@@ -127,20 +127,22 @@ class Verification:
 
         Their texts may have been erased since, and so may be what the rows about them hold.
         """
-        tree, size = Frontier(), self._kept.size
+        tree, size, checkpoint = Frontier(), self._kept.size, self._fold.checkpoint
         self.state.outstanding.clear()
         wrong: Fault | None = None
         while tree.size < size:
             begin = tree.size + 1
             end = min(begin + 4 * RECORDS_AT_ONCE, size + 1)
-            [row] = await store.rows(self._sessions.looking, "payloads", self._head.ledger, begin, end)
+            if checkpoint is not None and begin <= checkpoint.size < end:
+                end = checkpoint.size + 1
+            [row] = await store.rows(self._sessions.looking, "payloads", ledger=self._head.ledger, first=begin, end=end)
             if len(row[0] or ()) != end - begin:
                 break
-            for payload, texts in zip(*row, strict=True):
-                tree.append(leaf_hash(payload))
-                if self._fold.checkpoint is not None:
-                    check_beginning(tree, self._fold.checkpoint)
-                wrong = wrong or self._fold.recognize(tree.size, payload, texts)
+            tree, _ = tree.extended([leaf_hash(payload) for payload in row[0]])
+            if checkpoint is not None:
+                check_beginning(tree, checkpoint)
+            for sequence, (payload, texts) in enumerate(zip(*row, strict=True), begin):
+                wrong = wrong or self._fold.recognize(sequence, payload, texts)
             yield Progress(self.id, tree.size, 0, self._head.sequence)
         if tree.hashes != self._fold.tree.hashes:
             self._fail(0, f"the log does not begin with the {size} records that were verified before")
@@ -167,7 +169,7 @@ class Verification:
         found = []
         for name, records in others.items():
             by_sequence = {record.sequence: record for record in records}
-            rows = await store.rows(self._sessions.looking, name, self._head.ledger, list(by_sequence))
+            rows = await store.rows(self._sessions.looking, name, ledger=self._head.ledger, records=list(by_sequence))
             for row in rows:
                 record = by_sequence[row["sequence"]]
                 sentence = difference(record, row)
@@ -183,7 +185,9 @@ class Verification:
         """
         while begin <= self._head.sequence:
             last = begin + RECORDS_AT_ONCE - 1
-            [row] = await store.rows(self._sessions.looking, "columns", self._head.ledger, begin, last)
+            [row] = await store.rows(
+                self._sessions.looking, "columns", ledger=self._head.ledger, first=begin, last=last
+            )
             for payload, line in zip(row["payloads"] or (), row["records"] or (), strict=True):
                 try:
                     record = opened(payload, None)
@@ -200,7 +204,11 @@ class Verification:
             return
         self._kept.nodes += len(nodes)
         rows = await store.rows(
-            self._sessions.looking, "nodes", self._head.ledger, [n.level for n in nodes], [n.place for n in nodes]
+            self._sessions.looking,
+            "nodes",
+            ledger=self._head.ledger,
+            levels=[node.level for node in nodes],
+            places=[node.place for node in nodes],
         )
         kept = {(row[0], row[1]): row[2] for row in rows}
         for level, place, hash_ in nodes:
@@ -267,7 +275,7 @@ async def verify(
         store.snapshot(database, await store.export_snapshot(reading)) as looking,
         store.snapshot(database, await store.export_snapshot(reading), of_whole_tables=True) as summing,
     ):
-        for row in await store.rows(looking, "without_head", only):
+        for row in await store.rows(looking, "without_head", ledger=only):
             yield None, Finding(f"number {row[0]}", 0, "has rows, and no head or no row of its own")
         missing = dict(checkpoints)
         heads = await store.heads(looking, only)

@@ -93,56 +93,56 @@ list_page: Final = newest_first(LIST, _settlement)
 
 async def create(connection: Connection, settlement: Settlement) -> None:
     """Create a settlement that takes entries from now on; the ledger's head is locked."""
-    await connection.execute(
-        _SQL["create"],
-        settlement.ledger,
-        settlement.sequence,
-        settlement.settled_account[0],
-        settlement.contra_account[0],
-        settlement.status,
-        settlement.becomes,
-        settlement.lock_version,
-        settlement.searched_lock_version,
-        settlement.effective_at_upper_bound,
-        settlement.allows_either_direction,
-        settlement.skips_transaction,
-        settlement.description,
-        dict(settlement.metadata),
-        settlement.created_at,
+    await _SQL["create"].execute(
+        connection,
+        ledger=settlement.ledger,
+        settlement=settlement.sequence,
+        settled_account=settlement.settled_account[0],
+        contra_account=settlement.contra_account[0],
+        status=settlement.status,
+        becomes=settlement.becomes,
+        lock_version=settlement.lock_version,
+        searched_lock_version=settlement.searched_lock_version,
+        effective_at_upper_bound=settlement.effective_at_upper_bound,
+        allow_either_direction=settlement.allows_either_direction,
+        skip_transaction=settlement.skips_transaction,
+        description=settlement.description,
+        metadata=dict(settlement.metadata),
+        created_at=settlement.created_at,
     )
 
 
 async def update(connection: Connection, settlement: Settlement) -> None:
     """Write a settlement's changed fields; the ledger's head is locked."""
-    await connection.execute(
-        _SQL["update"],
-        settlement.ledger,
-        settlement.sequence,
-        settlement.status,
-        settlement.becomes,
-        settlement.skips_transaction,
-        settlement.transaction and settlement.transaction[0],
-        settlement.amount,
-        settlement.direction,
-        settlement.description,
-        dict(settlement.metadata),
-        settlement.updated_at,
+    await _SQL["update"].execute(
+        connection,
+        ledger=settlement.ledger,
+        settlement=settlement.sequence,
+        status=settlement.status,
+        becomes=settlement.becomes,
+        skip_transaction=settlement.skips_transaction,
+        transaction=settlement.transaction and settlement.transaction[0],
+        amount=settlement.amount,
+        direction=settlement.direction,
+        description=settlement.description,
+        metadata=dict(settlement.metadata),
+        updated_at=settlement.updated_at,
     )
 
 
 async def lock_account(connection: Connection, ledger: int, account: int) -> None:
     """Lock what is settled of an account until the database transaction ends, before the ledger's head is locked."""
-    await connection.execute(_SQL["lock_account"], ledger, account)
+    await _SQL["lock_account"].execute(connection, ledger=ledger, account=account)
 
 
 async def lock_account_of(connection: Connection, ledger: int, sequence: int) -> None:
     """Lock what is settled of a settlement's account, in the same way; there may be no such settlement."""
-    await connection.execute(_SQL["lock_account_of"], ledger, sequence)
+    await _SQL["lock_account_of"].execute(connection, ledger=ledger, settlement=sequence)
 
 
 async def lock_accounts(connection: Connection, ledger: int) -> None:
     """Lock what is settled of all accounts of a ledger, in the same way."""
-    await connection.execute(_SQL["lock_accounts"], ledger)
+    await _SQL["lock_accounts"].execute(connection, ledger=ledger)
 
 
 class Mark(NamedTuple):
@@ -166,7 +166,7 @@ class Mark(NamedTuple):
 
 async def mark(connection: Connection, ledger: int, account: int) -> Mark:
     """Return where a sweep of an account begins and ends; of an account that is not there, at nothing."""
-    row = await connection.fetchrow(_SQL["mark"], ledger, account)
+    row = await _SQL["mark"].fetchrow(connection, ledger=ledger, account=account)
     return Mark(*row) if row else Mark(0, 0, is_freeing=False)
 
 
@@ -182,7 +182,7 @@ async def unsettled(
     connection: Connection, ledger: int, account: int, *, after: int, to: int, limit: int
 ) -> list[Unsettled]:
     """Return the first of an account's unsettled entries after one lock version, up to another."""
-    rows = await connection.fetch(_SQL["unsettled"], ledger, account, after, to, limit)
+    rows = await _SQL["unsettled"].fetch(connection, ledger=ledger, account=account, after=after, to=to, limit=limit)
     return [Unsettled(*row) for row in rows]
 
 
@@ -190,7 +190,9 @@ async def unsettled_net(
     connection: Connection, ledger: int, account: int, *, after: int, to: int, before_time: datetime
 ) -> int:
     """Return credits less debits of those among them that are effective before a time."""
-    net: int = await connection.fetchval(_SQL["unsettled_net"], ledger, account, after, to, before_time)
+    net: int = await _SQL["unsettled_net"].fetchval(
+        connection, ledger=ledger, account=account, after=after, to=to, before_time=before_time
+    )
     return net
 
 
@@ -203,33 +205,35 @@ async def note_search(connection: Connection, settlement: Settlement, *, reached
         reached: lock version up to which it has looked.
         clear_to: up to which it left nothing unsettled.
     """
-    await connection.execute(
-        _SQL["note_search"],
-        settlement.ledger,
-        settlement.sequence,
-        settlement.settled_account[0],
-        settlement.searched_lock_version,
-        reached,
-        clear_to,
+    await _SQL["note_search"].execute(
+        connection,
+        ledger=settlement.ledger,
+        settlement=settlement.sequence,
+        account=settlement.settled_account[0],
+        searched=settlement.searched_lock_version,
+        reached=reached,
+        clear_to=clear_to,
     )
 
 
 async def add_entries(connection: Connection, settlement: Settlement, entries: Sequence[int]) -> list[int]:
     """Put those of the entries that are in no settlement into this one, and return them; the account is locked."""
-    rows = await connection.fetch(_SQL["add_entries"], settlement.ledger, settlement.sequence, entries)
+    rows = await _SQL["add_entries"].fetch(
+        connection, ledger=settlement.ledger, settlement=settlement.sequence, entries=entries
+    )
     return sorted(row[0] for row in rows)
 
 
 async def remove_entries(connection: Connection, ledger: int, sequence: int, entries: Sequence[int]) -> list[int]:
     """Take those of the entries that are in a settlement out of it, and return them; the account is locked."""
-    rows = await connection.fetch(_SQL["remove_entries"], ledger, sequence, entries)
+    rows = await _SQL["remove_entries"].fetch(connection, ledger=ledger, settlement=sequence, entries=entries)
     return sorted(row[0] for row in rows)
 
 
 async def free_entries(connection: Connection, ledger: int, sequence: int, limit: int) -> bool:
     """Free some entries of a settlement that is archiving, and say whether it has none left; the account is locked."""
-    await connection.execute(_SQL["free_entries"], ledger, sequence, limit)
-    return not await connection.fetchval(_SQL["has_entries"], ledger, sequence)
+    await _SQL["free_entries"].execute(connection, ledger=ledger, settlement=sequence, limit=limit)
+    return not await _SQL["has_entries"].fetchval(connection, ledger=ledger, settlement=sequence)
 
 
 class Holder(NamedTuple):
@@ -242,7 +246,7 @@ class Holder(NamedTuple):
 
 async def holders(connection: Connection, ledger: int, entries: Sequence[int]) -> dict[int, Holder]:
     """Return which of the entries are in which settlement; with the account locked this can't change."""
-    rows = await connection.fetch(_SQL["holders"], ledger, entries)
+    rows = await _SQL["holders"].fetch(connection, ledger=ledger, entries=entries)
     return {
         row[0]: Holder(row[1], format_id(int(row[2].timestamp()), ledger, row[1]), row[3] == "archiving")
         for row in rows
@@ -260,14 +264,18 @@ class EntryFacts(NamedTuple):
 
 async def entry_facts(connection: Connection, ledger: int, entries: Sequence[int]) -> dict[int, EntryFacts]:
     """Return what is to be known of entries before they are picked, of those that exist."""
-    rows = await connection.fetch(_SQL["entries"], ledger, entries)
+    rows = await _SQL["entries"].fetch(connection, ledger=ledger, entries=entries)
     return {row[0]: EntryFacts(int(row[1].timestamp()), *row[2:]) for row in rows}
 
 
 async def unfinished(connection: Connection, after: Id | None, limit: int) -> list[Id]:
     """Return settlements, of whichever ledger, whose entries are to be gathered or freed now, after one of them."""
-    begin = (0, 0) if after is None else (after.ledger, after.sequence)
-    rows: Iterable[Any] = await connection.fetch(_SQL["unfinished"], limit, *begin)
+    rows: Iterable[Any] = await _SQL["unfinished"].fetch(
+        connection,
+        limit=limit,
+        after_ledger=0 if after is None else after.ledger,
+        after_settlement=0 if after is None else after.sequence,
+    )
     return [Id(int(row[2].timestamp()), row[0], row[1], 0) for row in rows]
 
 

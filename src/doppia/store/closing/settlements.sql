@@ -43,122 +43,128 @@ insert into settlements (
     ledger_id, settlement_sequence, settled_account_sequence, contra_account_sequence, status, becomes, lock_version,
     searched_lock_version, effective_at_upper_bound, allow_either_direction, skip_transaction, description, metadata,
     created_at, updated_at)
-values ($1, $2, $3, $4, $5::text::settlement_status, $6::text::settlement_status, $7, $8, $9, $10, $11, $12, $13, $14,
-        $14);
+values (:ledger, :settlement, :settled_account, :contra_account, :status::text::settlement_status,
+        :becomes::text::settlement_status, :lock_version, :searched_lock_version, :effective_at_upper_bound,
+        :allow_either_direction, :skip_transaction, :description, :metadata, :created_at, :created_at);
 
 -- name: update
 update settlements
-   set status = $3::text::settlement_status, becomes = $4::text::settlement_status, skip_transaction = $5,
-       transaction_sequence = $6, amount = $7, direction = $8::text::direction, description = $9, metadata = $10,
-       updated_at = $11
- where ledger_id = $1 and settlement_sequence = $2;
+   set status = :status::text::settlement_status, becomes = :becomes::text::settlement_status,
+       skip_transaction = :skip_transaction, transaction_sequence = :transaction, amount = :amount,
+       direction = :direction::text::direction, description = :description, metadata = :metadata,
+       updated_at = :updated_at
+ where ledger_id = :ledger and settlement_sequence = :settlement;
 
 -- name: lock_account
--- Locks what is settled of account $2 of ledger $1 until the database transaction ends; there may be no such account.
+-- Locks what is settled of an account until the database transaction ends; there may be no such account.
 insert into settled_accounts as m (ledger_id, account_sequence, swept_lock_version)
-select ledger_id, account_sequence, 0 from accounts where ledger_id = $1 and account_sequence = $2
+select ledger_id, account_sequence, 0 from accounts where ledger_id = :ledger and account_sequence = :account
 on conflict (ledger_id, account_sequence) do update set swept_lock_version = m.swept_lock_version;
 
 -- name: lock_account_of
--- The same for the account of settlement $2, if there is one.
+-- The same for the account of a settlement, if there is one.
 insert into settled_accounts as m (ledger_id, account_sequence, swept_lock_version)
-select ledger_id, settled_account_sequence, 0 from settlements where ledger_id = $1 and settlement_sequence = $2
+select ledger_id, settled_account_sequence, 0
+  from settlements
+ where ledger_id = :ledger and settlement_sequence = :settlement
 on conflict (ledger_id, account_sequence) do update set swept_lock_version = m.swept_lock_version;
 
 -- name: lock_accounts
--- Locks what is settled of all accounts of ledger $1, in order.
-select from settled_accounts where ledger_id = $1 order by account_sequence for update;
+-- Locks what is settled of all accounts of a ledger, in order.
+select from settled_accounts where ledger_id = :ledger order by account_sequence for update;
 
 -- name: mark
--- Where a sweep of account $2 of ledger $1 may begin to look, how far there is anything to look for, and whether entries
--- are still to be freed.
+-- Where a sweep of an account may begin to look, how far there is anything to look for, and whether entries are still
+-- to be freed.
 select coalesce(m.swept_lock_version, 0), b.lock_version,
        exists (select from settlements s
                 where s.ledger_id = b.ledger_id and s.settled_account_sequence = b.account_sequence
                   and s.status = 'archiving')
   from balances b
   left join settled_accounts m on m.ledger_id = b.ledger_id and m.account_sequence = b.account_sequence
- where b.ledger_id = $1 and b.account_sequence = $2;
+ where b.ledger_id = :ledger and b.account_sequence = :account;
 
 -- name: unsettled
--- The first $5 posted entries of account $2 of ledger $1, after lock version $3 up to $4, that are in no settlement and
--- were not written by one. The "offset 0" keeps the planner from reading all settled entries of a ledger that it knows
--- nothing of.
+-- The first posted entries of an account, after one lock version up to another, that are in no settlement and were not
+-- written by one. The "offset 0" keeps the planner from reading all settled entries of a ledger that it knows nothing
+-- of.
 select e.entry, e.lock_version, e.effective_at
   from entries e
   join transactions t on t.ledger_id = e.ledger_id and t.transaction_sequence = e.transaction_sequence
- where e.ledger_id = $1 and e.account_sequence = $2 and e.lock_version > $3 and e.lock_version <= $4
+ where e.ledger_id = :ledger and e.account_sequence = :account and e.lock_version > :after and e.lock_version <= :to
    and e.status = 'posted' and t.settlement_sequence is null
    and not exists (select from settled_entries x where x.ledger_id = e.ledger_id and x.entry = e.entry offset 0)
  order by e.lock_version
- limit $5;
+ limit :limit;
 
 -- name: unsettled_net
--- Credits less debits of all of those that are effective before $5.
+-- Credits less debits of all of those that are effective before a time.
 select coalesce(sum(case e.direction when 'credit' then e.amount else -e.amount end), 0)
   from entries e
   join transactions t on t.ledger_id = e.ledger_id and t.transaction_sequence = e.transaction_sequence
- where e.ledger_id = $1 and e.account_sequence = $2 and e.lock_version > $3 and e.lock_version <= $4
-   and e.status = 'posted' and t.settlement_sequence is null and e.effective_at < $5
+ where e.ledger_id = :ledger and e.account_sequence = :account and e.lock_version > :after and e.lock_version <= :to
+   and e.status = 'posted' and t.settlement_sequence is null and e.effective_at < :before_time
    and not exists (select from settled_entries x where x.ledger_id = e.ledger_id and x.entry = e.entry offset 0);
 
 -- name: note_search
--- The sweep $2 of account $3 of ledger $1 has come from lock version $4 to $5 and left no entry up to $6.
+-- A sweep has come from the lock version `searched` to `reached` and left no entry up to `clear_to`.
 with noted as (
-    update settlements set searched_lock_version = $5 where ledger_id = $1 and settlement_sequence = $2
+    update settlements set searched_lock_version = :reached
+     where ledger_id = :ledger and settlement_sequence = :settlement
 )
-update settled_accounts set swept_lock_version = $6
- where ledger_id = $1 and account_sequence = $3 and swept_lock_version >= $4 and swept_lock_version < $6;
+update settled_accounts set swept_lock_version = :clear_to
+ where ledger_id = :ledger and account_sequence = :account and swept_lock_version >= :searched
+   and swept_lock_version < :clear_to;
 
 -- name: add_entries
--- Puts those of the entries $3 that are in no settlement into settlement $2 of ledger $1.
+-- Puts those of the entries that are in no settlement into this one.
 insert into settled_entries (ledger_id, entry, settlement_sequence)
-select $1, e.entry, $2 from unnest($3::bigint[]) as e (entry)
+select :ledger, e.entry, :settlement from unnest(:entries::bigint[]) as e (entry)
 on conflict do nothing
 returning entry;
 
 -- name: remove_entries
 delete from settled_entries
- where ledger_id = $1 and settlement_sequence = $2 and entry = any($3::bigint[])
+ where ledger_id = :ledger and settlement_sequence = :settlement and entry = any(:entries::bigint[])
 returning entry;
 
 -- name: free_entries
--- Frees at most $3 entries of settlement $2 of ledger $1.
+-- Frees some entries of a settlement.
 delete from settled_entries
- where ledger_id = $1 and entry = any(array(
+ where ledger_id = :ledger and entry = any(array(
        select x.entry from settled_entries x
-        where x.ledger_id = $1 and x.settlement_sequence = $2
+        where x.ledger_id = :ledger and x.settlement_sequence = :settlement
         order by x.entry
-        limit $3));
+        limit :limit));
 
 -- name: has_entries
-select exists (select from settled_entries where ledger_id = $1 and settlement_sequence = $2);
+select exists (select from settled_entries where ledger_id = :ledger and settlement_sequence = :settlement);
 
 -- name: holders
--- Which of the entries $2 of ledger $1 are in which settlement.
+-- Which of the entries are in which settlement.
 select x.entry, x.settlement_sequence, s.created_at, s.status::text
   from settled_entries x
   join settlements s on s.ledger_id = x.ledger_id and s.settlement_sequence = x.settlement_sequence
- where x.ledger_id = $1 and x.entry = any($2::bigint[]);
+ where x.ledger_id = :ledger and x.entry = any(:entries::bigint[]);
 
 -- name: entries
--- What is to be known of the entries $2 of ledger $1 before they are picked.
+-- What is to be known of entries before they are picked.
 select e.entry, e.created_at, e.account_sequence, e.status::text, t.settlement_sequence is not null
   from entries e
   join transactions t on t.ledger_id = e.ledger_id and t.transaction_sequence = e.transaction_sequence
- where e.ledger_id = $1 and e.entry = any($2::bigint[]);
+ where e.ledger_id = :ledger and e.entry = any(:entries::bigint[]);
 
 -- name: unfinished
--- The first $1 behind sequence $3 of ledger $2, of the settlements of ledgers that take writes, of which something is left to do; a sweep waits until the entries of its
--- account that are to be freed are free.
+-- The first, behind one of them, of the settlements of ledgers that take writes of which something is left to do; a
+-- sweep waits until the entries of its account that are to be freed are free.
 select s.ledger_id, s.settlement_sequence, s.created_at
   from settlements s
   join ledger_heads h on h.ledger_id = s.ledger_id
  where s.status in ('processing', 'archiving') and h.discarded_at is null
-   and (s.ledger_id, s.settlement_sequence) > ($2::bigint, $3::bigint)
+   and (s.ledger_id, s.settlement_sequence) > (:after_ledger::bigint, :after_settlement::bigint)
    and not (s.status = 'processing' and exists (
        select from settlements o
         where o.ledger_id = s.ledger_id and o.settled_account_sequence = s.settled_account_sequence
           and o.status = 'archiving'))
  order by s.ledger_id, s.settlement_sequence
- limit $1;
+ limit :limit;

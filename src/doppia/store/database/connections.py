@@ -2,10 +2,10 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib.resources import files
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import asyncpg
 import msgspec
@@ -60,15 +60,86 @@ class ConstraintViolatedError(Exception):
         self.constraint = constraint
 
 
-def load_queries(module: str) -> dict[str, str]:
+_PARAMETER: Final = re.compile(
+    r"""--[^\n]* | /\*.*?\*/ | '[^']*' | "[^"]*" | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$ | ::
+        | (?P<number>\$\d+) | :(?P<name>[a-z]\w*)""",
+    re.VERBOSE | re.DOTALL,
+)
+"""Finds the parameters of a query, and before them what they could be mistaken in: comments, quoted texts, casts."""
+
+
+class Query:
+    """A named query, and its parameters, which have names as well.
+
+    In the file a parameter is written `:name`, as often as it is needed; the driver is sent `$1`, `$2` and so on. A
+    query that has no parameter by name may have some by number: then its `text` is for those who number them.
+
+    Attributes:
+        text: what the driver is sent. It is made once: the driver keeps statements prepared by their text.
+        parameters: their names, in the order of their numbers.
+    """
+
+    __slots__ = ("_name", "parameters", "text")
+
+    def __init__(self, name: str, text: str) -> None:
+        numbers: dict[str, int] = {}
+        by_number = False
+
+        def numbered(found: re.Match[str]) -> str:
+            nonlocal by_number
+            by_number = by_number or found["number"] is not None
+            parameter = found["name"]
+            return found[0] if parameter is None else f"${numbers.setdefault(parameter, len(numbers) + 1)}"
+
+        self.text = _PARAMETER.sub(numbered, text)
+        assert not (numbers and by_number), f"{name}: all parameters have names, or none has"
+        self.parameters = tuple(numbers)
+        self._name = name
+
+    def arguments(self, values: Mapping[str, Any]) -> list[Any]:
+        """Return the values of the parameters in the order of their numbers.
+
+        Raises:
+            TypeError: a parameter has no value, or a value has no parameter.
+        """
+        try:
+            arguments = [values[parameter] for parameter in self.parameters]
+        except KeyError as missing:
+            raise TypeError(f"the query {self._name} is asked without {missing}") from None
+        if len(arguments) != len(values):
+            raise TypeError(f"the query {self._name} knows no {sorted(values.keys() - set(self.parameters))}")
+        return arguments
+
+    def fetch(self, connection: Connection, /, **values: Any) -> Awaitable[Any]:
+        """Run it, and return all its rows."""
+        rows: Awaitable[Any] = connection.fetch(self.text, *self.arguments(values))
+        return rows
+
+    def fetchrow(self, connection: Connection, /, **values: Any) -> Awaitable[Any]:
+        """Run it, and return its first row, None where it has none."""
+        row: Awaitable[Any] = connection.fetchrow(self.text, *self.arguments(values))
+        return row
+
+    def fetchval(self, connection: Connection, /, **values: Any) -> Awaitable[Any]:
+        """Run it, and return the first value of its first row, None where it has none."""
+        value: Awaitable[Any] = connection.fetchval(self.text, *self.arguments(values))
+        return value
+
+    def execute(self, connection: Connection, /, **values: Any) -> Awaitable[Any]:
+        """Run it, and return what the server says was done, such as `UPDATE 1`."""
+        done: Awaitable[Any] = connection.execute(self.text, *self.arguments(values))
+        return done
+
+
+def load_queries(module: str) -> dict[str, Query]:
     """Return the named queries of `store/<module>.sql`, such as `ledger/accounts`.
 
     Each begins with a line `-- name: NAME`; comments up to the query belong to it and travel with it, so that the
     server's own statistics show the name. Kinds of records and events have names in them instead of numbers, such as
     {TRANSACTION_KIND} and {CREATED_EVENT}.
     """
-    parts = load_parts(module, "name")
-    return {name: f"-- {module.rpartition('/')[2]}.{name}\n{text}" for name, text in parts.items()}
+    parts = {f"{module.rpartition('/')[2]}.{name}": text for name, text in load_parts(module, "name").items()}
+    return {shown.partition(".")[2]: Query(shown, f"-- {shown}\n{text}") for shown, text in parts.items()}
 
 
 def load_parts(module: str, wanted: str) -> dict[str, str]:
@@ -295,13 +366,13 @@ def faults() -> Iterator[None]:
 
 async def durability(connection: Connection) -> tuple[bool, str, str]:
     """Return the server's fsync, synchronous_commit and synchronous_standby_names."""
-    row = await connection.fetchrow(_SQL["durability"])
+    row = await _SQL["durability"].fetchrow(connection)
     return row[0] == "on", row[1], row[2]
 
 
 async def may_rewrite_history(connection: Connection) -> bool:
     """Say whether this role could change recorded history, if it were not for the triggers."""
-    return bool(await connection.fetchval(_SQL["may_rewrite_history"]))
+    return bool(await _SQL["may_rewrite_history"].fetchval(connection))
 
 
 _SQL: Final = load_queries("database/connections")

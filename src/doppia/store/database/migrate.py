@@ -16,7 +16,7 @@ _LOCK: Final = 0x646F70706961
 """Key of the advisory lock under which one process at a time migrates: "doppia" in ASCII."""
 
 _SQL: Final = load_queries("database/migrate")
-_GRANTS: Final = load_queries("database/grants")["grants"].split(";\n")
+_GRANTS: Final = load_queries("database/grants")["grants"].text.split(";\n")
 
 _log = structlog.get_logger()
 
@@ -54,7 +54,7 @@ async def migrate(url: str, *, service_url: str | None = None) -> None:
                 raise SchemaError(
                     f"The database is PostgreSQL {connection.get_server_version().major}; 15 or newer is needed."
                 )
-            await connection.execute(_SQL["take_lock"].replace("$1", str(_LOCK)))
+            await _SQL["take_lock"].execute(connection, lock=_LOCK)
             await _apply_missing(connection)
             if service_url is not None:
                 await _grant(connection, service_url)
@@ -65,21 +65,21 @@ async def migrate(url: str, *, service_url: str | None = None) -> None:
 async def _grant(connection: asyncpg.Connection, service_url: str) -> None:
     service = await asyncpg.connect(service_url, timeout=5)
     try:
-        role = await service.fetchval(_SQL["quoted_role"])
+        role = await _SQL["quoted_role"].fetchval(service)
     finally:
         await service.close()
-    if role == await connection.fetchval(_SQL["quoted_role"]):
+    if role == await _SQL["quoted_role"].fetchval(connection):
         return
     async with connection.transaction():  # so that the service never stands without grants
         for statement in _GRANTS:
-            await connection.execute(statement.replace(":service", role))
+            await connection.execute(statement.replace("$1", role))
 
 
 async def _apply_missing(connection: asyncpg.Connection) -> None:
-    if not await connection.fetchval(_SQL["table_exists"]):
-        await connection.execute(_SQL["create_schema"])
-        await connection.execute(_SQL["create_table"])
-    applied = {row["number"]: row["sha256"] for row in await connection.fetch(_SQL["applied"])}
+    if not await _SQL["table_exists"].fetchval(connection):
+        await _SQL["create_schema"].execute(connection)
+        await _SQL["create_table"].execute(connection)
+    applied = {row["number"]: row["sha256"] for row in await _SQL["applied"].fetch(connection)}
     known = migrations()
     if newer := applied.keys() - {number for number, _, _ in known}:
         raise SchemaError(
@@ -97,5 +97,5 @@ async def _apply_missing(connection: asyncpg.Connection) -> None:
             continue
         async with connection.transaction():
             await connection.execute(text)
-            await connection.execute(_SQL["mark_applied"], number, name, digest)
+            await _SQL["mark_applied"].execute(connection, number=number, name=name, sha256=digest)
         _log.info("migration applied", migration=name)

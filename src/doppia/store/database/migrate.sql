@@ -1,6 +1,6 @@
 -- name: take_lock
 -- Held until the session ends.
-select pg_advisory_lock($1);
+select pg_advisory_lock(:lock);
 
 -- name: table_exists
 select to_regclass('doppia.migrations') is not null;
@@ -20,7 +20,7 @@ create table if not exists doppia.migrations (
 select number, sha256 from doppia.migrations;
 
 -- name: mark_applied
-insert into doppia.migrations (number, name, sha256) values ($1, $2, $3);
+insert into doppia.migrations (number, name, sha256) values (:number, :name, :sha256);
 
 -- name: quoted_role
 select quote_ident(current_user);

@@ -275,10 +275,10 @@ class EmbeddedServer:
         try:
             connection = await asyncpg.connect(self.url, database="postgres")
             try:
-                await connection.execute(_SQL["create_roles"])
-                if not await connection.fetchval(_SQL["database_exists"]):
-                    await connection.execute(_SQL["create_database"])
-                await connection.execute(_SQL["close_database"])
+                await _SQL["create_roles"].execute(connection)
+                if not await _SQL["database_exists"].fetchval(connection):
+                    await _SQL["create_database"].execute(connection)
+                await _SQL["close_database"].execute(connection)
             finally:
                 await connection.close()
         except asyncpg.PostgresError as error:

@@ -64,7 +64,7 @@ def _fields_as_of(row: Any) -> AccountFields:
 
 async def get_many(connection: Connection, ledger: int, sequences: Sequence[int]) -> dict[int, AccountFields]:
     """Return those of the accounts that there are, by sequence."""
-    rows = await connection.fetch(_SQL["get"], ledger, sequences)
+    rows = await connection.fetch(_SQL["get"].text, ledger, sequences)
     return {row["account_sequence"]: _fields(row) for row in rows}
 
 
@@ -72,7 +72,7 @@ async def get(connection: Connection, ledger: int, sequence: int, as_of: AsOf | 
     """Return an account, beside its current balances with those that are asked for."""
     if as_of is None:
         return (await get_many(connection, ledger, [sequence])).get(sequence)
-    query, arguments = balances.in_time(_SQL["get"], [ledger, [sequence]], as_of)
+    query, arguments = balances.in_time(_SQL["get"].text, [ledger, [sequence]], as_of)
     row = await connection.fetchrow(query, *arguments)
     return _fields_as_of(row) if row else None
 
@@ -121,13 +121,13 @@ async def list_page(
 
 async def external_id_holder(connection: Connection, ledger: int, external_id: str) -> tuple[int, str] | None:
     """Return sequence and id of the active account that has an external id."""
-    row = await connection.fetchrow(_SQL["external_id_holder"], ledger, external_id)
+    row = await _SQL["external_id_holder"].fetchrow(connection, ledger=ledger, external_id=external_id)
     return (row[0], format_id(int(row[1].timestamp()), ledger, row[0])) if row else None
 
 
 async def count_pending_entries(connection: Connection, ledger: int, sequence: int) -> int:
     """Return how many entries of an account are pending."""
-    count: int = await connection.fetchval(_SQL["count_pending_entries"], ledger, sequence)
+    count: int = await _SQL["count_pending_entries"].fetchval(connection, ledger=ledger, account=sequence)
     return count
 
 
@@ -181,31 +181,31 @@ async def write(connection: Connection, ledger: int, record: AccountWritten) -> 
     """Write what a record says of an account, which is opened at zero; the ledger's head is locked."""
     at = moment(record.recorded_at)
     if record.account == record.sequence:
-        await connection.execute(
-            _SQL["create"],
-            ledger,
-            record.account,
-            at,
-            record.name,
-            record.description,
-            record.currency,
-            record.currency_exponent,
-            record.normal_balance,
-            record.external_id,
-            record.ledgerable_type,
-            record.ledgerable_id,
-            record.metadata,
+        await _SQL["create"].execute(
+            connection,
+            ledger=ledger,
+            account=record.account,
+            created_at=at,
+            name=record.name,
+            description=record.description,
+            currency=record.currency,
+            currency_exponent=record.currency_exponent,
+            normal_balance=record.normal_balance,
+            external_id=record.external_id,
+            ledgerable_type=record.ledgerable_type,
+            ledgerable_id=record.ledgerable_id,
+            metadata=record.metadata,
         )
         return
-    await connection.execute(
-        _SQL["update"],
-        ledger,
-        record.account,
-        record.name,
-        record.description,
-        record.external_id,
-        record.metadata,
-        at,
+    await _SQL["update"].execute(
+        connection,
+        ledger=ledger,
+        account=record.account,
+        name=record.name,
+        description=record.description,
+        external_id=record.external_id,
+        metadata=record.metadata,
+        updated_at=at,
     )
     if record.discarded:
-        await connection.execute(_SQL["discard"], ledger, record.account, at)
+        await _SQL["discard"].execute(connection, ledger=ledger, account=record.account, discarded_at=at)

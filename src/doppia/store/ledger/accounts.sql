@@ -68,34 +68,37 @@ case a.normal_balance when 'credit' then b.posted_credits - b.posted_debits - b.
 a.metadata @> :value::jsonb and a.metadata <> '{}'
 
 -- name: create
--- Opens account $2 of ledger $1 at time $3.
+-- Opens an account at zero.
 with opened as (
     insert into accounts (
         ledger_id, account_sequence, created_at, updated_at, name, description, currency, currency_exponent,
         normal_balance, external_id, ledgerable_type, ledgerable_id, metadata)
-    values ($1, $2, $3, $3, $4, $5, $6, $7, $8::text::direction, $9, $10, $11, $12)
+    values (:ledger, :account, :created_at, :created_at, :name, :description, :currency, :currency_exponent,
+            :normal_balance::text::direction, :external_id, :ledgerable_type, :ledgerable_id, :metadata)
 )
 insert into balances (ledger_id, account_sequence, lock_version, posted_credits, posted_debits, pending_credits,
                       pending_debits)
-values ($1, $2, 0, 0, 0, 0, 0);
+values (:ledger, :account, 0, 0, 0, 0, 0);
 
 -- name: update
 update accounts
-   set name = $3, description = $4, external_id = $5, metadata = $6, updated_at = $7
- where ledger_id = $1 and account_sequence = $2;
+   set name = :name, description = :description, external_id = :external_id, metadata = :metadata,
+       updated_at = :updated_at
+ where ledger_id = :ledger and account_sequence = :account;
 
 -- name: discard
-update accounts set discarded_at = $3, updated_at = $3 where ledger_id = $1 and account_sequence = $2;
+update accounts set discarded_at = :discarded_at, updated_at = :discarded_at
+ where ledger_id = :ledger and account_sequence = :account;
 
 -- name: external_id_holder
--- The active account of ledger $1 that has the external id $2.
+-- The active account that has an external id.
 select account_sequence, created_at
   from accounts
- where ledger_id = $1 and external_id = $2 and discarded_at is null;
+ where ledger_id = :ledger and external_id = :external_id and discarded_at is null;
 
 -- name: count_pending_entries
--- Pending entries of account $2 of ledger $1 that are not discarded.
+-- Pending entries of an account that are not discarded.
 select count(*)
   from entries e
- where e.ledger_id = $1 and e.account_sequence = $2 and e.status = 'pending'
+ where e.ledger_id = :ledger and e.account_sequence = :account and e.status = 'pending'
    and not exists (select from discards d where d.ledger_id = e.ledger_id and d.entry = e.entry);

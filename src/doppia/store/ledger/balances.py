@@ -54,7 +54,7 @@ class Recomputed(NamedTuple):
 
 async def recompute(connection: Connection, ledger: int, account: int) -> Recomputed:
     """Fold all entries of an account, which takes as long as it has entries."""
-    row = await connection.fetchrow(_SQL["recompute"], ledger, account)
+    row = await _SQL["recompute"].fetchrow(connection, ledger=ledger, account=account)
     stored = Sums(*(row[name] for name in Sums._fields))
     folded = Sums(*(row[f"folded_{name}"] for name in Sums._fields))
     return Recomputed(folded, stored == folded and row["lock_version"] == row["steps"])

@@ -20,7 +20,7 @@ select q.*, v.lock_version as as_of_lock_version, s.posted_credits as as_of_post
  order by q.created_at desc, q.ledger_id desc, q.account_sequence desc;
 
 -- name: recompute
--- Of account $2 of ledger $1 what is stored, and what its entries and discards say: how many steps, and the four sums.
+-- Of an account what is stored, and what its entries and discards say: how many steps, and the four sums.
 select b.lock_version, b.posted_credits, b.posted_debits, b.pending_credits, b.pending_debits, w.steps + g.steps as steps,
        w.posted_credits as folded_posted_credits, w.posted_debits as folded_posted_debits,
        w.pending_credits - g.pending_credits as folded_pending_credits,
@@ -41,4 +41,4 @@ select b.lock_version, b.posted_credits, b.posted_debits, b.pending_credits, b.p
          from discards d
          join entries e on e.ledger_id = d.ledger_id and e.entry = d.entry
         where d.ledger_id = b.ledger_id and d.account_sequence = b.account_sequence) g
- where b.ledger_id = $1 and b.account_sequence = $2;
+ where b.ledger_id = :ledger and b.account_sequence = :account;

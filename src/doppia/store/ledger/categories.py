@@ -70,7 +70,7 @@ def _category(row: Any, ledger: int) -> Category:
 
 async def get(connection: Connection, ledger: int, sequence: int) -> CategoryFields | None:
     """Return a category."""
-    row = await connection.fetchrow(_SQL["get"], ledger, sequence)
+    row = await _SQL["get"].fetchrow(connection, ledger=ledger, category=sequence)
     return _fields(row) if row else None
 
 
@@ -102,22 +102,27 @@ async def sums_in_time(
 
     It takes as long as there are accounts. Of `as_of`, the lock version says nothing here.
     """
-    ledgers, sequences = [ledger for ledger, _ in categories], [sequence for _, sequence in categories]
-    times = (as_of.recorded_at, as_of.from_time, as_of.before_time)
-    rows = await connection.fetch(_SQL["sums_in_time"], ledgers, sequences, *times)
+    rows = await _SQL["sums_in_time"].fetch(
+        connection,
+        ledgers=[ledger for ledger, _ in categories],
+        categories=[sequence for _, sequence in categories],
+        recorded_at=as_of.recorded_at,
+        from_time=as_of.from_time,
+        before_time=as_of.before_time,
+    )
     return {(row[0], row[1]): Sums(*(row[name] for name in Sums._fields)) for row in rows}
 
 
 async def recompute(connection: Connection, ledger: int, sequence: int) -> tuple[Sums, Sums]:
     """Return what a category's accounts sum to, as it is kept and as a fold of all their entries."""
-    row = await connection.fetchrow(_SQL["recompute"], ledger, sequence)
+    row = await _SQL["recompute"].fetchrow(connection, ledger=ledger, category=sequence)
     kept, folded = (Sums(*(row[f"{prefix}{name}"] for name in Sums._fields)) for prefix in ("", "folded_"))
     return kept, folded
 
 
 async def find(connection: Connection, ledger: int, sequences: Iterable[int]) -> dict[int, Category]:
     """Return those of the categories that exist, by sequence, without their sets."""
-    rows = await connection.fetch(_SQL["categories"], ledger, list(sequences))
+    rows = await _SQL["categories"].fetch(connection, ledger=ledger, categories=list(sequences))
     return {row[0]: _category(row, ledger) for row in rows}
 
 
@@ -125,7 +130,7 @@ async def chart(connection: Connection, ledger: int, sequences: Iterable[int], s
     """Return those of the categories that exist, with what their accounts sum to and which of these sets they hold."""
     found = []
     totals: dict[int, Sums] = {}
-    for row in await connection.fetch(_SQL["chart"], ledger, list(sequences), list(sets)):
+    for row in await _SQL["chart"].fetch(connection, ledger=ledger, categories=list(sequences), sets=list(sets)):
         found.append(_category(row, ledger)._replace(sets=frozenset(row[6])))
         totals[row[0]] = Sums(row[7], row[8], row[9], row[10])
     return draw_chart(found, totals)
@@ -147,21 +152,22 @@ async def _members(connection: Connection, ledgers: Sequence[int], category: int
     if not ledgers:
         return Filter("few_accounts", [])
     # A category's id names its ledger, so there is no other to list from.
-    rows = await connection.fetch(_SQL["accounts"], ledgers[0], category, FEW_ACCOUNTS_MAX + 1)
+    rows = await _SQL["accounts"].fetch(connection, ledger=ledgers[0], category=category, limit=FEW_ACCOUNTS_MAX + 1)
     if len(rows) <= FEW_ACCOUNTS_MAX and sum(row[1] for row in rows) <= FEW_ENTRIES_MAX:
         return Filter("few_accounts", [row[0] for row in rows])
-    return Filter("category_sets", [row[0] for row in await connection.fetch(_SQL["sets_of"], ledgers[0], category)])
+    sets = await _SQL["sets_of"].fetch(connection, ledger=ledgers[0], category=category)
+    return Filter("category_sets", [row[0] for row in sets])
 
 
 async def external_id_holder(connection: Connection, ledger: int, external_id: str) -> tuple[int, str] | None:
     """Return sequence and id of the category, not discarded, that has an external id."""
-    row = await connection.fetchrow(_SQL["external_id_holder"], ledger, external_id)
+    row = await _SQL["external_id_holder"].fetchrow(connection, ledger=ledger, external_id=external_id)
     return (row[0], format_id(int(row[1].timestamp()), ledger, row[0])) if row else None
 
 
 async def parents(connection: Connection, ledger: int, sequence: int) -> list[int]:
     """Return the categories that a category is directly in, in ascending order."""
-    return [row[0] for row in await connection.fetch(_SQL["parents"], ledger, sequence)]
+    return [row[0] for row in await _SQL["parents"].fetch(connection, ledger=ledger, category=sequence)]
 
 
 async def children_around(
@@ -169,14 +175,14 @@ async def children_around(
 ) -> dict[int, list[int]]:
     """Return what stands directly below what, of all above and including `uppers` and below and including `lower`."""
     children: dict[int, list[int]] = {}
-    for parent, child in await connection.fetch(_SQL["edges"], ledger, uppers, lower):
+    for parent, child in await _SQL["edges"].fetch(connection, ledger=ledger, uppers=uppers, lower=lower):
         children.setdefault(parent, []).append(child)
     return children
 
 
 async def member(connection: Connection, ledger: int, account: int) -> Member | None:
     """Return an account as what may be in categories."""
-    row = await connection.fetchrow(_SQL["member"], ledger, account)
+    row = await _SQL["member"].fetchrow(connection, ledger=ledger, account=account)
     if row is None:
         return None
     id_ = format_id(int(row[0].timestamp()), ledger, account)
@@ -228,33 +234,33 @@ async def write(connection: Connection, ledger: int, record: CategoryWritten) ->
     """Write what a record says of a category; a discard ends its edges. The ledger's head is locked."""
     at = moment(record.recorded_at)
     if record.category == record.sequence:
-        await connection.execute(
-            _SQL["create"],
-            ledger,
-            record.category,
-            at,
-            record.name,
-            record.description,
-            record.currency,
-            record.currency_exponent,
-            record.normal_balance,
-            record.external_id,
-            record.metadata,
+        await _SQL["create"].execute(
+            connection,
+            ledger=ledger,
+            category=record.category,
+            created_at=at,
+            name=record.name,
+            description=record.description,
+            currency=record.currency,
+            currency_exponent=record.currency_exponent,
+            normal_balance=record.normal_balance,
+            external_id=record.external_id,
+            metadata=record.metadata,
         )
         return
-    await connection.execute(
-        _SQL["update"],
-        ledger,
-        record.category,
-        record.name,
-        record.description,
-        record.external_id,
-        record.metadata,
-        at,
+    await _SQL["update"].execute(
+        connection,
+        ledger=ledger,
+        category=record.category,
+        name=record.name,
+        description=record.description,
+        external_id=record.external_id,
+        metadata=record.metadata,
+        updated_at=at,
     )
     if record.discarded:
-        await connection.execute(_SQL["end_edges"], ledger, record.category)
-        await connection.execute(_SQL["discard"], ledger, record.category, at)
+        await _SQL["end_edges"].execute(connection, ledger=ledger, category=record.category)
+        await _SQL["discard"].execute(connection, ledger=ledger, category=record.category, discarded_at=at)
 
 
 async def write_of_account(connection: Connection, ledger: int, record: AccountCategories) -> None:
@@ -264,15 +270,16 @@ async def write_of_account(connection: Connection, ledger: int, record: AccountC
     """
     account, categories = record.account, record.categories
     if not categories:
-        await connection.execute(_SQL["take_out"], ledger, account)
-    elif await connection.fetchval(_SQL["place"], ledger, account, categories) is None:
-        await connection.execute(_SQL["create_set"], ledger, record.sequence, categories)
-        await connection.execute(_SQL["place"], ledger, account, categories)
+        await _SQL["take_out"].execute(connection, ledger=ledger, account=account)
+    elif await _SQL["place"].fetchval(connection, ledger=ledger, account=account, categories=categories) is None:
+        await _SQL["create_set"].execute(connection, ledger=ledger, set=record.sequence, categories=categories)
+        await _SQL["place"].execute(connection, ledger=ledger, account=account, categories=categories)
 
 
 async def write_parents(connection: Connection, ledger: int, record: CategoryParents) -> None:
     """Make the record's parents those that its category is directly in; the ledger's head is locked."""
     before = set(await parents(connection, ledger, record.category))
     for upper in before.difference(record.parents):
-        await connection.execute(_SQL["part"], ledger, upper, record.category)
-    await connection.execute(_SQL["join"], ledger, sorted(set(record.parents) - before), record.category)
+        await _SQL["part"].execute(connection, ledger=ledger, upper=upper, lower=record.category)
+    uppers = sorted(set(record.parents) - before)
+    await _SQL["join"].execute(connection, ledger=ledger, uppers=uppers, lower=record.category)

@@ -1,13 +1,13 @@
 -- Categories: the chart of accounts.
 
 -- name: get
--- Category $2 of ledger $1 with what its accounts sum to.
+-- A category with what its accounts sum to.
 select c.ledger_id, c.category_sequence, c.name, c.description, c.currency, c.currency_exponent,
        c.normal_balance::text, c.external_id, c.metadata, c.created_at, c.updated_at, c.discarded_at,
        s.posted_credits, s.posted_debits, s.pending_credits, s.pending_debits
   from categories c
  cross join lateral category_sums(c.ledger_id, c.category_sequence) s
- where c.ledger_id = $1 and c.category_sequence = $2;
+ where c.ledger_id = :ledger and c.category_sequence = :category;
 
 -- template: list
 select q.*, s.posted_credits, s.posted_debits, s.pending_credits, s.pending_debits
@@ -61,46 +61,46 @@ c.discarded_at is null and c.category_sequence = any(array(
     select category_sequence from above))
 
 -- name: categories
--- The categories of ledger $1 among the sequences $2.
 select category_sequence, created_at, currency, currency_exponent, normal_balance::text, discarded_at is null as is_open
   from categories
- where ledger_id = $1 and category_sequence = any($2::bigint[]);
+ where ledger_id = :ledger and category_sequence = any(:categories::bigint[]);
 
 -- name: chart
--- The categories of ledger $1 among the sequences $2, what their accounts sum to, and which of the sets $3 they hold.
+-- Categories, what their accounts sum to, and which of the sets they hold.
 select c.category_sequence, c.created_at, c.currency, c.currency_exponent, c.normal_balance::text,
        c.discarded_at is null as is_open, t.*
   from categories c
  cross join lateral (
-       select coalesce(array_agg(k.category_set) filter (where k.category_set in (select unnest($3::bigint[]))), '{}')
-                  as sets,
+       select coalesce(array_agg(k.category_set) filter (where k.category_set in (select unnest(:sets::bigint[]))),
+                       '{}') as sets,
               coalesce(sum(s.posted_credits), 0) as posted_credits, coalesce(sum(s.posted_debits), 0) as posted_debits,
               coalesce(sum(s.pending_credits), 0) as pending_credits, coalesce(sum(s.pending_debits), 0) as pending_debits
          from sets_of_category(c.ledger_id, c.category_sequence) as k (category_set)
          join category_sets s on s.ledger_id = c.ledger_id and s.category_set = k.category_set) t
- where c.ledger_id = $1 and c.category_sequence = any($2::bigint[]);
+ where c.ledger_id = :ledger and c.category_sequence = any(:categories::bigint[]);
 
 -- name: sums_in_time
--- What the accounts that are in the categories $2 of the ledgers $1 (pairs) today summed to: as known at $3, over the
--- entries effective from $4 on, before $5; null asks nothing.
+-- What the accounts that are in categories (pairs with their ledgers) today summed to, as known at a time, over the
+-- entries effective from one time on and before another; null asks nothing.
 select w.ledger_id, w.category_sequence, t.*
-  from unnest($1::bigint[], $2::bigint[]) as w (ledger_id, category_sequence)
+  from unnest(:ledgers::bigint[], :categories::bigint[]) as w (ledger_id, category_sequence)
  cross join lateral (
        select coalesce(sum(s.posted_credits), 0) as posted_credits, coalesce(sum(s.posted_debits), 0) as posted_debits,
               coalesce(sum(s.pending_credits), 0) as pending_credits, coalesce(sum(s.pending_debits), 0) as pending_debits
          from sets_of_category(w.ledger_id, w.category_sequence) as k (category_set)
          join balances b on b.ledger_id = w.ledger_id and b.category_set = k.category_set
         cross join lateral (
-              select case when $3::timestamptz is null then b.lock_version
-                          else account_version(b.ledger_id, b.account_sequence, $3::timestamptz) end as lock_version
+              select case when :recorded_at::timestamptz is null then b.lock_version
+                          else account_version(b.ledger_id, b.account_sequence, :recorded_at::timestamptz)
+                     end as lock_version
               offset 0) v
-        cross join lateral sums_between(b.ledger_id, b.account_sequence, v.lock_version, $4::timestamptz,
-                                        $5::timestamptz) s) t;
+        cross join lateral sums_between(b.ledger_id, b.account_sequence, v.lock_version, :from_time::timestamptz,
+                                        :before_time::timestamptz) s) t;
 
 -- name: recompute
--- What the accounts of category $2 of ledger $1 sum to as it is kept, and by their entries in force.
+-- What the accounts of a category sum to as it is kept, and by their entries in force.
 select s.posted_credits, s.posted_debits, s.pending_credits, s.pending_debits, f.*
-  from category_sums($1, $2) s
+  from category_sums(:ledger, :category) s
  cross join lateral (
        select coalesce(sum(e.amount) filter (where e.status = 'posted' and e.direction = 'credit'), 0)
                   as folded_posted_credits,
@@ -110,8 +110,8 @@ select s.posted_credits, s.posted_debits, s.pending_credits, s.pending_debits, f
                   as folded_pending_credits,
               coalesce(sum(e.amount) filter (where e.status = 'pending' and e.direction = 'debit'), 0)
                   as folded_pending_debits
-         from sets_of_category($1, $2) as k (category_set)
-         join balances b on b.ledger_id = $1 and b.category_set = k.category_set
+         from sets_of_category(:ledger, :category) as k (category_set)
+         join balances b on b.ledger_id = :ledger and b.category_set = k.category_set
         cross join lateral (
               select n.status, n.direction, n.amount
                 from entries n
@@ -120,75 +120,80 @@ select s.posted_credits, s.posted_debits, s.pending_credits, s.pending_debits, f
               offset 0) e) f;
 
 -- name: sets_of
-select sets_of_category($1, $2);
+select sets_of_category(:ledger, :category);
 
 -- name: accounts
--- Accounts that are in category $2 of ledger $1, $3 at most, and how many steps each has taken.
+-- Accounts that are in a category, and how many steps each has taken.
 select account_sequence, lock_version
   from balances
- where ledger_id = $1 and category_set = any(array(select sets_of_category($1, $2)))
- limit $3;
+ where ledger_id = :ledger and category_set = any(array(select sets_of_category(:ledger, :category)))
+ limit :limit;
 
 -- name: create
--- Category $2 of ledger $1 at time $3.
 insert into categories (
     ledger_id, category_sequence, created_at, updated_at, name, description, currency, currency_exponent,
     normal_balance, external_id, metadata)
-values ($1, $2, $3, $3, $4, $5, $6, $7, $8::text::direction, $9, $10);
+values (:ledger, :category, :created_at, :created_at, :name, :description, :currency, :currency_exponent,
+        :normal_balance::text::direction, :external_id, :metadata);
 
 -- name: update
 update categories
-   set name = $3, description = $4, external_id = $5, metadata = $6, updated_at = $7
- where ledger_id = $1 and category_sequence = $2;
+   set name = :name, description = :description, external_id = :external_id, metadata = :metadata,
+       updated_at = :updated_at
+ where ledger_id = :ledger and category_sequence = :category;
 
 -- name: end_edges
-delete from category_edges where ledger_id = $1 and (parent_sequence = $2 or child_sequence = $2);
+delete from category_edges where ledger_id = :ledger and (parent_sequence = :category or child_sequence = :category);
 
 -- name: discard
-update categories set discarded_at = $3, updated_at = $3 where ledger_id = $1 and category_sequence = $2;
+update categories set discarded_at = :discarded_at, updated_at = :discarded_at
+ where ledger_id = :ledger and category_sequence = :category;
 
 -- name: external_id_holder
--- The category of ledger $1 that has the external id $2 and is not discarded.
+-- The category that has an external id and is not discarded.
 select category_sequence, created_at
   from categories
- where ledger_id = $1 and external_id = $2 and discarded_at is null;
+ where ledger_id = :ledger and external_id = :external_id and discarded_at is null;
 
 -- name: parents
--- The categories that category $2 of ledger $1 is directly in.
-select parent_sequence from category_edges where ledger_id = $1 and child_sequence = $2 order by parent_sequence;
+-- The categories that a category is directly in.
+select parent_sequence
+  from category_edges
+ where ledger_id = :ledger and child_sequence = :category
+ order by parent_sequence;
 
 -- name: edges
--- Of ledger $1, the edges from any of the categories $2 upwards and from category $3 downwards, as parent and child.
+-- The edges from any of the upper categories upwards and from the lower one downwards, as parent and child.
 with recursive above (parent_sequence, child_sequence) as (
     select e.parent_sequence, e.child_sequence
-      from unnest($2::bigint[]) as u (category_sequence)
-     cross join lateral edges_above($1, u.category_sequence) e
+      from unnest(:uppers::bigint[]) as u (category_sequence)
+     cross join lateral edges_above(:ledger, u.category_sequence) e
     union
     select e.parent_sequence, e.child_sequence
       from above a
-     cross join lateral edges_above($1, a.parent_sequence) e
+     cross join lateral edges_above(:ledger, a.parent_sequence) e
 ), below (parent_sequence, child_sequence) as (
     select e.parent_sequence, e.child_sequence
-      from edges_below($1, $3) e
+      from edges_below(:ledger, :lower) e
     union
     select e.parent_sequence, e.child_sequence
       from below b
-     cross join lateral edges_below($1, b.child_sequence) e
+     cross join lateral edges_below(:ledger, b.child_sequence) e
 )
 select parent_sequence, child_sequence from above
 union all
 select parent_sequence, child_sequence from below;
 
 -- name: join
--- Puts category $3 of ledger $1 directly below the categories $2.
+-- Puts the lower category directly below the upper ones.
 insert into category_edges (ledger_id, parent_sequence, child_sequence)
-select $1, parent_sequence, $3 from unnest($2::bigint[]) as parent_sequence;
+select :ledger, parent_sequence, :lower from unnest(:uppers::bigint[]) as parent_sequence;
 
 -- name: part
-delete from category_edges where ledger_id = $1 and parent_sequence = $2 and child_sequence = $3;
+delete from category_edges where ledger_id = :ledger and parent_sequence = :upper and child_sequence = :lower;
 
 -- name: member
--- Account $2 of ledger $1 and the categories it is directly in, without those discarded.
+-- An account and the categories it is directly in, without those discarded.
 select a.created_at, a.currency, a.currency_exponent, a.discarded_at is null as is_open,
        array(select c.category_sequence
                from category_sets s
@@ -198,18 +203,19 @@ select a.created_at, a.currency, a.currency_exponent, a.discarded_at is null as 
               order by c.category_sequence) as categories
   from accounts a
   join balances b using (ledger_id, account_sequence)
- where a.ledger_id = $1 and a.account_sequence = $2;
+ where a.ledger_id = :ledger and a.account_sequence = :account;
 
 -- name: place
--- Brings account $2 of ledger $1 into the set of those that are directly in the categories $3, if there is one.
+-- Brings an account into the set of those that are directly in exactly these categories, if there is one.
 update balances b
    set category_set = s.category_set
   from category_sets s
- where b.ledger_id = $1 and b.account_sequence = $2 and s.ledger_id = $1 and s.categories = $3::bigint[]
+ where b.ledger_id = :ledger and b.account_sequence = :account and s.ledger_id = :ledger
+   and s.categories = :categories::bigint[]
 returning s.category_set;
 
 -- name: create_set
-insert into category_sets (ledger_id, category_set, categories) values ($1, $2, $3);
+insert into category_sets (ledger_id, category_set, categories) values (:ledger, :set, :categories);
 
 -- name: take_out
-update balances set category_set = null where ledger_id = $1 and account_sequence = $2;
+update balances set category_set = null where ledger_id = :ledger and account_sequence = :account;

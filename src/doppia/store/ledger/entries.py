@@ -232,4 +232,5 @@ async def get(connection: Connection, id_: Id) -> EntryInTransaction | None:
 async def write(connection: Connection, ledger: int, record: EntryAnnotated) -> None:
     """Replace the metadata of an entry by the record's; the ledger's head is locked."""
     number = record.entry_sequence << ORDINAL_BITS | record.entry_ordinal
-    await connection.execute(_SQL["annotate"], ledger, number, record.metadata, moment(record.recorded_at))
+    at = moment(record.recorded_at)
+    await _SQL["annotate"].execute(connection, ledger=ledger, entry=number, metadata=record.metadata, updated_at=at)

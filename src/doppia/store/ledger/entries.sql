@@ -130,5 +130,5 @@ d.entry is null or :value::boolean
 m.metadata @> :value::jsonb
 
 -- name: annotate
-insert into entry_metadata (ledger_id, entry, metadata, updated_at) values ($1, $2, $3, $4)
+insert into entry_metadata (ledger_id, entry, metadata, updated_at) values (:ledger, :entry, :metadata, :updated_at)
 on conflict (ledger_id, entry) do update set metadata = excluded.metadata, updated_at = excluded.updated_at;

@@ -26,7 +26,7 @@ class Head(NamedTuple):
     """Where a ledger's log ends.
 
     Attributes:
-        frontier: of the tree over it, as `tree` reads it.
+        frontier: of the tree over it, as `Frontier.to_bytes` writes it.
     """
 
     sequence: int
@@ -35,7 +35,7 @@ class Head(NamedTuple):
     frontier: bytes
 
     def tree(self) -> Frontier:
-        """Return the tree over the log, to be let grow."""
+        """Return the tree over the log."""
         return frontier_of(self.sequence, self.frontier)
 
 
@@ -68,25 +68,25 @@ class Owner(NamedTuple):
 
 async def owner(connection: Connection, ledger: int) -> Owner | None:
     """Return whose a ledger is, or None when there is no such ledger."""
-    row = await connection.fetchrow(_SQL["owner"], ledger)
+    row = await _SQL["owner"].fetchrow(connection, ledger=ledger)
     return Owner(row[0], ledger_id(int(row[1].timestamp()), ledger)) if row else None
 
 
 async def owned_by(connection: Connection, organization: UUID) -> dict[int, Owner]:
     """Return all ledgers of an organization by number."""
-    rows = await connection.fetch(_SQL["of_organization"], organization)
+    rows = await _SQL["of_organization"].fetch(connection, organization=organization)
     return {row[0]: Owner(organization, ledger_id(int(row[1].timestamp()), row[0])) for row in rows}
 
 
 async def get(connection: Connection, ledger: int) -> Ledger | None:
     """Return a ledger."""
-    row = await connection.fetchrow(_SQL["get"], ledger)
+    row = await _SQL["get"].fetchrow(connection, ledger=ledger)
     return _ledger(row) if row else None
 
 
 async def named(connection: Connection, organization: UUID, name: str) -> list[Ledger]:
     """Return an organization's ledgers with this name that are not discarded, the oldest first."""
-    return [_ledger(row) for row in await connection.fetch(_SQL["named"], organization, name)]
+    return [_ledger(row) for row in await _SQL["named"].fetch(connection, organization=organization, name=name)]
 
 
 PARAMETERS: Final = (
@@ -106,13 +106,13 @@ list_page: Final = newest_first(LIST, _ledger)
 
 async def recorded_at(connection: Connection, ledger: int) -> datetime:
     """Return the time of the last record of a ledger's log."""
-    last: datetime = await connection.fetchval(_SQL["recorded_at"], ledger)
+    last: datetime = await _SQL["recorded_at"].fetchval(connection, ledger=ledger)
     return last
 
 
 async def lock_head(connection: Connection, ledger: int) -> Head | None:
     """Lock a ledger for writing until the database transaction ends, and return where its log ends."""
-    row = await connection.fetchrow(_LOCK_HEAD, ledger)
+    row = await _LOCK_HEAD.fetchrow(connection, ledger=ledger)
     return Head(*row) if row else None
 
 
@@ -125,27 +125,28 @@ async def append(
     tree: Frontier,
     recorded_at: datetime,
     record: Record,
-) -> None:
-    """Append one record to the log of a ledger whose head is locked, and to the tree over it."""
+) -> Frontier:
+    """Append one record to the log of a ledger whose head is locked, and return the tree over the log with it."""
     kind = kind_of(record)
     payload, texts = seal(record, new_salt)
-    kept = tree.append(leaf_hash(payload))
-    await connection.execute(
-        _SQL["append"],
-        ledger,
-        record.sequence,
-        kind.about(record),
-        recorded_at,
-        kind.number,
-        record.event,
-        payload,
-        tree.root(),
-        tree.to_bytes(),
-        [node.level for node in kept],
-        [node.place for node in kept],
-        [node.hash for node in kept],
-        texts,
+    tree, kept = tree.extended([leaf_hash(payload)])
+    await _SQL["append"].execute(
+        connection,
+        ledger=ledger,
+        sequence=record.sequence,
+        object=kind.about(record),
+        recorded_at=recorded_at,
+        kind=kind.number,
+        event=record.event,
+        payload=payload,
+        texts=texts,
+        root=tree.root(),
+        frontier=tree.to_bytes(),
+        levels=[node.level for node in kept],
+        places=[node.place for node in kept],
+        hashes=[node.hash for node in kept],
     )
+    return tree
 
 
 async def create(
@@ -158,12 +159,18 @@ async def create(
     created_at: datetime,
 ) -> bool:
     """Create a ledger with the head of a log that is still empty. False when the number is taken."""
-    created = await connection.fetchval(
-        _SQL["create"], number, organization, name, description, dict(metadata), created_at
+    created = await _SQL["create"].fetchval(
+        connection,
+        ledger=number,
+        organization=organization,
+        name=name,
+        description=description,
+        metadata=dict(metadata),
+        created_at=created_at,
     )
     if created is None:
         return False
-    await connection.execute(_SQL["create_head"], number, created_at, EMPTY_ROOT)
+    await _SQL["create_head"].execute(connection, ledger=number, created_at=created_at, empty_root=EMPTY_ROOT)
     return True
 
 
@@ -174,26 +181,33 @@ async def purge(
 
     The organization's log says so, and that the admin key `actor` did it.
     """
-    await connection.execute(_SQL["allow_time"])
-    await connection.execute(_SQL["purge_bulk_items"], ledger.number, organization)
-    await connection.execute(_SQL["purge_bulk_results"], ledger.number, organization)
-    await connection.execute(_SQL["purge"], organization, ledger.number, ledger.id, actor, purged_at)
+    await _SQL["allow_time"].execute(connection)
+    await _SQL["purge_bulk_items"].execute(connection, ledger=ledger.number, organization=organization)
+    await _SQL["purge_bulk_results"].execute(connection, ledger=ledger.number, organization=organization)
+    await _SQL["purge"].execute(
+        connection,
+        organization=organization,
+        ledger=ledger.number,
+        ledger_id=ledger.id,
+        actor=actor,
+        purged_at=purged_at,
+    )
 
 
 async def consumed_keys(connection: Connection, digests: Iterable[bytes]) -> dict[bytes, ConsumedKey]:
     """Return what those of the idempotency keys were consumed by that were, by digest."""
-    rows = await connection.fetch(_SQL["keys"], list(digests))
+    rows = await _SQL["keys"].fetch(connection, digests=list(digests))
     return {row["digest"]: ConsumedKey(*row) for row in rows}
 
 
 async def consume_key(connection: Connection, ledger: int, key: ConsumedKey) -> None:
     """Consume an idempotency key; the ledger's head is locked."""
-    await connection.execute(_SQL["consume_key"], ledger, *key)
+    await _SQL["consume_key"].execute(connection, ledger=ledger, **key._asdict())
 
 
 async def lock_organization(connection: Connection, organization: UUID) -> None:
     """Lock an organization until the database transaction ends, so that its log grows by one at a time."""
-    await connection.execute(_SQL["lock_organization"], organization)
+    await _SQL["lock_organization"].execute(connection, organization=organization)
 
 
 async def append_organization(
@@ -206,7 +220,9 @@ async def append_organization(
 ) -> None:
     """Append to an organization's own log; its row is locked, or about to be."""
     await lock_organization(connection, organization)
-    await connection.execute(_SQL["append_organization"], organization, recorded_at, actor, kind, dict(payload))
+    await _SQL["append_organization"].execute(
+        connection, organization=organization, recorded_at=recorded_at, actor=actor, kind=kind, payload=dict(payload)
+    )
 
 
 def record_of(ledger: Ledger, origin: Origin) -> LedgerWritten:
@@ -239,7 +255,14 @@ def from_record(record: LedgerWritten, created_at: datetime) -> Ledger:
 async def write(connection: Connection, ledger: int, record: LedgerWritten) -> None:
     """Write what a record says of a ledger that is there; with it its accounts are discarded. Its head is locked."""
     at = moment(record.recorded_at)
-    await connection.execute(_SQL["update"], ledger, record.name, record.description, record.metadata, at)
+    await _SQL["update"].execute(
+        connection,
+        ledger=ledger,
+        name=record.name,
+        description=record.description,
+        metadata=record.metadata,
+        updated_at=at,
+    )
     if record.discarded:
-        await connection.execute(_SQL["discard"], ledger, at)
-        await connection.execute(_SQL["discard_accounts"], ledger, at)
+        await _SQL["discard"].execute(connection, ledger=ledger, discarded_at=at)
+        await _SQL["discard_accounts"].execute(connection, ledger=ledger, discarded_at=at)

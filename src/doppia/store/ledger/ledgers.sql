@@ -1,25 +1,25 @@
 -- Ledgers, their heads, and what is appended to a log one record at a time.
 
 -- name: owner
--- The organization of ledger $1, and when the ledger was created.
-select organization_id, created_at from ledgers where ledger_id = $1;
+-- The organization of a ledger, and when the ledger was created.
+select organization_id, created_at from ledgers where ledger_id = :ledger;
 
 -- name: of_organization
--- The numbers of all ledgers of organization $1, and when each was created.
-select ledger_id, created_at from ledgers where organization_id = $1;
+-- The numbers of all ledgers of an organization, and when each was created.
+select ledger_id, created_at from ledgers where organization_id = :organization;
 
 -- name: get
 select l.ledger_id, l.name, l.description, l.metadata, l.created_at, l.updated_at, h.discarded_at
   from ledgers l
   join ledger_heads h using (ledger_id)
- where l.ledger_id = $1;
+ where l.ledger_id = :ledger;
 
 -- name: named
--- The ledgers of organization $1 with the name $2 that are not discarded.
+-- The ledgers of an organization that have a name and are not discarded.
 select l.ledger_id, l.name, l.description, l.metadata, l.created_at, l.updated_at, h.discarded_at
   from ledgers l
   join ledger_heads h using (ledger_id)
- where l.organization_id = $1 and l.name = $2 and h.discarded_at is null
+ where l.organization_id = :organization and l.name = :name and h.discarded_at is null
  order by l.created_at, l.ledger_id;
 
 -- template: list
@@ -44,80 +44,83 @@ l.metadata @> :value::jsonb
 
 -- name: create
 insert into ledgers (ledger_id, organization_id, name, description, metadata, created_at, updated_at)
-select $1, $2, $3, $4, $5, $6, $6
- where not exists (select from purged_ledgers where ledger_id = $1)
+select :ledger, :organization, :name, :description, :metadata, :created_at, :created_at
+ where not exists (select from purged_ledgers where ledger_id = :ledger)
 on conflict (ledger_id) do nothing
 returning ledger_id;
 
 -- name: create_head
--- Of a log that is still empty; $3 is the root of nothing.
-insert into ledger_heads (ledger_id, sequence, recorded_at, root, frontier) values ($1, 0, $2, $3, '');
+-- The head of a log that is still empty.
+insert into ledger_heads (ledger_id, sequence, recorded_at, root, frontier)
+values (:ledger, 0, :created_at, :empty_root, '');
 
 -- name: append
--- Appends record $2 about object $3 to the log of ledger $1 at time $4, of kind $5 and event $6; its head is locked. $8
--- and $9 are the tree's root and frontier then, $10 to $12 levels, places and hashes of the nodes that are kept, $13 the
--- record's texts or null.
+-- Appends a record to a log; the ledger's head is locked. Root, frontier and nodes are those of the tree with it.
 with head as (
-    update ledger_heads set sequence = $2, recorded_at = $4, root = $8, frontier = $9
-     where ledger_id = $1 and sequence = $2 - 1
+    update ledger_heads set sequence = :sequence, recorded_at = :recorded_at, root = :root, frontier = :frontier
+     where ledger_id = :ledger and sequence = :sequence - 1
 ), kept as (
     insert into log_nodes (ledger_id, level, place, hash)
-    select $1, n.level, n.place, n.hash
-      from unnest($10::smallint[], $11::bigint[], $12::bytea[]) as n (level, place, hash)
+    select :ledger, n.level, n.place, n.hash
+      from unnest(:levels::smallint[], :places::bigint[], :hashes::bytea[]) as n (level, place, hash)
 )
 insert into log (ledger_id, sequence, object_sequence, recorded_at, kind, event, payload, texts)
-values ($1, $2, $3, $4, $5, $6, $7, $13);
+values (:ledger, :sequence, :object, :recorded_at, :kind, :event, :payload, :texts);
 
 -- name: update
-update ledgers set name = $2, description = $3, metadata = $4, updated_at = $5 where ledger_id = $1;
+update ledgers set name = :name, description = :description, metadata = :metadata, updated_at = :updated_at
+ where ledger_id = :ledger;
 
 -- name: recorded_at
-select recorded_at from ledger_heads where ledger_id = $1;
+select recorded_at from ledger_heads where ledger_id = :ledger;
 
 -- name: discard
-update ledger_heads set discarded_at = $2 where ledger_id = $1;
+update ledger_heads set discarded_at = :discarded_at where ledger_id = :ledger;
 
 -- name: discard_accounts
-update accounts set discarded_at = $2, updated_at = $2 where ledger_id = $1 and discarded_at is null;
+update accounts set discarded_at = :discarded_at, updated_at = :discarded_at
+ where ledger_id = :ledger and discarded_at is null;
 
 -- name: keys
--- What the idempotency keys $1 (digests) were consumed by, in whichever ledger: a digest names the organization.
+-- What idempotency keys were consumed by, in whichever ledger: a digest names the organization.
 select digest, request_digest, sequence, kept
   from idempotency_keys
- where digest = any($1::bytea[]);
+ where digest = any(:digests::bytea[]);
 
 -- name: consume_key
 insert into idempotency_keys (ledger_id, digest, request_digest, sequence, kept)
-values ($1, $2, $3, $4, $5);
+values (:ledger, :digest, :request_digest, :sequence, :kept);
 
 -- name: lock_organization
--- Locks organization $1 until the database transaction ends.
-select lock_organization($1);
+-- Locks an organization until the database transaction ends.
+select lock_organization(:organization);
 
 -- name: append_organization
 insert into organization_log (organization_id, sequence, recorded_at, actor, kind, payload)
-select $1, coalesce(max(sequence), 0) + 1, $2, $3, $4, $5 from organization_log where organization_id = $1;
+select :organization, coalesce(max(sequence), 0) + 1, :recorded_at, :actor, :kind, :payload
+  from organization_log
+ where organization_id = :organization;
 
 -- name: allow_time
 -- Lets this database transaction take the time that a purge takes.
 select set_config('statement_timeout', '0', true);
 
 -- name: purge_bulk_items
--- Of organization $2, what is still to be done of a transaction that ledger $1 knows by its external id is forgotten.
+-- What is still to be done of a transaction that the ledger knows by its external id is forgotten.
 update bulk_results t
    set ledger_ids = '{}', external_id = null, params = null, entity = null
- where t.organization_id = $2 and t.status = 'pending' and t.external_id is not null
+ where t.organization_id = :organization and t.status = 'pending' and t.external_id is not null
    and (exists (select from transactions x
-                 where x.ledger_id = $1 and x.external_id = t.external_id and x.status <> 'archived')
+                 where x.ledger_id = :ledger and x.external_id = t.external_id and x.status <> 'archived')
         or exists (select from transactions x
-                    where x.ledger_id = $1 and x.external_id = t.external_id and x.status = 'archived'));
+                    where x.ledger_id = :ledger and x.external_id = t.external_id and x.status = 'archived'));
 
 -- name: purge_bulk_results
--- The results of organization $2 stay, for their request counts them; what they hold of ledger $1 goes. It is
+-- The results of the organization stay, for their request counts them; what they hold of the ledger goes. It is
 -- asked for in words of which only the ledger has an index, lest all results of an organization be looked at.
 update bulk_results t
    set ledger_ids = '{}', external_id = null, params = null, entity = null
- where t.ledger_ids @> array[$1::bigint] and t.ledger_ids <> '{}' and (t.organization_id = $2) is true;
+ where t.ledger_ids @> array[:ledger::bigint] and t.ledger_ids <> '{}' and (t.organization_id = :organization) is true;
 
 -- name: purge
-select purge_ledger($1, $2, $3, $4, $5);
+select purge_ledger(:organization, :ledger, :ledger_id, :actor, :purged_at);

@@ -69,7 +69,7 @@ list_page: Final = newest_first(LIST, _state)
 async def of_accounts(connection: Connection, ledger: int, accounts: Iterable[int]) -> dict[int, list[MonitorFields]]:
     """Return the monitors of accounts that are not discarded, by sequence of the account."""
     found: dict[int, list[MonitorFields]] = {}
-    for row in await connection.fetch(_SQL["of_accounts"], ledger, list(accounts)):
+    for row in await _SQL["of_accounts"].fetch(connection, ledger=ledger, accounts=list(accounts)):
         fields = _fields(row)
         found.setdefault(fields.monitor.account, []).append(fields)
     return found
@@ -77,9 +77,9 @@ async def of_accounts(connection: Connection, ledger: int, accounts: Iterable[in
 
 async def trigger(connection: Connection, ledger: int, monitors: Iterable[Monitor], updated_at: datetime) -> None:
     """Write which monitors are triggered from now on and which are no longer; the ledger's head is locked."""
-    states = [(monitor.sequence, monitor.is_triggered) for monitor in monitors]
-    await connection.execute(
-        _SQL["trigger"], ledger, [sequence for sequence, _ in states], [state for _, state in states], updated_at
+    states = {monitor.sequence: monitor.is_triggered for monitor in monitors}
+    await _SQL["trigger"].execute(
+        connection, ledger=ledger, monitors=list(states), states=list(states.values()), updated_at=updated_at
     )
 
 
@@ -124,25 +124,34 @@ async def write(connection: Connection, ledger: int, record: MonitorWritten) -> 
     """
     at, sequence = moment(record.recorded_at), record.monitor
     if record.event in (Event.TRIGGERED, Event.RESOLVED):
-        await connection.execute(_SQL["trigger"], ledger, [sequence], [record.triggered], at)
+        await _SQL["trigger"].execute(
+            connection, ledger=ledger, monitors=[sequence], states=[record.triggered], updated_at=at
+        )
         return
     if sequence == record.sequence:
-        await connection.execute(
-            _SQL["create"],
-            ledger,
-            sequence,
-            record.account,
-            record.field,
-            record.operator,
-            int(record.value),
-            record.triggered,
-            record.description,
-            record.metadata,
-            at,
+        await _SQL["create"].execute(
+            connection,
+            ledger=ledger,
+            monitor=sequence,
+            account=record.account,
+            field=record.field,
+            operator=record.operator,
+            value=int(record.value),
+            is_triggered=record.triggered,
+            description=record.description,
+            metadata=record.metadata,
+            created_at=at,
         )
     else:
-        await connection.execute(_SQL["update"], ledger, sequence, record.description, record.metadata, at)
+        await _SQL["update"].execute(
+            connection,
+            ledger=ledger,
+            monitor=sequence,
+            description=record.description,
+            metadata=record.metadata,
+            updated_at=at,
+        )
     if record.discarded:
-        await connection.execute(_SQL["discard"], ledger, sequence, at)
+        await _SQL["discard"].execute(connection, ledger=ledger, monitor=sequence, discarded_at=at)
     if record.discarded or sequence == record.sequence:
-        await connection.execute(_SQL["watch"], ledger, record.account)
+        await _SQL["watch"].execute(connection, ledger=ledger, account=record.account)

@@ -34,35 +34,37 @@ m.metadata @> :value::jsonb and m.metadata <> '{}'
 insert into balance_monitors (
     ledger_id, monitor_sequence, account_sequence, field, operator, value, is_triggered, description, metadata,
     created_at, updated_at)
-values ($1, $2, $3, $4::text::monitored_field, $5::text::alert_operator, $6, $7, $8, $9, $10, $10);
+values (:ledger, :monitor, :account, :field::text::monitored_field, :operator::text::alert_operator, :value,
+        :is_triggered, :description, :metadata, :created_at, :created_at);
 
 -- name: update
-update balance_monitors set description = $3, metadata = $4, updated_at = $5
- where ledger_id = $1 and monitor_sequence = $2;
+update balance_monitors set description = :description, metadata = :metadata, updated_at = :updated_at
+ where ledger_id = :ledger and monitor_sequence = :monitor;
 
 -- name: discard
-update balance_monitors set discarded_at = $3, updated_at = $3 where ledger_id = $1 and monitor_sequence = $2;
+update balance_monitors set discarded_at = :discarded_at, updated_at = :discarded_at
+ where ledger_id = :ledger and monitor_sequence = :monitor;
 
 -- name: watch
--- Lets account $2 of ledger $1 be watched for as long as it has a monitor that is not discarded.
+-- Lets an account be watched for as long as it has a monitor that is not discarded.
 update balances b
    set is_monitored = n.is_monitored
   from (select exists (select from balance_monitors m
-                        where m.ledger_id = $1 and m.account_sequence = $2 and m.discarded_at is null)
+                        where m.ledger_id = :ledger and m.account_sequence = :account and m.discarded_at is null)
                as is_monitored) n
- where b.ledger_id = $1 and b.account_sequence = $2 and b.is_monitored <> n.is_monitored;
+ where b.ledger_id = :ledger and b.account_sequence = :account and b.is_monitored <> n.is_monitored;
 
 -- name: of_accounts
--- The monitors of accounts $2 of ledger $1 that are not discarded.
+-- The monitors of accounts that are not discarded.
 select ledger_id, monitor_sequence, account_sequence, field::text, operator::text, value, is_triggered, description,
        metadata, created_at, updated_at, discarded_at
   from balance_monitors
- where ledger_id = $1 and account_sequence = any($2::bigint[]) and discarded_at is null
+ where ledger_id = :ledger and account_sequence = any(:accounts::bigint[]) and discarded_at is null
  order by monitor_sequence;
 
 -- name: trigger
--- Sets the states $3 of monitors $2 of ledger $1 at time $4.
+-- Sets the states of monitors.
 update balance_monitors m
-   set is_triggered = n.is_triggered, updated_at = $4
-  from unnest($2::bigint[], $3::boolean[]) as n (monitor_sequence, is_triggered)
- where m.ledger_id = $1 and m.monitor_sequence = n.monitor_sequence;
+   set is_triggered = n.is_triggered, updated_at = :updated_at
+  from unnest(:monitors::bigint[], :states::boolean[]) as n (monitor_sequence, is_triggered)
+ where m.ledger_id = :ledger and m.monitor_sequence = n.monitor_sequence;

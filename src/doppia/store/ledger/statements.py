@@ -49,7 +49,10 @@ async def sums_before(
     connection: Connection, ledger: int, account: int, lock_version: int, times: Sequence[datetime]
 ) -> list[Sums]:
     """Return what an account's entries, as of a lock version, sum to that are effective before each of the times."""
-    return [Sums(*row) for row in await connection.fetch(_SQL["sums"], ledger, account, lock_version, list(times))]
+    rows = await _SQL["sums"].fetch(
+        connection, ledger=ledger, account=account, lock_version=lock_version, times=list(times)
+    )
+    return [Sums(*row) for row in rows]
 
 
 async def get(connection: Connection, ledger: int, sequence: int) -> Statement | None:
@@ -129,17 +132,18 @@ def from_record(record: StatementWritten, ledger: int, account: Account) -> Stat
 
 async def write(connection: Connection, ledger: int, record: StatementWritten) -> None:
     """Write the statement that a record makes; the ledger's head is locked."""
-    await connection.execute(
-        _SQL["create"],
-        ledger,
-        record.sequence,
-        record.account,
-        record.lock_version,
-        moment(record.effective_at_lower_bound),
-        moment(record.effective_at_upper_bound),
-        *map(int, record.starting_sums),
-        *map(int, record.ending_sums),
-        record.description,
-        record.metadata,
-        moment(record.recorded_at),
+    starting, ending = (Sums(*map(int, sums)) for sums in (record.starting_sums, record.ending_sums))
+    await _SQL["create"].execute(
+        connection,
+        ledger=ledger,
+        statement=record.sequence,
+        account=record.account,
+        lock_version=record.lock_version,
+        effective_at_lower_bound=moment(record.effective_at_lower_bound),
+        effective_at_upper_bound=moment(record.effective_at_upper_bound),
+        **{f"starting_{name}": amount for name, amount in starting._asdict().items()},
+        **{f"ending_{name}": amount for name, amount in ending._asdict().items()},
+        description=record.description,
+        metadata=record.metadata,
+        created_at=moment(record.recorded_at),
     )

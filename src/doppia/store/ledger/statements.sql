@@ -1,10 +1,10 @@
 -- Account statements, and the entries that one holds.
 
 -- name: sums
--- The four sums of account $2 of ledger $1 as of lock version $3 over what is effective before each of the times $4.
+-- The four sums of an account as of a lock version over what is effective before each of the times.
 select s.posted_credits, s.posted_debits, s.pending_credits, s.pending_debits
-  from unnest($4::timestamptz[]) with ordinality as t (at, place)
- cross join lateral sums_before($1, $2, $3, t.at) s
+  from unnest(:times::timestamptz[]) with ordinality as t (at, place)
+ cross join lateral sums_before(:ledger, :account, :lock_version, t.at) s
  order by t.place;
 
 -- name: create
@@ -13,7 +13,10 @@ insert into account_statements (
     starting_posted_credits, starting_posted_debits, starting_pending_credits, starting_pending_debits,
     ending_posted_credits, ending_posted_debits, ending_pending_credits, ending_pending_debits, description, metadata,
     created_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17);
+values (:ledger, :statement, :account, :lock_version, :effective_at_lower_bound, :effective_at_upper_bound,
+        :starting_posted_credits, :starting_posted_debits, :starting_pending_credits, :starting_pending_debits,
+        :ending_posted_credits, :ending_posted_debits, :ending_pending_credits, :ending_pending_debits, :description,
+        :metadata, :created_at);
 
 -- template: list
 select p.*, a.created_at as account_created_at, a.currency, a.currency_exponent, a.normal_balance::text,

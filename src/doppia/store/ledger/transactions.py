@@ -100,7 +100,9 @@ async def written_entries(
     connection: Connection, records: Sequence[tuple[int, int]]
 ) -> dict[tuple[int, int], tuple[Entry, ...]]:
     """Return the entries that log records wrote, in order, by ledger and sequence of the record."""
-    rows = await connection.fetch(_SQL["entries"], [ledger for ledger, _ in records], [seq for _, seq in records])
+    rows = await _SQL["entries"].fetch(
+        connection, ledgers=[ledger for ledger, _ in records], sequences=[sequence for _, sequence in records]
+    )
     entries: dict[tuple[int, int], list[Entry]] = {record: [] for record in records}
     for row in rows:
         entries[row["ledger_id"], row["entry"] >> ORDINAL_BITS].append(entry_of(row))
@@ -124,7 +126,7 @@ def _in_force(row: Any, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
 
 async def get(connection: Connection, ledger: int, sequences: Iterable[int]) -> dict[int, Transaction]:
     """Return those transactions of a ledger that exist, by sequence."""
-    rows = await connection.fetch(_SQL["get"], ledger, list(sequences))
+    rows = await _SQL["get"].fetch(connection, ledger=ledger, transactions=list(sequences))
     return {found.sequence: found for found in await _with_entries(connection, rows)}
 
 
@@ -195,7 +197,8 @@ async def _is_short(connection: Connection, page: Page) -> bool:
     if not page.ledgers:
         return True
     # An account's id names its ledger, so there is no other to list from.
-    extent = await connection.fetchrow(_SQL["extent"], page.ledgers[0], page.value("ledger_account_id"))
+    account = page.value("ledger_account_id")
+    extent = await _SQL["extent"].fetchrow(connection, ledger=page.ledgers[0], account=account)
     if extent is None:
         return True
     steps, records = extent
@@ -272,13 +275,17 @@ async def as_recorded(connection: Connection, records: Iterable[tuple[int, int]]
     pairs = list(records)
     if not pairs:
         return {}
-    rows = await connection.fetch(_SQL["recorded"], [ledger for ledger, _ in pairs], [seq for _, seq in pairs])
+    rows = await _SQL["recorded"].fetch(
+        connection, ledgers=[ledger for ledger, _ in pairs], sequences=[sequence for _, sequence in pairs]
+    )
     written = await written_entries(connection, list({(row["ledger_id"], row["entries_sequence"]) for row in rows}))
     kept = [row for row in rows if row["entries_payload"] is not None]
     annotations: defaultdict[tuple[int, int], list[EntryAnnotated]] = defaultdict(list)
     if kept:
         writers = list({(row["ledger_id"], row["entries_sequence"]) for row in kept})
-        found = await connection.fetch(_SQL["annotations"], *map(list, zip(*writers, strict=True)))
+        found = await _SQL["annotations"].fetch(
+            connection, ledgers=[ledger for ledger, _ in writers], sequences=[sequence for _, sequence in writers]
+        )
         for row in found:
             annotations[row["ledger_id"], row["object_sequence"]].append(opened(row["payload"], row["texts"]))
     recorded = {}
@@ -357,7 +364,7 @@ async def by_external_id(connection: Connection, ledgers: Sequence[int], externa
     That is the pending or posted one that has it; where none has, the newest archived one. Archived ones are left out
     where any ledger has another.
     """
-    rows = await connection.fetch(_SQL["by_external_id"], list(ledgers), external_id)
+    rows = await _SQL["by_external_id"].fetch(connection, ledgers=list(ledgers), external_id=external_id)
     in_force = [row for row in rows if row[3]]
     return [Id(int(row[2].timestamp()), row[0], row[1], 0) for row in in_force or rows]
 
@@ -372,10 +379,16 @@ class Due(NamedTuple):
 
 async def due(connection: Connection, at: datetime, after: Due | None, limit: int) -> list[Due]:
     """Return holds, of whichever ledger, that are due and still pending, in an order; those after one of them."""
-    begin = (_LONG_AGO, 0, 0) if after is None else (after.expires_at, after.hold.ledger, after.hold.sequence)
     async with connection.transaction():
-        await connection.execute(_SQL["keep_order"])
-        rows = await connection.fetch(_SQL["due"], at, limit, *begin)
+        await _SQL["keep_order"].execute(connection)
+        rows = await _SQL["due"].fetch(
+            connection,
+            at=at,
+            limit=limit,
+            after_time=_LONG_AGO if after is None else after.expires_at,
+            after_ledger=0 if after is None else after.hold.ledger,
+            after_sequence=0 if after is None else after.hold.sequence,
+        )
     return [
         Due(
             expires_at,

@@ -1,7 +1,6 @@
 -- Transactions as they are read, with the entries in force.
 
 -- name: get
--- Transactions $2 of ledger $1.
 select t.ledger_id, t.transaction_sequence, t.entries_sequence, t.created_at, t.updated_at, t.effective_at,
        t.posted_at, t.expires_at, t.status::text, t.version, t.description, t.external_id, t.ledgerable_type, t.ledgerable_id,
        t.archived_reason, t.metadata, t.reverses_sequence, o.created_at as reverses_created_at,
@@ -14,7 +13,7 @@ select t.ledger_id, t.transaction_sequence, t.entries_sequence, t.created_at, t.
   left join settlements s on s.ledger_id = t.ledger_id and s.settlement_sequence = t.settlement_sequence
   left join transactions r on r.ledger_id = t.ledger_id and r.reverses_sequence = t.transaction_sequence
        and r.status <> 'archived'
- where t.ledger_id = $1 and t.transaction_sequence = any($2::bigint[]);
+ where t.ledger_id = :ledger and t.transaction_sequence = any(:transactions::bigint[]);
 
 -- template: list
 select p.*, o.created_at as reverses_created_at, h.created_at as partially_posts_created_at,
@@ -170,19 +169,19 @@ t.updated_at {operator} :value::timestamptz
 t.metadata @> :value::jsonb and t.metadata <> '{}'
 
 -- name: extent
--- How many steps account $2 of ledger $1 has, and how many records the ledger.
+-- How many steps an account has, and how many records its ledger.
 select b.lock_version, h.sequence
   from balances b
   join ledger_heads h on h.ledger_id = b.ledger_id
- where b.ledger_id = $1 and b.account_sequence = $2;
+ where b.ledger_id = :ledger and b.account_sequence = :account;
 
 -- name: entries
--- The entries that the records $2 of the ledgers $1 wrote (pairs), in order.
+-- The entries that records (pairs with their ledgers) wrote, in order.
 select e.ledger_id, e.entry, e.created_at, e.effective_at, e.direction::text, e.status::text, e.amount,
        e.lock_version, e.posted_credits, e.posted_debits, e.pending_credits, e.pending_debits, e.account_sequence,
        a.created_at as account_created_at, a.currency, a.currency_exponent, a.normal_balance::text,
        a.discarded_at is null as is_open, m.metadata, m.updated_at as metadata_updated_at, d.discarded_at
-  from unnest($1::bigint[], $2::bigint[]) as w (ledger_id, sequence)
+  from unnest(:ledgers::bigint[], :sequences::bigint[]) as w (ledger_id, sequence)
   join entries e on e.ledger_id = w.ledger_id and e.entry >= w.sequence << 10 and e.entry < (w.sequence + 1) << 10
   join accounts a on a.ledger_id = e.ledger_id and a.account_sequence = e.account_sequence
   left join entry_metadata m on m.ledger_id = e.ledger_id and m.entry = e.entry
@@ -190,15 +189,15 @@ select e.ledger_id, e.entry, e.created_at, e.effective_at, e.direction::text, e.
  order by e.ledger_id, e.entry;
 
 -- name: recorded
--- What the records $2 of the ledgers $1 (pairs) say of the transactions they wrote, and what they do not say: which
--- record had written the entries that were in force then, with its payload where that is another; the reversal that was
--- in force then; and when the transaction and those it names were created.
+-- What records (pairs with their ledgers) say of the transactions they wrote, and what they do not say: which record
+-- had written the entries that were in force then, with its payload where that is another; the reversal that was in
+-- force then; and when the transaction and those it names were created.
 select l.ledger_id, l.sequence, l.payload, l.texts, w.sequence as entries_sequence, k.payload as entries_payload,
        k.texts as entries_texts, t.created_at,
        o.created_at as reverses_created_at, h.created_at as partially_posts_created_at,
        s.created_at as settlement_created_at,
        r.transaction_sequence as reversed_by_sequence, r.created_at as reversed_by_created_at
-  from unnest($1::bigint[], $2::bigint[]) as p (ledger_id, sequence)
+  from unnest(:ledgers::bigint[], :sequences::bigint[]) as p (ledger_id, sequence)
   join log l on l.ledger_id = p.ledger_id and l.sequence = p.sequence and l.kind = {TRANSACTION_KIND}
   join transactions t on t.ledger_id = l.ledger_id and t.transaction_sequence = l.object_sequence
  cross join lateral (
@@ -225,26 +224,26 @@ select l.ledger_id, l.sequence, l.payload, l.texts, w.sequence as entries_sequen
                           and a.kind + 0 = {TRANSACTION_KIND} and a.event + 0 = {ARCHIVED_EVENT}));
 
 -- name: annotations
--- What was said later of entries that the records $2 of the ledgers $1 (pairs) wrote, in order.
+-- What was said later of entries that records (pairs with their ledgers) wrote, in order.
 select l.ledger_id, l.object_sequence, l.payload, l.texts
-  from unnest($1::bigint[], $2::bigint[]) as w (ledger_id, sequence)
+  from unnest(:ledgers::bigint[], :sequences::bigint[]) as w (ledger_id, sequence)
   join log l on l.ledger_id = w.ledger_id and l.object_sequence = w.sequence and l.object_sequence <> l.sequence
        and l.kind + 0 = {ENTRY_KIND}
  order by l.ledger_id, l.sequence;
 
 -- name: by_external_id
--- In each of the ledgers $1 the transaction with the external id $2 that is in force, else the newest archived one.
+-- In each ledger the transaction with an external id that is in force, else the newest archived one.
 select g.ledger_id, t.transaction_sequence, t.created_at, t.in_force
-  from unnest($1::bigint[]) as g (ledger_id)
+  from unnest(:ledgers::bigint[]) as g (ledger_id)
  cross join lateral (
        select b.transaction_sequence, b.created_at, b.in_force
          from (select c.transaction_sequence, c.created_at, true as in_force
                  from transactions c
-                where c.ledger_id = g.ledger_id and c.external_id = $2 and c.status <> 'archived'
+                where c.ledger_id = g.ledger_id and c.external_id = :external_id and c.status <> 'archived'
                union all
                select a.transaction_sequence, a.created_at, false
                  from transactions a
-                where a.ledger_id = g.ledger_id and a.external_id = $2 and a.status = 'archived') b
+                where a.ledger_id = g.ledger_id and a.external_id = :external_id and a.status = 'archived') b
         order by b.in_force desc, b.transaction_sequence desc
         limit 1) t;
 
@@ -254,13 +253,13 @@ select g.ledger_id, t.transaction_sequence, t.created_at, t.in_force
 set local enable_sort = off;
 
 -- name: due
--- At most $2 pending transactions, of ledgers that are not discarded, that had expired at $1; those first that are due longest,
--- beginning behind the one that is due since $3, of ledger $4 and sequence $5.
+-- Pending transactions, of ledgers that are not discarded, that had expired at a time; those first that are due
+-- longest, beginning behind one of them.
 select t.ledger_id, t.transaction_sequence, t.created_at, t.expires_at, g.created_at
   from transactions t
   join ledger_heads h on h.ledger_id = t.ledger_id and h.discarded_at is null
   join ledgers g on g.ledger_id = t.ledger_id
- where t.expires_at <= $1 and t.expires_at is not null and t.status not in ('posted', 'archived')
-   and (t.expires_at, t.ledger_id, t.transaction_sequence) > ($3, $4, $5)
+ where t.expires_at <= :at and t.expires_at is not null and t.status not in ('posted', 'archived')
+   and (t.expires_at, t.ledger_id, t.transaction_sequence) > (:after_time, :after_ledger, :after_sequence)
  order by t.expires_at, t.ledger_id, t.transaction_sequence
- limit $2;
+ limit :limit;

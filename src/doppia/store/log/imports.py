@@ -39,27 +39,27 @@ class InForce(NamedTuple):
 
 async def begin(connection: Connection) -> None:
     """Let the database transaction take as long as the import does."""
-    await connection.execute(_SQL["begin"])
+    await _SQL["begin"].execute(connection)
 
 
 async def claim(connection: Connection, ledger: int) -> bool:
     """Keep others from importing a ledger at the same time; False where another does so already."""
-    claimed: bool = await connection.fetchval(_SQL["claim"], ledger)
+    claimed: bool = await _SQL["claim"].fetchval(connection, ledger=ledger)
     return claimed
 
 
 async def is_organization(connection: Connection, organization: UUID) -> bool:
     """Say whether there is such an organization."""
-    found: bool = await connection.fetchval(_SQL["is_organization"], organization)
+    found: bool = await _SQL["is_organization"].fetchval(connection, organization=organization)
     return found
 
 
 async def check(connection: Connection) -> None:
     """Let the constraints that wait for the end of the database transaction look at what was written so far."""
-    await connection.execute(_SQL["check"])
+    await _SQL["check"].execute(connection)
 
 
 async def in_force(connection: Connection, ledger: int, transaction: int) -> InForce:
     """Return what a transaction's record does not repeat when it keeps its entries; there is such a transaction."""
-    row = await connection.fetchrow(_SQL["in_force"], ledger, transaction)
+    row = await _SQL["in_force"].fetchrow(connection, ledger=ledger, transaction=transaction)
     return InForce(*row)

@@ -5,11 +5,11 @@
 select set_config('statement_timeout', '0', true), set_config('idle_in_transaction_session_timeout', '0', true);
 
 -- name: claim
--- Whether nobody else imports ledger $1 at the moment; until the database transaction ends, nobody else will.
-select pg_try_advisory_xact_lock(1685024880, ($1::bigint - 2147483648)::integer);
+-- Whether nobody else imports a ledger at the moment; until the database transaction ends, nobody else will.
+select pg_try_advisory_xact_lock(1685024880, (:ledger::bigint - 2147483648)::integer);
 
 -- name: is_organization
-select exists (select from organizations where id = $1);
+select exists (select from organizations where id = :organization);
 
 -- name: check
 -- Checks now what else is checked at the end of the database transaction, when later records have changed what it is of.
@@ -17,5 +17,5 @@ set constraints all immediate;
 set constraints all deferred;
 
 -- name: in_force
--- Of transaction $2 of ledger $1: which record wrote the entries in force, and when it was posted.
-select entries_sequence, posted_at from transactions where ledger_id = $1 and transaction_sequence = $2;
+-- Of a transaction: which record wrote the entries in force, and when it was posted.
+select entries_sequence, posted_at from transactions where ledger_id = :ledger and transaction_sequence = :transaction;

@@ -138,7 +138,7 @@ class LedgerSize(NamedTuple):
 
 async def size(connection: Connection, ledger: int) -> Size | None:
     """Return how far a log goes; None where there is no such ledger."""
-    row = await connection.fetchrow(_SQL["head"], ledger)
+    row = await _SQL["head"].fetchrow(connection, ledger=ledger)
     return Size(*row) if row else None
 
 
@@ -146,7 +146,7 @@ async def sizes(connection: Connection, after: int, limit: int) -> list[LedgerSi
     """Return how far the logs go of the ledgers whose numbers follow `after`, in their order."""
     return [
         LedgerSize(number, format_id(int(created_at.timestamp()), number, 1), Size(records, root))
-        for number, created_at, records, root in await connection.fetch(_SQL["heads"], after, limit)
+        for number, created_at, records, root in await _SQL["heads"].fetch(connection, after=after, limit=limit)
     ]
 
 
@@ -154,7 +154,7 @@ async def records(
     connection: Connection, ledger: int, after: int, limit: int, bytes_max: int
 ) -> list[tuple[int, bytes, bytes | None]]:
     """Return sequence, payload and texts of the records that follow one, in order; fewer beyond `bytes_max`."""
-    rows = await connection.fetch(_SQL["records"], ledger, after, limit, bytes_max)
+    rows = await _SQL["records"].fetch(connection, ledger=ledger, after=after, limit=limit, bytes_max=bytes_max)
     return [(row[0], row[1], row[2]) for row in rows]
 
 
@@ -167,16 +167,24 @@ async def nodes(connection: Connection, ledger: int, wanted: Iterable[tuple[int,
     for level, place in wanted:
         below = level % KEPT_LEVELS
         spans[level, place] = (level - below, place << below, (place + 1) << below)
-    columns = _columns([span for span in spans.values() if span[0] > 0])
-    found = {(row[0], row[1]): row[2] for row in await connection.fetch(_SQL["kept_nodes"], ledger, *columns)}
-    columns = _columns([span for span in spans.values() if span[0] == 0])
-    leaves = await connection.fetch(_SQL["leaf_hashes"], ledger, *columns[1:])
-    found |= {(0, row[0]): row[1] for row in leaves}
+    kept = [span for span in spans.values() if span[0] > 0]
+    rows = await _SQL["kept_nodes"].fetch(
+        connection,
+        ledger=ledger,
+        levels=[level for level, _, _ in kept],
+        firsts=[first for _, first, _ in kept],
+        lasts=[last for _, _, last in kept],
+    )
+    found = {(row[0], row[1]): row[2] for row in rows}
+    of_leaves = [span for span in spans.values() if span[0] == 0]
+    rows = await _SQL["leaf_hashes"].fetch(
+        connection,
+        ledger=ledger,
+        firsts=[first for _, first, _ in of_leaves],
+        lasts=[last for _, _, last in of_leaves],
+    )
+    found |= {(0, row[0]): row[1] for row in rows}
     return {
         named: root_of(found[level, place] for place in range(first, last))
         for named, (level, first, last) in spans.items()
     }
-
-
-def _columns(spans: Sequence[tuple[int, int, int]]) -> list[list[int]]:
-    return [[span[column] for span in spans] for column in range(3)]

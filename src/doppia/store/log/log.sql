@@ -81,46 +81,46 @@ select p.*, o.recorded_at as object_created_at
  limit :limit;
 
 -- name: records
--- Of ledger $1 the records after sequence $2, $3 of them at most, in order, of at most $4 bytes beyond the first.
+-- The records of a ledger after one of them, in order, of at most `bytes_max` bytes beyond the first.
 select p.sequence, p.payload, p.texts
   from (select l.sequence, l.payload, l.texts,
                sum(length(l.payload) + coalesce(length(l.texts), 0)) over (order by l.sequence)
                    - length(l.payload) - coalesce(length(l.texts), 0) as bytes_before
           from log l
-         where l.ledger_id = $1 and l.sequence > $2
+         where l.ledger_id = :ledger and l.sequence > :after
          order by l.sequence
-         limit $3) p
- where p.bytes_before <= $4
+         limit :limit) p
+ where p.bytes_before <= :bytes_max
  order by p.sequence;
 
 -- name: head
--- How far the log of ledger $1 goes, and the root of the tree over it.
-select sequence, root from ledger_heads where ledger_id = $1;
+-- How far the log of a ledger goes, and the root of the tree over it.
+select sequence, root from ledger_heads where ledger_id = :ledger;
 
 -- name: heads
--- The same of all ledgers after number $1, $2 of them at most, and when each was created.
+-- The same of all ledgers after a number, and when each was created.
 select h.ledger_id, l.created_at, h.sequence, h.root
   from ledger_heads h
   join ledgers l on l.ledger_id = h.ledger_id
- where h.ledger_id > $1
+ where h.ledger_id > :after
  order by h.ledger_id
- limit $2;
+ limit :limit;
 
 -- name: leaf_hashes
--- Of ledger $1 the hashes of the leaves at places $2 to before $3 of its tree, by place.
+-- The hashes of the leaves at places from the first to before the last of ranges, by place.
 select l.sequence - 1 as place, sha256('\x00'::bytea || l.payload)
-  from unnest($2::bigint[], $3::bigint[]) as r (first, last)
+  from unnest(:firsts::bigint[], :lasts::bigint[]) as r (first, last)
  cross join lateral (
-       select sequence, payload from log where ledger_id = $1 and sequence > r.first and sequence <= r.last) l;
+       select sequence, payload from log where ledger_id = :ledger and sequence > r.first and sequence <= r.last) l;
 
 -- name: kept_nodes
--- Of ledger $1 the nodes of the levels $2 at places $3 to before $4.
+-- The nodes of levels at places from the first to before the last of ranges.
 select n.level, n.place, n.hash
-  from unnest($2::smallint[], $3::bigint[], $4::bigint[]) as r (level, first, last)
+  from unnest(:levels::smallint[], :firsts::bigint[], :lasts::bigint[]) as r (level, first, last)
  cross join lateral (
        select level, place, hash
          from log_nodes
-        where ledger_id = $1 and level = r.level and place >= r.first and place < r.last) n;
+        where ledger_id = :ledger and level = r.level and place >= r.first and place < r.last) n;
 
 -- filter: happening
 -- 16 * kind + event

@@ -106,14 +106,14 @@ async def export_snapshot(connection: Connection) -> str:
     return name
 
 
-async def rows(connection: Connection, query: str, *arguments: Any) -> list[Any]:
+async def rows(connection: Connection, query: str, **values: Any) -> list[Any]:
     """Return the rows of one of the named queries.
 
     Raises:
         UnreadableError: the database transaction is of no more use.
     """
     try:
-        found: list[Any] = await connection.fetch(_SQL[query], *arguments)
+        found: list[Any] = await _SQL[query].fetch(connection, **values)
     except (asyncpg.DataError, asyncpg.FeatureNotSupportedError, OverflowError, ValueError) as error:
         raise UnreadableError(str(error)) from error
     return found
@@ -126,7 +126,7 @@ async def pages(connection: Connection, query: str, ledger: int) -> AsyncIterato
         UnreadableError.
     """
     begin = LEAST
-    while found := await rows(connection, query, ledger, begin, _ROWS_AT_ONCE):
+    while found := await rows(connection, query, ledger=ledger, begin=begin, limit=_ROWS_AT_ONCE):
         yield found
         if found[-1][0] == GREATEST:
             break
@@ -135,7 +135,7 @@ async def pages(connection: Connection, query: str, ledger: int) -> AsyncIterato
 
 async def heads(connection: Connection, ledger: int | None) -> list[Head]:
     """Return where the logs of all ledgers end, or of one."""
-    return [Head(*row) for row in await rows(connection, "heads", ledger)]
+    return [Head(*row) for row in await rows(connection, "heads", ledger=ledger)]
 
 
 async def owners(connection: Connection) -> dict[str, UUID]:
@@ -149,9 +149,15 @@ async def chunk(connection: Connection, ledger: int, first: int, last: int) -> C
     Raises:
         UnreadableError.
     """
-    first_entry = LEAST if first == LEAST else first << ORDINAL_BITS
-    last_entry = GREATEST if last == GREATEST else (last + 1 << ORDINAL_BITS) - 1
-    [row] = await rows(connection, "chunk", ledger, first, last, first_entry, last_entry)
+    [row] = await rows(
+        connection,
+        "chunk",
+        ledger=ledger,
+        first=first,
+        last=last,
+        first_entry=LEAST if first == LEAST else first << ORDINAL_BITS,
+        last_entry=GREATEST if last == GREATEST else (last + 1 << ORDINAL_BITS) - 1,
+    )
     return Chunk(*row)
 
 

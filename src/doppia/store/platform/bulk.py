@@ -64,31 +64,31 @@ class Told(NamedTuple):
 
 async def create(connection: Connection, request: BulkRequest, items: Sequence[Item]) -> None:
     """Create a request with all its items."""
-    await connection.execute(
-        _SQL["create"],
-        request.organization,
-        request.id,
-        request.key_id,
-        request.action_type,
-        request.resource_type,
-        dict(request.metadata),
-        request.created_at,
-        list(range(1, len(items) + 1)),
-        ["{" + ",".join(map(str, item.ledgers)) + "}" for item in items],
-        [item.external_id for item in items],
-        [item.params for item in items],
+    await _SQL["create"].execute(
+        connection,
+        organization=request.organization,
+        request=request.id,
+        key=request.key_id,
+        action_type=request.action_type,
+        resource_type=request.resource_type,
+        metadata=dict(request.metadata),
+        created_at=request.created_at,
+        ordinals=list(range(1, len(items) + 1)),
+        ledgers=["{" + ",".join(map(str, item.ledgers)) + "}" for item in items],
+        external_ids=[item.external_id for item in items],
+        params=[item.params for item in items],
     )
 
 
 async def get_request(connection: Connection, organization: UUID, id_: UUID) -> BulkRequest | None:
     """Return a request."""
-    row = await connection.fetchrow(_SQL["get_request"], organization, id_)
+    row = await _SQL["get_request"].fetchrow(connection, organization=organization, request=id_)
     return BulkRequest(*row) if row else None
 
 
 async def get_result(connection: Connection, organization: UUID, request_id: UUID, ordinal: int) -> BulkResult | None:
     """Return the result of an item."""
-    row = await connection.fetchrow(_SQL["get_result"], organization, request_id, ordinal)
+    row = await _SQL["get_result"].fetchrow(connection, organization=organization, request=request_id, ordinal=ordinal)
     return BulkResult(*row) if row else None
 
 
@@ -170,27 +170,37 @@ async def list_results(
 
 async def claim(connection: Connection) -> bool:
     """Take the work on all bulk requests, until `release` on the same connection or its end. False when it is taken."""
-    claimed: bool = await connection.fetchval(_SQL["claim"])
+    claimed: bool = await _SQL["claim"].fetchval(connection)
     return claimed
 
 
 async def release(connection: Connection) -> None:
     """Give up what `claim` took."""
-    await connection.execute(_SQL["release"])
+    await _SQL["release"].execute(connection)
 
 
 async def unfinished(connection: Connection) -> list[tuple[BulkRequest, Role | None]]:
     """Return the oldest unfinished request of each organization, and its key's role; None where it is revoked."""
-    return [(BulkRequest(*row[:-1]), row[-1]) for row in await connection.fetch(_SQL["unfinished"])]
+    return [(BulkRequest(*row[:-1]), row[-1]) for row in await _SQL["unfinished"].fetch(connection)]
 
 
 async def pending(connection: Connection, request: BulkRequest, limit: int) -> list[tuple[int, bytes | None]]:
     """Return the next items of a request: ordinals, and the items as they were sent; None once the ledger is purged."""
-    rows = await connection.fetch(_SQL["pending"], request.organization, request.id, limit)
+    rows = await _SQL["pending"].fetch(connection, organization=request.organization, request=request.id, limit=limit)
     return [(row[0], row[1]) for row in rows]
 
 
 async def tell(connection: Connection, request: BulkRequest, told: Sequence[Told], told_at: datetime) -> None:
     """Write what became of items, of one at least, and count them; those told already are left as they are."""
-    columns = [list(column) for column in zip(*told, strict=True)]
-    await connection.execute(_SQL["tell"], request.organization, request.id, told_at, *columns)
+    await _SQL["tell"].execute(
+        connection,
+        organization=request.organization,
+        request=request.id,
+        told_at=told_at,
+        ordinals=[one.ordinal for one in told],
+        ledgers=[one.ledger for one in told],
+        statuses=[one.status for one in told],
+        entity_types=[one.entity_type for one in told],
+        entity_ids=[one.entity_id for one in told],
+        entities=[one.entity for one in told],
+    )

@@ -4,7 +4,7 @@
 select r.organization_id, r.request_id, r.key_id, r.action_type, r.resource_type, r.status::text, r.resources,
        r.succeeded, r.failed, r.metadata, r.created_at, r.updated_at
   from bulk_requests r
- where r.organization_id = $1 and r.request_id = $2;
+ where r.organization_id = :organization and r.request_id = :request;
 
 -- template: list_requests
 select r.organization_id, r.request_id, r.key_id, r.action_type, r.resource_type, r.status::text, r.resources,
@@ -18,7 +18,7 @@ select r.organization_id, r.request_id, r.key_id, r.action_type, r.resource_type
 select t.request_id, t.ordinal, t.status::text, t.entity_type, t.params, t.entity_id, t.entity, t.created_at,
        t.updated_at
   from bulk_results t
- where t.organization_id = $1 and t.request_id = $2 and t.ordinal = $3;
+ where t.organization_id = :organization and t.request_id = :request and t.ordinal = :ordinal;
 
 -- template: list_results
 select t.request_id, t.ordinal, t.status::text, t.entity_type, t.params, t.entity_id, t.entity, t.created_at,
@@ -59,18 +59,20 @@ t.status = 'successful'
 t.entity_type = 'bulk_error'
 
 -- name: create
--- Creates request $2 of organization $1, sent with key $3 at $7, and its items: $8 ordinals, $9 ledgers
--- (each as a text of an array), $10 external ids, $11 texts.
+-- Creates a request and its items; the ledgers of each come as the text of an array.
 with request as (
     insert into bulk_requests (
         organization_id, request_id, key_id, action_type, resource_type, metadata, created_at, updated_at, status,
         resources, succeeded, failed)
-    values ($1, $2, $3, $4, $5, $6, $7, $7, 'pending', cardinality($8::integer[]), 0, 0)
+    values (:organization, :request, :key, :action_type, :resource_type, :metadata, :created_at, :created_at,
+            'pending', cardinality(:ordinals::integer[]), 0, 0)
 )
 insert into bulk_results (organization_id, request_id, ordinal, ledger_ids, external_id, status, entity_type, params,
                           created_at, updated_at)
-select $1, $2, i.ordinal, i.ledger_ids::bigint[], i.external_id, 'pending', $5, i.params, $7, $7
-  from unnest($8::integer[], $9::text[], $10::text[], $11::bytea[]) as i (ordinal, ledger_ids, external_id, params);
+select :organization, :request, i.ordinal, i.ledger_ids::bigint[], i.external_id, 'pending', :resource_type, i.params,
+       :created_at, :created_at
+  from unnest(:ordinals::integer[], :ledgers::text[], :external_ids::text[], :params::bytea[])
+       as i (ordinal, ledger_ids, external_id, params);
 
 -- name: claim
 -- One process at a time works bulk requests off, for as long as this session lasts. Two would do no harm, only nothing
@@ -91,21 +93,20 @@ select distinct on (r.organization_id)
  order by r.organization_id, r.request_id;
 
 -- name: pending
--- The next $3 items of request $2 of organization $1; params are null where the item's ledger is purged.
+-- The next items of a request; params are null where the item's ledger is purged.
 select t.ordinal, t.params
   from bulk_results t
- where t.organization_id = $1 and t.request_id = $2 and t.status = 'pending'
+ where t.organization_id = :organization and t.request_id = :request and t.status = 'pending'
  order by t.ordinal
- limit $3;
+ limit :limit;
 
 -- name: tell
--- Writes what became of items of request $2 of organization $1 at $3: $4 ordinals, $5 ledgers of entities, $6 statuses,
--- $7 entity types, $8 entity ids, $9 entities. What another process has told meanwhile is left as it is. One that failed
+-- Writes what became of items of a request. What another process has told meanwhile is left as it is. One that failed
 -- and names its transaction by an external id is about the ledgers that know it.
 with told as (
     update bulk_results t
        set status = n.status::bulk_result_status, entity_type = n.entity_type, entity_id = n.entity_id,
-           updated_at = $3,
+           updated_at = :told_at,
            -- Of a ledger that was purged meanwhile nothing is kept.
            ledger_ids = case when t.params is null then '{}'
                              when n.ledger_id is not null then t.ledger_ids || n.ledger_id
@@ -113,7 +114,7 @@ with told as (
                              else t.ledger_ids || array(
                                  select l.ledger_id
                                    from ledgers l
-                                  where l.organization_id = $1
+                                  where l.organization_id = :organization
                                     and (exists (select from transactions x
                                                   where x.ledger_id = l.ledger_id and x.external_id = t.external_id
                                                     and x.status <> 'archived')
@@ -122,10 +123,12 @@ with told as (
                                                        and x.status = 'archived')))
                              end,
            entity = case when t.params is not null then n.entity end
-      from unnest($4::integer[], $5::bigint[], $6::text[], $7::text[], $8::uuid[], $9::bytea[])
+      from unnest(:ordinals::integer[], :ledgers::bigint[], :statuses::text[], :entity_types::text[],
+                  :entity_ids::uuid[], :entities::bytea[])
            as n (ordinal, ledger_id, status, entity_type, entity_id, entity)
      -- The ordinals are said twice, lest all of the request's rows be read where few are thought to be pending.
-     where t.organization_id = $1 and t.request_id = $2 and t.ordinal = any($4::integer[]) and t.ordinal = n.ordinal
+     where t.organization_id = :organization and t.request_id = :request and t.ordinal = any(:ordinals::integer[])
+       and t.ordinal = n.ordinal
        and t.status = 'pending'
     returning t.status
 ), counts as (
@@ -134,8 +137,8 @@ with told as (
       from told
 )
 update bulk_requests r
-   set succeeded = r.succeeded + c.succeeded, failed = r.failed + c.failed, updated_at = $3,
+   set succeeded = r.succeeded + c.succeeded, failed = r.failed + c.failed, updated_at = :told_at,
        status = case when r.succeeded + r.failed + c.succeeded + c.failed = r.resources
                 then 'completed' else 'processing' end::bulk_status
   from counts c
- where r.organization_id = $1 and r.request_id = $2;
+ where r.organization_id = :organization and r.request_id = :request;

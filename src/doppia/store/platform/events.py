@@ -111,18 +111,18 @@ async def _read(connection: Connection, rows: Sequence[LogRow]) -> _Told:
     for query in sorted(set(_PARTIAL.values())):
         partial = [row for row, record in told if _PARTIAL.get(kind_of(record).name) == query]
         if partial:
-            triples = [(row.ledger, row.object_sequence, row.sequence) for row in partial]
-            found = await connection.fetch(_SQL[query], *_columns(triples))
+            found = await _SQL[query].fetch(
+                connection,
+                ledgers=[row.ledger for row in partial],
+                objects=[row.object_sequence for row in partial],
+                sequences=[row.sequence for row in partial],
+            )
             whole |= {(ledger, sequence): opened(payload, texts) for ledger, sequence, payload, texts in found}
     return [(row, whole.get(row.position, record)) for row, record in told]
 
 
 _PARTIAL: Final = {"account_categories": "placed", "category_parents": "placed", "settled_entries": "settled"}
 """The kinds of records that do not say all of an object, and the query that finds the newest one before that does."""
-
-
-def _columns(rows: Sequence[tuple[int, ...]]) -> list[list[int]]:
-    return [list(column) for column in zip(*rows, strict=True)]
 
 
 async def _annotated(connection: Connection, told: _Told) -> dict[_Place, EntryInTransaction]:
@@ -141,10 +141,10 @@ async def _annotated(connection: Connection, told: _Told) -> dict[_Place, EntryI
         (found.ledger, found.entry.sequence << ORDINAL_BITS | found.entry.ordinal): found
         for found in await entries.list_page(connection, ledgers, filters, None, len(distinct))
     }
-    discarded = {
-        (row["ledger_id"], row["entry"]): row["sequence"]
-        for row in await connection.fetch(_SQL["discards"], *_columns(distinct))
-    }
+    ended = await _SQL["discards"].fetch(
+        connection, ledgers=[ledger for ledger, _ in distinct], entries=[number for _, number in distinct]
+    )
+    discarded = {(row["ledger_id"], row["entry"]): row["sequence"] for row in ended}
     then = {}
     for (row, record), number in zip(told, numbers, strict=True):
         found = now[number]
@@ -163,13 +163,15 @@ async def _accounts(connection: Connection, told: _Told) -> dict[_Place, Account
         places |= {(row.ledger, record.settled_account), (row.ledger, record.contra_account)}
     if not places:
         return {}
+    pairs = sorted(places)
+    rows = await _SQL["accounts"].fetch(
+        connection, ledgers=[ledger for ledger, _ in pairs], accounts=[sequence for _, sequence in pairs]
+    )
     return {
         (ledger, sequence): Account(
             format_id(int(created_at.timestamp()), ledger, sequence), sequence, Currency(*unit), side, True, 0, NOTHING
         )
-        for ledger, sequence, created_at, *unit, side in await connection.fetch(
-            _SQL["accounts"], *_columns(sorted(places))
-        )
+        for ledger, sequence, created_at, *unit, side in rows
     }
 
 
@@ -177,8 +179,12 @@ async def _sums(connection: Connection, told: _Told) -> dict[_Place, Sums]:
     """Return the sums of accounts as of the lock versions that monitors' records name."""
     if not told:
         return {}
-    triples = [(row.ledger, record.account, record.lock_version) for row, record in told]
-    found = await connection.fetch(_SQL["sums"], *_columns(triples))
+    found = await _SQL["sums"].fetch(
+        connection,
+        ledgers=[row.ledger for row, _ in told],
+        accounts=[record.account for _, record in told],
+        lock_versions=[record.lock_version for _, record in told],
+    )
     return {row.position: Sums(*sums) for (row, _), sums in zip(told, found, strict=True)}
 
 
@@ -187,9 +193,12 @@ async def _ids(connection: Connection, told: _Told) -> dict[_Place, str]:
     places = sorted({(row.ledger, record.transaction) for row, record in told if record.transaction is not None})
     if not places:
         return {}
+    rows = await _SQL["creations"].fetch(
+        connection, ledgers=[ledger for ledger, _ in places], objects=[sequence for _, sequence in places]
+    )
     return {
         (ledger, sequence): format_id(int(created_at.timestamp()), ledger, sequence)
-        for ledger, sequence, created_at in await connection.fetch(_SQL["creations"], *_columns(places))
+        for ledger, sequence, created_at in rows
     }
 
 

@@ -38,43 +38,49 @@ class KeyFields(NamedTuple):
 
 async def first(connection: Connection) -> UUID | None:
     """Return the organization that the installation began with, or None before there is one."""
-    found: UUID | None = await connection.fetchval(_SQL["only"])
+    found: UUID | None = await _SQL["only"].fetchval(connection)
     return found
 
 
 async def lock_bootstrap(connection: Connection) -> None:
     """Keep other processes from creating the first organization until the database transaction ends."""
-    await connection.execute(_SQL["lock_bootstrap"])
+    await _SQL["lock_bootstrap"].execute(connection)
 
 
 async def create(connection: Connection, id_: UUID, name: str, created_at: datetime) -> None:
     """Create an organization."""
-    await connection.execute(_SQL["create"], id_, name, created_at)
+    await _SQL["create"].execute(connection, id=id_, name=name, created_at=created_at)
 
 
 async def create_key(connection: Connection, fields: KeyFields, digest: bytes) -> None:
     """Store a key by the SHA-256 of its text."""
-    await connection.execute(
-        _SQL["create_key"], fields.id, fields.organization, fields.name, fields.role, digest, fields.created_at
+    await _SQL["create_key"].execute(
+        connection,
+        id=fields.id,
+        organization=fields.organization,
+        name=fields.name,
+        role=fields.role,
+        digest=digest,
+        created_at=fields.created_at,
     )
 
 
 async def find_key(connection: Connection, digest: bytes) -> Principal | None:
     """Return whose key has this digest, or None when none has or it is revoked."""
-    row = await connection.fetchrow(_SQL["find_key"], digest)
+    row = await _SQL["find_key"].fetchrow(connection, digest=digest)
     return Principal(*row) if row else None
 
 
 async def keys(connection: Connection, organization: UUID) -> list[KeyFields]:
     """Return all keys of an organization, the oldest first."""
-    return [KeyFields(*row) for row in await connection.fetch(_SQL["keys"], organization)]
+    return [KeyFields(*row) for row in await _SQL["keys"].fetch(connection, organization=organization)]
 
 
 async def revoke_key(connection: Connection, organization: UUID, id_: UUID, revoked_at: datetime) -> bool:
     """Revoke a key, and let every process know at the commit. False when it is unknown or revoked already."""
-    revoked = await connection.fetchval(_SQL["revoke_key"], organization, id_, revoked_at)
+    revoked = await _SQL["revoke_key"].fetchval(connection, organization=organization, id=id_, revoked_at=revoked_at)
     if revoked is not None:
-        await connection.execute(_SQL["announce_revocation"])
+        await _SQL["announce_revocation"].execute(connection)
     return revoked is not None
 
 

@@ -13,7 +13,7 @@ from doppia.store.database.connections import Connection, load_queries
 _SQL: Final = load_queries("platform/redactions")
 
 ROWS_OF: Final = ("transaction", "account", "category", "monitor", "statement", "settlement", "entry")
-"""The kinds whose rows hold texts, in the order in which `erase_rows` takes them."""
+"""The kinds whose rows hold texts."""
 
 
 def from_record(record: Redacted, ledger: int) -> Redaction:
@@ -33,12 +33,14 @@ async def matching(
     connection: Connection, ledger: int, metadata: Mapping[str, str], limit: int
 ) -> list[tuple[str, int]]:
     """Return kind and number of what has all these pairs in its metadata, at most so many of each kind."""
-    return [(row[0], row[1]) for row in await connection.fetch(_SQL["matching"], ledger, dict(metadata), limit)]
+    rows = await _SQL["matching"].fetch(connection, ledger=ledger, metadata=dict(metadata), limit=limit)
+    return [(row[0], row[1]) for row in rows]
 
 
 async def records(connection: Connection, ledger: int, sequences: Sequence[int]) -> list[Any]:
     """Return the records that have these sequences, and those about what they created, in order."""
-    return [opened(row[1], row[2]) for row in await connection.fetch(_SQL["records"], ledger, sequences)]
+    rows = await _SQL["records"].fetch(connection, ledger=ledger, sequences=sequences)
+    return [opened(payload, texts) for _, payload, texts in rows]
 
 
 async def erase(connection: Connection, ledger: int, numbers: Sequence[int]) -> None:
@@ -52,12 +54,13 @@ async def erase(connection: Connection, ledger: int, numbers: Sequence[int]) -> 
     Raises:
         ConstraintViolatedError: one of them is not there, or the last record is no redaction; nothing is erased.
     """
-    await connection.execute(_SQL["erase"], ledger, list(numbers))
+    await _SQL["erase"].execute(connection, ledger=ledger, texts=list(numbers))
 
 
 async def erase_rows(connection: Connection, ledger: int, numbers: Mapping[str, Sequence[int]]) -> None:
     """Erase the texts in rows, by their kind; the ledger's head is locked, and its last record is a redaction."""
-    await connection.execute(_SQL["erase_rows"], ledger, *(list(numbers.get(kind, ())) for kind in ROWS_OF))
+    by_kind = {kind: list(numbers.get(kind, ())) for kind in ROWS_OF}
+    await _SQL["erase_rows"].execute(connection, ledger=ledger, **by_kind)
 
 
 class KeptObject(NamedTuple):
@@ -70,13 +73,13 @@ class KeptObject(NamedTuple):
 
 async def kept_objects(connection: Connection, ledger: int, first: int) -> list[KeptObject]:
     """Return what the keys of a ledger keep, by the records from one on."""
-    return [KeptObject(*row) for row in await connection.fetch(_SQL["kept"], ledger, first)]
+    return [KeptObject(*row) for row in await _SQL["kept"].fetch(connection, ledger=ledger, first=first)]
 
 
 async def rewrite_kept(connection: Connection, ledger: int, kept: Mapping[bytes, bytes]) -> None:
     """Let keys, by digest, keep these objects instead; the ledger's head is locked, its last record is a redaction."""
     if kept:
-        await connection.execute(_SQL["rewrite_kept"], ledger, list(kept), list(kept.values()))
+        await _SQL["rewrite_kept"].execute(connection, ledger=ledger, digests=list(kept), kept=list(kept.values()))
 
 
 async def forget_bulk_items(
@@ -84,4 +87,5 @@ async def forget_bulk_items(
 ) -> None:
     """Forget what results of bulk requests hold of these objects, and of items that were sent with such metadata."""
     uuids = [UUID(id_) for id_ in ids]
-    await connection.execute(_SQL["forget_bulk_items"], ledger, uuids, None if metadata is None else dict(metadata))
+    with_metadata = None if metadata is None else dict(metadata)
+    await _SQL["forget_bulk_items"].execute(connection, ledger=ledger, ids=uuids, metadata=with_metadata)

@@ -11,7 +11,8 @@ from doppia.accounting.money import Currency
 from doppia.store.database.connections import Connection, load_queries
 from doppia.store.ledger import monitors
 from doppia.store.ledger.ledgers import ConsumedKey, Head
-from doppia.store.posting.groups import Group, Piece, numbers, pieces
+from doppia.store.posting.groups import Group, parts
+from doppia.store.posting.rows import Piece, numbers
 
 _SQL: Final = load_queries("posting/posting")
 
@@ -24,8 +25,12 @@ async def read_at_once(
     found: dict[int, Account] = {}
     taken: dict[str, tuple[int, str]] = {}
     keys: dict[bytes, ConsumedKey] = {}
-    rows = await connection.fetch(
-        _SQL["read_at_once"], ledger, numbers(list(sequences)), list(external_ids), list(digests)
+    rows = await _SQL["read_at_once"].fetch(
+        connection,
+        ledger=ledger,
+        accounts=numbers(sequences),
+        external_ids=list(external_ids),
+        digests=list(digests),
     )
     for row in rows:
         kind, sequence, at = row[0], row[1], row[2]
@@ -50,13 +55,13 @@ async def read_at_once(
     return head, found, taken, keys
 
 
-async def record(connection: Connection, group: Group, entries_at_once: int | None = None) -> None:
+async def record(connection: Connection, group: Group) -> None:
     """Record what a group accepted; the ledger's head is locked since the group began."""
-    recorded = await record_unless_moved(connection, pieces(group, entries_at_once))
+    recorded = await record_unless_moved(connection, (part.piece() for part in parts(group)))
     assert recorded, "nobody moves a locked head"
 
 
-async def record_unless_moved(connection: Connection, parts: Iterable[Piece]) -> bool:
+async def record_unless_moved(connection: Connection, pieces: Iterable[Piece]) -> bool:
     """Record the pieces of a group, if the ledger's head is still where the group began; else False, and nothing.
 
     Each is made while the one before is recorded. Where there are several, a database transaction is under way, in
@@ -64,12 +69,12 @@ async def record_unless_moved(connection: Connection, parts: Iterable[Piece]) ->
     """
     before: asyncio.Task[bool] | None = None
     try:
-        for piece in parts:
+        for piece in pieces:
             if before is not None and not await before:
                 return False
             if piece.is_last:
-                return await _record(connection, piece)
-            before = asyncio.create_task(_record(connection, piece))
+                return await record_piece(connection, piece)
+            before = asyncio.create_task(record_piece(connection, piece))
             await asyncio.sleep(0)  # it is on its way before the next is made
     finally:
         if before is not None:
@@ -77,12 +82,13 @@ async def record_unless_moved(connection: Connection, parts: Iterable[Piece]) ->
     raise AssertionError("a group has a last piece")
 
 
-async def _record(connection: Connection, piece: Piece) -> bool:
-    group = piece.group
+async def record_piece(connection: Connection, piece: Piece) -> bool:
+    """Record some rows, if the ledger's head is still where they begin; else False, and nothing."""
+    rows = piece.rows
     if piece.changes:
-        done = await connection.execute(_SQL["record_changes"], group.ledger, group.recorded_at, *piece.changes)
-        assert done == f"UPDATE {len(piece.changes[0])}", "what changes is there"
-    written = await connection.fetchval(_SQL["record"], group.ledger, group.sequence, group.recorded_at, *piece.columns)
-    if written and group.monitors:
-        await monitors.trigger(connection, group.ledger, group.monitors.values(), group.recorded_at)
+        done = await _SQL["record_changes"].execute(connection, **piece.changes)
+        assert done == f"UPDATE {len(rows.changed)}", "what changes is there"
+    written = await _SQL["record"].fetchval(connection, **piece.additions)
+    if written and rows.monitors:
+        await monitors.trigger(connection, rows.ledger, rows.monitors, rows.recorded_at)
     return bool(written)
