@@ -16,7 +16,7 @@ from doppia.engine.background import jobs as background
 from doppia.engine.background.expiry import expire_due
 from doppia.engine.background.jobs import Background
 from doppia.engine.ledger import ledgers
-from doppia.engine.posting import lanes as posting_group
+from doppia.engine.posting import stages
 from doppia.engine.posting.commands import Command, Expire
 from doppia.engine.posting.lanes import PostingGroups
 from doppia.engine.posting.writing import Answer
@@ -277,7 +277,7 @@ async def test_what_can_not_be_archived_now_is_archived_later(
     holds = [await service.hold() for _ in range(3)]
     service.clock.at += HOUR
     with monkeypatch.context() as patched:
-        patched.setattr(posting_group, "WAITING_MAX", 1)
+        patched.setattr(stages, "WAITING_MAX", 1)
         await service.expire()
     assert (await service.statuses(*holds)).count(EXPIRED) == 1
     await service.expire()
@@ -313,11 +313,16 @@ async def test_what_can_not_be_archived_holds_up_no_others(service: Service, mon
 async def test_what_is_due_is_found_by_its_time_even_while_nothing_is_known_of_the_table(
     database: Database, plan: str
 ) -> None:
+    queries = load_queries("ledger/transactions")
+    past = "now() - interval '1 hour'"
+    arguments = queries["due"].arguments(
+        {"at": "now()", "limit": "1000", "after_time": past, "after_ledger": "1", "after_sequence": "1"}
+    )
     async with database.connection() as connection, connection.transaction():
         await connection.execute(f"set local plan_cache_mode = {plan}")
-        await load_queries("ledger/transactions")["keep_order"].execute(connection)
-        await connection.execute(f"prepare due as {load_queries('ledger/transactions')['due'].text}")
-        rows = await connection.fetch("explain (costs off) execute due (now(), 1000, now() - interval '1 hour', 1, 1)")
+        await queries["keep_order"].execute(connection)
+        await connection.execute(f"prepare due as {queries['due'].text}")
+        rows = await connection.fetch(f"explain (costs off) execute due ({', '.join(arguments)})")
     told = "\n".join(row[0] for row in rows)
     assert "using transactions_expires_at_idx" in told
     assert "expires_at <=" in told.partition("Index Cond: ")[2].partition("\n")[0]
