@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from doppia.api.http.request import Service
-from doppia.engine.posting import lanes as posting_group
+from doppia.engine.posting import stages
 from doppia.store.database.connections import CONNECTIONS_MAX, WRITERS_MAX
 from tests.store.invariants import assert_invariants
 
@@ -103,8 +103,8 @@ async def test_reads_are_answered_while_all_who_may_write_wait_for_locked_heads(
 async def test_who_would_wait_too_long_behind_a_locked_head_is_told_to_come_back_and_leaves_no_trace(
     books: Books, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(posting_group, "GROUP_MAX", 4)
-    monkeypatch.setattr(posting_group, "WAITING_SECONDS_MAX", 0)
+    monkeypatch.setattr(stages, "GROUP_MAX", 4)
+    monkeypatch.setattr(stages, "WAITING_SECONDS_MAX", 0)
     await books.begin(1)
     holder, watcher = [await asyncpg.connect(database_url) for _ in range(2)]
     async with holder.transaction():

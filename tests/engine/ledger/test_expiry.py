@@ -18,7 +18,7 @@ from doppia.engine.background.expiry import expire_due
 from doppia.engine.background.jobs import Background
 from doppia.engine.ledger.ledgers import DiscardLedger
 from doppia.engine.performing import Engine
-from doppia.engine.posting import lanes as posting_group
+from doppia.engine.posting import stages
 from doppia.engine.posting.commands import Asked, ExpireTransaction, TransactionCommand
 from doppia.engine.posting.lanes import PostingGroups
 from doppia.engine.posting.writing import NOBODY, Caller
@@ -282,7 +282,7 @@ async def test_what_can_not_be_archived_now_is_archived_later(
     holds = [await service.hold() for _ in range(3)]
     service.clock.at += HOUR
     with monkeypatch.context() as patched:
-        patched.setattr(posting_group, "WAITING_MAX", 1)
+        patched.setattr(stages, "WAITING_MAX", 1)
         await service.expire()
     assert (await service.statuses(*holds)).count(EXPIRED) == 1
     await service.expire()

@@ -12,7 +12,7 @@ import pytest
 
 from doppia.accounting.errors import BatchRefused, LedgerError
 from doppia.accounting.ledger.transactions import Draft, Guard, Transaction
-from doppia.engine.posting import lanes as posting_group
+from doppia.engine.posting import stages
 from doppia.engine.posting.commands import Asked, CreateBatch, PostPart, ReviseTransaction
 from doppia.engine.posting.lanes import PostingGroups
 from doppia.store.database.connections import Database
@@ -326,7 +326,7 @@ async def test_external_ids_that_are_handed_on_within_a_group_are_all_handed_on(
 async def test_a_caller_beyond_the_limit_of_a_lane_is_told_so_and_leaves_nothing(
     database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(posting_group, "WAITING_MAX", 10)
+    monkeypatch.setattr(stages, "WAITING_MAX", 10)
     books = await Books.begin(database)
     groups = PostingGroups(database, now)
     cash, wallet = await books.open(), await books.open()

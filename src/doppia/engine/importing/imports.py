@@ -192,7 +192,7 @@ class _Step:
         portion: those that are not written yet, with what the transactions among them change.
         tree: over those that the database was given.
         changed: transactions that the constraints have not looked at.
-        unsettled: settlements whose transaction was changed by the record before, and that will follow it.
+        settlements_to_follow: settlements whose transaction was changed by the record before, and that will follow it.
 
     On leaving, nothing is under way any more; what the database had against an earlier line goes before what is wrong
     with a later one.
@@ -209,7 +209,7 @@ class _Step:
         self.records = 0
         self.portion = Portion(self.ledger)
         self.changed: set[int] = set()
-        self.unsettled: set[int] = set()
+        self.settlements_to_follow: set[int] = set()
         self._under_way: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -232,7 +232,7 @@ class _Step:
             ConstraintViolatedError: from the database, of this record or one since the constraints last looked.
         """
         if self._begins_command(record) and self._is_due(record):
-            await self.settle()
+            await self.flush()
         elif isinstance(record, TransactionWritten) and record.transaction in self.changed:
             await self._write()
         effects = self.replay.apply(record)
@@ -245,7 +245,7 @@ class _Step:
             self.portion.append(record)
             self.changed.add(record.transaction)
             if record.settlement is not None and (effects.entries or effects.ended):
-                self.unsettled.add(record.settlement)
+                self.settlements_to_follow.add(record.settlement)
             return
         else:
             if not _is_apart(record):
@@ -254,12 +254,12 @@ class _Step:
             self.lines.written = self.lines.taken
             await subjects.write(self.connection, self.ledger, record)
             if isinstance(record, SettlementWritten):
-                self.unsettled.discard(record.settlement)
+                self.settlements_to_follow.discard(record.settlement)
         self.portion.append(record)
 
     def _begins_command(self, record: Record) -> bool:
         is_part = isinstance(record, TransactionWritten) and record.partially_posts is not None
-        return not self.unsettled and not is_part and not is_crossing(record)
+        return not self.settlements_to_follow and not is_part and not is_crossing(record)
 
     def _is_due(self, record: Record) -> bool:
         if isinstance(record, TransactionWritten):
@@ -267,9 +267,9 @@ class _Step:
             return is_full or record.transaction in self.changed
         return not _is_apart(record) or self.portion.records >= _RECORDS_AT_ONCE
 
-    async def settle(self) -> None:
+    async def flush(self) -> None:
         """Begin to write what is not written, and to let all constraints look."""
-        await self._begin(self._settle(self._taken(), self.lines.taken))
+        await self._begin(self._flush(self._taken(), self.lines.taken))
         self.changed.clear()
 
     async def conclude(self, header: Header) -> None:
@@ -280,7 +280,7 @@ class _Step:
             ImportRefusedError: the records do not make the root that the header names.
         """
         self.replay.finish()
-        await self.settle()
+        await self.flush()
         await self._written()
         if self.tree.root() != header.root:
             raise ImportRefusedError(
@@ -302,7 +302,7 @@ class _Step:
         recorded = await posting.record_piece(self.connection, piece)
         assert recorded, "nobody else moves the head of a ledger that is being imported"
 
-    async def _settle(self, portion: Portion, line: int) -> None:
+    async def _flush(self, portion: Portion, line: int) -> None:
         if portion.records:
             await self._record(portion)
         await imports.check(self.connection)
