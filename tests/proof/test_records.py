@@ -453,7 +453,11 @@ def test_of_several_blocks_each_can_be_gone_by_itself() -> None:
         check_canonical(read, *sealed(read))
 
 
-@pytest.mark.parametrize("payload", [b"", b"\xc0", b"\x80", b"\x91\x0f", seal(LEDGER, salt)[0][:-1], b"\xc1"])
+@pytest.mark.parametrize(
+    "payload",
+    [b"", b"\xc0", b"\x80", b"\x90", b"\x91\x0f", seal(LEDGER, salt)[0][:-1], b"\xc1", b"\x91" * 100_000, b"\x91\xc3"],
+    ids=range(9),
+)
 def test_what_is_no_record_is_refused(payload: bytes) -> None:
     with pytest.raises(MalformedRecord, match="its payload is no record"):
         opened(payload, None)

@@ -239,7 +239,7 @@ def _too_long(payload: bytes) -> str | None:
     """Say that a payload has more fields than its kind has here, if that is so."""
     try:
         plain = msgspec.msgpack.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     kind = BY_NUMBER.get(plain[0]) if isinstance(plain, list) and plain and isinstance(plain[0], int) else None
     elements = 0 if kind is None else len(FORMS[kind.type].figures) + 1

@@ -130,6 +130,9 @@ async def _monitor(connection: Connection, ledger: int, record: MonitorWritten) 
         await monitors.create(connection, fields)
     elif is_crossing(record):
         await monitors.trigger(connection, ledger, [monitor], at)
+        if record.texts is not None:
+            # A crossing changes no text, but its own may be erased and those before it not, or the reverse.
+            await monitors.update(connection, fields)
     else:
         await monitors.update(connection, fields)
         if record.discarded:

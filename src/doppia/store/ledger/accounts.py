@@ -132,6 +132,8 @@ async def update(connection: Connection, fields: AccountFields) -> None:
         fields.external_id,
         dict(fields.metadata),
         fields.updated_at,
+        fields.ledgerable_type,
+        fields.ledgerable_id,
     )
 
 

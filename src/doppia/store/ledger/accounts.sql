@@ -81,7 +81,8 @@ values ($1, $2, 0, 0, 0, 0, 0);
 
 -- name: update
 update accounts
-   set name = $3, description = $4, external_id = $5, metadata = $6, updated_at = $7
+   set name = $3, description = $4, external_id = $5, metadata = $6, updated_at = $7, ledgerable_type = $8,
+       ledgerable_id = $9
  where ledger_id = $1 and account_sequence = $2;
 
 -- name: discard
