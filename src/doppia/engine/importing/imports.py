@@ -34,6 +34,7 @@ from doppia.proof.records import (
     moment,
 )
 from doppia.proof.replay.fold import Effects, Ended, Fault, Replay, WrittenEntry
+from doppia.proof.sealing import sealed
 from doppia.proof.tree import Frontier
 from doppia.store.database.connections import Connection, ConstraintViolatedError, Database
 from doppia.store.ledger import ledgers
@@ -329,7 +330,7 @@ class _Step:
             await under_way
 
     def _note(self, record: Record) -> None:
-        self.group.append_sealed(record)
+        self.group.append(record, sealed(record))
         self.group.recorded_at = self.group.times[record.sequence] = moment(record.recorded_at)
 
     async def _create(self, record: Record) -> None:

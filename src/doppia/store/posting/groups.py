@@ -14,7 +14,7 @@ from doppia.accounting.ledger.monitors import Monitor
 from doppia.accounting.ledger.transactions import Change, Transaction
 from doppia.proof.kinds import kind_of
 from doppia.proof.records import Record
-from doppia.proof.sealing import Sealed, seal, sealed
+from doppia.proof.sealing import Sealed, seal
 from doppia.proof.tree import Frontier, leaf_hash
 from doppia.store.ledger.ledgers import ConsumedKey
 from doppia.store.log.salts import new_salt
@@ -78,19 +78,18 @@ class Group:
             dict(self.times),
         )
 
-    def append(self, record: Record) -> None:
-        """Append a new record, made with the sequence that follows `sequence`, and seal it."""
-        self._append(record, seal(record, new_salt))
+    def append(self, record: Record, as_sealed: Sealed | None = None) -> None:
+        """Append a record, made with the sequence that follows `sequence`.
 
-    def append_sealed(self, record: Record) -> None:
-        """Append a record that another log had at that place, with its texts and commitments as they were there."""
-        self._append(record, sealed(record))
-
-    def _append(self, record: Record, as_sealed: Sealed) -> None:
+        It is sealed with new salts, or is one that another log had at that place, and stays `as_sealed` there.
+        """
         self.sequence += 1
         assert record.sequence == self.sequence, "records follow each other without gaps"
         kind = kind_of(record)
-        self.records.append(NewLogRow(self.sequence, kind.about(record), kind.number, int(record.event), *as_sealed))
+        payload, texts = as_sealed or seal(record, new_salt)
+        self.records.append(
+            NewLogRow(self.sequence, kind.about(record), kind.number, int(record.event), payload, texts)
+        )
 
 
 class Piece(NamedTuple):
