@@ -22,6 +22,7 @@ from doppia.proof.sealing import Sealed, opened, seal
 from doppia.proof.tree import Frontier, leaf_hash, root_of
 from doppia.store.database.connections import Database
 from tests.engine.bookkeeping import PHP, Books, id_of, leg, move, now
+from tests.redacting import redact
 
 pytestmark = pytest.mark.anyio
 
@@ -231,6 +232,77 @@ async def test_a_changed_payload_is_found_in_its_record(database: Database, stor
     assert f"record {sequence}: entry {story.entry(story.posted, 1)}: its effective_at" in await finding(database)
     await story.set_record(sequence, payload + b"\x00", texts)
     assert f"record {sequence}: its payload is no record" in await finding(database)
+
+
+async def test_a_text_or_a_salt_that_was_changed_in_the_log_is_found(database: Database, story: Story) -> None:
+    sequence = story.posted.sequence
+    payload, texts = (await story.records())[sequence - 1]
+    assert texts is not None
+    await story.set_record(sequence, payload, texts.replace(b"order\xa17", b"order\xa16"))
+    assert f"record {sequence}: its texts are not what it commits to" in await finding(database)
+    salt = opened(payload, texts).salts[0]
+    await story.set_record(sequence, payload, texts.replace(salt, bytes(16)))
+    assert f"record {sequence}: its texts are not what it commits to" in await finding(database)
+    await story.set_record(sequence, payload, texts.replace(b"milk", b"mill"))
+    assert f"record {sequence}: the metadata of its entry 2 is not what it commits to" in await finding(database)
+    await story.set_record(sequence, payload, texts)
+    assert await findings(database) == []
+
+
+def _without_own(texts: bytes | None) -> bytes:
+    blocks = msgspec.msgpack.decode(texts or b"\x80", type=dict[int, bytes])
+    return msgspec.msgpack.encode({ordinal: block for ordinal, block in blocks.items() if ordinal})
+
+
+async def test_texts_that_were_removed_without_a_redaction_are_found(database: Database, story: Story) -> None:
+    """They are of an older version, which no row repeats."""
+    sequence = story.posted.sequence
+    payload, texts = (await story.records())[sequence - 1]
+    await story.set_record(sequence, payload, _without_own(texts))
+    says = f"record {sequence}: the texts of record {sequence} are gone, and no redaction says so"
+    assert says in await finding(database)
+
+
+async def test_texts_of_a_row_that_were_removed_without_a_redaction_are_found(database: Database, story: Story) -> None:
+    account = story.accounts[0].sequence
+    payload, _ = (await story.records())[account - 1]
+    await story.set_record(account, payload, None)
+    assert f"account {story.accounts[0]}: its name is" in await finding(database)
+    await story.tamper(f"update accounts set name = '[redacted]' where account_sequence = {account}")
+    assert f"account {story.accounts[0]}: its description is" in await finding(database)
+
+
+async def test_texts_that_were_put_back_and_a_redaction_that_was_removed_are_found(
+    database: Database, story: Story
+) -> None:
+    sequence, ledger = story.posted.sequence, story.books.ledger
+    recorded_at = await story.connection.fetchval("select recorded_at from ledger_heads")
+    payload, texts = (await story.records())[sequence - 1]
+    redaction = await redact(database, story.connection, now, ledger, [sequence << 10], "asked for")
+    assert await findings(database) == []
+    await story.tamper("set session_replication_role = replica")
+    await story.set_record(sequence, payload, texts)
+    says = f"record {redaction}: the texts of record {sequence} are said to be erased, and are not"
+    assert says in await finding(database)
+    await story.set_record(sequence, payload, _without_own(texts))
+    assert await findings(database) == []
+    await story.tamper(f"delete from log where sequence = {redaction}")
+    await story.connection.execute("update ledger_heads set recorded_at = $1", recorded_at)
+    await story.set_tree()
+    says = f"record {sequence}: the texts of record {sequence} are gone, and no redaction says so"
+    assert says in await finding(database)
+
+
+async def test_a_redaction_that_erased_nothing_is_found(database: Database, story: Story) -> None:
+    sequence, account = story.posted.sequence, story.accounts[0].sequence
+    records = await story.records()
+    redaction = await redact(database, story.connection, now, story.books.ledger, [sequence << 10], "asked for")
+    more = _changed((await story.records())[-1], erased=[account << 10, sequence << 10])
+    await story.tamper("set session_replication_role = replica")
+    await story.set_record(redaction, *more)
+    says = f"record {redaction}: the texts of record {account} are said to be erased, and are not"
+    assert says in await finding(database)
+    assert len(records) == redaction - 1
 
 
 async def test_values_that_no_record_can_hold_are_found_and_other_ledgers_are_verified(

@@ -198,7 +198,8 @@ def _read_texts(
     if told.salt is None:
         return None, told.commitment
     salts[ordinal] = told.salt
-    return texts, commitment_to(block_of(told.salt, [texts.get(name) for name in names]))
+    in_order = [texts.get(name, {} if name == "metadata" else None) for name in names]
+    return texts, commitment_to(block_of(told.salt, in_order))
 
 
 def header_to_line(header: Header) -> bytes:

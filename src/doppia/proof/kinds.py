@@ -34,7 +34,7 @@ Column = Callable[[Any], Any]
 """Returns what a column must hold by the newest record about its row."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Kind:
     """A kind of record.
 

@@ -5,10 +5,11 @@ that is not nil. Every value takes its shortest form, times are microseconds sin
 text, for they outgrow 64 bits, and maps stand in ascending order of their keys. MessagePack prefixes every text, array
 and map with its length, so no two records share a payload. The payload is the leaf of the tree over the log.
 
-A block is what can be erased by itself: 16 random bytes, the salt, and the MessagePack array of some texts, cut
-likewise. The payload commits to it by its SHA-256; without the salt, nobody can tell from that hash whether a text was
-the one that he guesses. Block 0 holds the texts of the record itself, block n the metadata of its n-th entry. The
-blocks of a record are one MessagePack map from ordinals to bytes, in ascending order; it is no part of the leaf.
+A block is what can be erased by itself: 16 random bytes, the salt, and the MessagePack array of some texts, cut behind
+the last that is there. The payload commits to it by its SHA-256; without the salt, nobody can tell from that hash
+whether a text was the one that he guesses. Block 0 holds the texts of the record itself, block n the metadata of its
+n-th entry. The blocks of a record are one MessagePack map from ordinals to bytes, in ascending order; it is no part of
+the leaf.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +31,9 @@ REDACTED: Final = "[redacted]"
 """This is read in the place of a text that was erased."""
 
 ERASED_METADATA: Final = {"redacted": REDACTED}
+
+_EMPTY_BLOCK_BYTES: Final = SALT_BYTES + 1
+"""Of a block without texts: their array takes one byte."""
 
 _SHORT_ARRAY_MAX: Final = 15
 """An array of more elements has a header of three bytes, one of fewer a header of one."""
@@ -78,7 +82,7 @@ class Form:
     usual: bytes
     longest: bytes
     erased: Mapping[str, Any]
-    decode: Callable[[bytes], Any]
+    decode: Callable[[bytes], dict[str, Any]]
 
 
 def _form(kind: Kind) -> Form:
@@ -102,7 +106,7 @@ def _form(kind: Kind) -> Form:
         usual=_header(len(usual) + 1),
         longest=_header(len(figures) + 1) + b"\xff\xff",
         erased={name: _erased(name, types[name]) for name in kind.texts},
-        decode=_texts_decoder([(name, types[name]) for name in kind.texts]),
+        decode=_texts_decoder([(name, types[name], _default(kind, name)) for name in kind.texts]),
     )
 
 
@@ -118,6 +122,12 @@ def _values(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
     return lambda record: tuple(getattr(record, name) for name in names)
 
 
+def _default(kind: Kind, name: str) -> Any:
+    """Return what a text is in a record that has none."""
+    (field,) = [field for field in msgspec.structs.fields(kind.type) if field.name == name]
+    return {} if field.type == _METADATA else field.default
+
+
 def _nothing(type_: Any) -> Any:
     return {} if type_ == _METADATA else None
 
@@ -129,11 +139,12 @@ def _erased(name: str, type_: Any) -> Any:
     return None if name == "external_id" else REDACTED
 
 
-def _texts_decoder(texts: Sequence[tuple[str, Any]]) -> Callable[[bytes], Any]:
-    """Return what reads an array of texts; those that it does not reach are None."""
-    fields = [(name, type_ | None, None) for name, type_ in texts]
-    array = msgspec.defstruct("Texts", fields, array_like=True, forbid_unknown_fields=True)
-    return msgspec.msgpack.Decoder(array).decode
+def _texts_decoder(texts: Sequence[tuple[str, Any, Any]]) -> Callable[[bytes], dict[str, Any]]:
+    """Return what reads an array of texts; those that it does not reach are what they are in a record without any."""
+    decode = msgspec.msgpack.Decoder(
+        msgspec.defstruct("Texts", texts, array_like=True, forbid_unknown_fields=True)
+    ).decode
+    return lambda array: msgspec.structs.asdict(decode(array))
 
 
 FORMS: Final[Mapping[Any, Form]] = {kind.type: _form(kind) for kind in KINDS}
@@ -142,16 +153,15 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 _encode_texts: Final = msgspec.msgpack.Encoder(order="sorted").encode
 _decode: Final[Callable[[bytes], Any]] = msgspec.msgpack.Decoder(reduce(or_, FORMS)).decode
 _decode_blocks: Final = msgspec.msgpack.Decoder(dict[int, bytes]).decode
-_NO_TEXTS: Final = _encode_texts([])
-_decode_metadata: Final = _texts_decoder([("metadata", _METADATA)])
+_decode_metadata: Final = _texts_decoder([("metadata", _METADATA, {})])
 
 
 def block_of(salt: bytes, texts: Sequence[Any]) -> bytes:
-    """Return the block of some texts; None and empty metadata stand for one that is not there."""
-    told = [None if text == {} else text for text in texts]
-    while told and told[-1] is None:
-        told.pop()
-    return salt + _encode_texts(told)
+    """Return the block of some texts; None and empty metadata are none, and at the end are left out."""
+    end = len(texts)
+    while end and not texts[end - 1] and texts[end - 1] != "":
+        end -= 1
+    return salt + _encode_texts(texts[:end])
 
 
 def commitment_to(block: bytes) -> bytes:
@@ -239,7 +249,7 @@ def _too_long(payload: bytes) -> str | None:
     """Say that a payload has more fields than its kind has here, if that is so."""
     try:
         plain = msgspec.msgpack.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     kind = BY_NUMBER.get(plain[0]) if isinstance(plain, list) and plain and isinstance(plain[0], int) else None
     elements = 0 if kind is None else len(FORMS[kind.type].figures) + 1
@@ -260,8 +270,7 @@ def _with_texts(record: Any, form: Form, texts: bytes | None) -> Any:
                 told |= form.erased
             else:
                 salts[OWN] = block[:SALT_BYTES]
-                array = form.decode(block[SALT_BYTES:])
-                told |= {name: text for name in form.kind.texts if (text := getattr(array, name)) is not None}
+                told |= form.decode(block[SALT_BYTES:])
         if form.entries is not None and record.entry_texts is not None:
             told["entry_metadata"] = metadata = {}
             for ordinal in record.entry_texts:
@@ -270,7 +279,7 @@ def _with_texts(record: Any, form: Form, texts: bytes | None) -> Any:
                     metadata[ordinal] = ERASED_METADATA
                 else:
                     salts[ordinal] = block[:SALT_BYTES]
-                    metadata[ordinal] = _decode_metadata(block[SALT_BYTES:]).metadata or {}
+                    metadata[ordinal] = _decode_metadata(block[SALT_BYTES:])["metadata"]
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedRecord(f"its texts can't be read: {error}") from None
     if blocks:
@@ -297,5 +306,7 @@ def check_canonical(record: Any, payload: bytes, texts: bytes | None) -> None:
         if commitment_to(block) != committed:
             whose = "its texts are" if ordinal == OWN else f"the metadata of its entry {ordinal} is"
             raise MalformedRecord(f"{whose} not what it commits to")
-    if not blocks or _encode(blocks) != texts or any(block[SALT_BYTES:] == _NO_TEXTS for block in blocks.values()):
+        if len(block) == _EMPTY_BLOCK_BYTES:
+            raise MalformedRecord("it commits to texts, and its block has none")
+    if not blocks or _encode(blocks) != texts:
         raise MalformedRecord("its texts are not in canonical bytes")

@@ -197,6 +197,29 @@ CHANGES = {
         "account_statements", "update account_statements set effective_at_upper_bound = 'infinity' where ledger_id = $",
         "holds what can't be read",
     ),
+    "the salt of texts in the log": (
+        "log", "update log set texts = set_byte(texts, 4, get_byte(texts, 4) # 1) where ledger_id = $ and kind = 2",
+        "its texts are not what it commits to",
+    ),
+    "texts of a record that has none": (
+        "log", "update log set texts = '\\x8100c40100' where ledger_id = $ and kind = 6",
+        "it has a block of texts with the ordinal 0, and does not commit to it",
+    ),
+    "texts that are no blocks": (
+        "log", "update log set texts = '\\x80' where ledger_id = $ and kind = 4",
+        "its texts are not in canonical bytes",
+    ),
+    "texts that are gone and that no redaction names": (
+        "log",
+        """
+        update log set texts = null where ledger_id = $ and sequence = (
+            select min(l.sequence) from log l
+              join log c on c.ledger_id = l.ledger_id and c.object_sequence = l.sequence and c.sequence > l.sequence
+             where l.ledger_id = $ and l.kind = 3 and c.kind = 3 and l.texts is not null)
+        """,
+        "are gone, and no redaction says so",
+    ),
+    "all texts": ("log", "update log set texts = null where ledger_id = $", "and '[redacted]' by the log"),
     "when the ledger was created": (
         "ledgers", "update ledgers set created_at = 'infinity' where ledger_id = $", "its created_at is",
     ),

@@ -35,7 +35,7 @@ HISTORY: Final = Rights()
 
 DECIDED: Final = {
     "account_statements": HISTORY,
-    "accounts": Rights(updates=NAMES),
+    "accounts": Rights(updates=f"{NAMES} ledgerable_type ledgerable_id"),
     "api_keys": Rights(updates="revoked_at"),
     "balance_monitors": Rights(updates="is_triggered description metadata updated_at discarded_at"),
     "balances": Rights(updates=f"lock_version {SUMS} category_set is_monitored"),

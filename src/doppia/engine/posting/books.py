@@ -174,15 +174,15 @@ def transaction_record(
     effective_times: dict[int, int] = {}
     entry_metadata: dict[int, dict[str, str]] = {}
     if change.wrote_entries:
-        entries = []
-        for ordinal, entry in enumerate(transaction.entries, 1):
-            lock_version = None if entry.status == "archived" else entry.account.lock_version
-            direction = int(entry.direction == "credit")
-            entries.append(EntryRecord(entry.account.sequence, direction, str(entry.amount), lock_version))
-            if entry.effective_at != transaction.effective_at:
-                effective_times[ordinal] = microseconds(entry.effective_at)
+        entries, its_time = [], transaction.effective_at
+        for entry in transaction.entries:
+            account, direction = entry.account, 1 if entry.direction == "credit" else 0
+            lock_version = None if entry.status == "archived" else account.lock_version
+            entries.append(EntryRecord(account.sequence, direction, str(entry.amount), lock_version))
+            if entry.effective_at != its_time:
+                effective_times[entry.ordinal] = microseconds(entry.effective_at)
             if entry.metadata:
-                entry_metadata[ordinal] = dict(entry.metadata)
+                entry_metadata[entry.ordinal] = dict(entry.metadata)
     return TransactionWritten(
         sequence=sequence,
         recorded_at=microseconds(group.recorded_at),

@@ -17,7 +17,8 @@ grant insert on log, log_nodes, organizations, organization_log, ledgers, ledger
 -- What of an object changes while it lives. That it does is in the log; triggers hold it to what is recorded.
 grant update (sequence, recorded_at, discarded_at, root, frontier) on ledger_heads to :service;
 grant update (name, description, metadata, updated_at) on ledgers to :service;
-grant update (name, description, external_id, metadata, updated_at, discarded_at) on accounts to :service;
+grant update (name, description, external_id, ledgerable_type, ledgerable_id, metadata, updated_at, discarded_at)
+    on accounts to :service;
 grant update (name, description, external_id, metadata, updated_at, discarded_at) on categories to :service;
 grant update (lock_version, posted_credits, posted_debits, pending_credits, pending_debits, category_set, is_monitored)
     on balances to :service;

@@ -204,6 +204,8 @@ async def write(connection: Connection, ledger: int, record: AccountWritten) -> 
         name=record.name,
         description=record.description,
         external_id=record.external_id,
+        ledgerable_type=record.ledgerable_type,
+        ledgerable_id=record.ledgerable_id,
         metadata=record.metadata,
         updated_at=at,
     )

@@ -82,8 +82,8 @@ values (:ledger, :account, 0, 0, 0, 0, 0);
 
 -- name: update
 update accounts
-   set name = :name, description = :description, external_id = :external_id, metadata = :metadata,
-       updated_at = :updated_at
+   set name = :name, description = :description, external_id = :external_id, ledgerable_type = :ledgerable_type,
+       ledgerable_id = :ledgerable_id, metadata = :metadata, updated_at = :updated_at
  where ledger_id = :ledger and account_sequence = :account;
 
 -- name: discard

@@ -123,11 +123,11 @@ async def write(connection: Connection, ledger: int, record: MonitorWritten) -> 
     Its account is watched from its first monitor on, and no longer once it has no other.
     """
     at, sequence = moment(record.recorded_at), record.monitor
-    if record.event in (Event.TRIGGERED, Event.RESOLVED):
+    is_crossing = record.event in (Event.TRIGGERED, Event.RESOLVED)
+    if is_crossing:
         await _SQL["trigger"].execute(
             connection, ledger=ledger, monitors=[sequence], states=[record.triggered], updated_at=at
         )
-        return
     if sequence == record.sequence:
         await _SQL["create"].execute(
             connection,
@@ -142,7 +142,8 @@ async def write(connection: Connection, ledger: int, record: MonitorWritten) -> 
             metadata=record.metadata,
             created_at=at,
         )
-    else:
+    elif not is_crossing or record.texts is not None:
+        # A crossing changes no text, but its own may be erased where those before it are not, or the reverse.
         await _SQL["update"].execute(
             connection,
             ledger=ledger,

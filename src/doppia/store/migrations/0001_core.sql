@@ -94,7 +94,7 @@ comment on column log.payload is 'Canonical bytes of the record''s figures: proo
 comment on column log.texts is 'The texts that the payload commits to, in blocks with a salt each; erased by redact_texts alone.';
 create index log_changes_idx on log (ledger_id, object_sequence, sequence) where object_sequence <> sequence;
 -- All but the creation of transactions (kind 3, event 1), of which a log is full. Queries say so by the same words, with
--- names for the numbers; tests/store/log/test_log.py holds the two together.
+-- names for the numbers; tests/test_kinds.py holds the two together.
 create index log_events_idx on log (ledger_id, kind, event, sequence) where kind <> 3 or event <> 1;
 
 create table log_nodes (

@@ -108,8 +108,8 @@ def _of(told: _Told, *kinds: type) -> _Told:
 async def _read(connection: Connection, rows: Sequence[LogRow]) -> _Told:
     told = [(row, row.opened()) for row in rows]
     whole: dict[_Place, Any] = {}
-    for query in sorted(set(_PARTIAL.values())):
-        partial = [row for row, record in told if _PARTIAL.get(kind_of(record).name) == query]
+    for query in sorted(set(PARTIAL.values())):
+        partial = [row for row, record in told if PARTIAL.get(kind_of(record).name) == query]
         if partial:
             found = await _SQL[query].fetch(
                 connection,
@@ -121,7 +121,7 @@ async def _read(connection: Connection, rows: Sequence[LogRow]) -> _Told:
     return [(row, whole.get(row.position, record)) for row, record in told]
 
 
-_PARTIAL: Final = {"account_categories": "placed", "category_parents": "placed", "settled_entries": "settled"}
+PARTIAL: Final = {"account_categories": "placed", "category_parents": "placed", "settled_entries": "settled"}
 """The kinds of records that do not say all of an object, and the query that finds the newest one before that does."""
 
 
