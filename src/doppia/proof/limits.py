@@ -8,7 +8,7 @@ from typing import Any, Final, get_args
 import msgspec
 
 from doppia.accounting.errors import ParameterInvalid
-from doppia.accounting.money import Currency, check_unit_form
+from doppia.accounting.money import Currency, check_currency_form
 from doppia.accounting.texts import TEXT_FIELDS, check_length, check_metadata_texts
 from doppia.proof.records import AccountWritten, AnyRecord, CategoryWritten, TransactionWritten
 
@@ -41,4 +41,4 @@ def check_limits(record: AnyRecord) -> None:
             if entry.metadata:
                 check_metadata_texts(entry.metadata, f"entries[{position}].metadata")
     elif isinstance(record, AccountWritten | CategoryWritten):
-        check_unit_form(Currency(record.currency, record.currency_exponent))
+        check_currency_form(Currency(record.currency, record.currency_exponent))

@@ -11,8 +11,8 @@ from doppia.accounting.ledger.categories import (
     Category,
     CategoryFields,
     check_categories_of_account,
+    check_currency,
     check_nesting,
-    check_unit,
 )
 from doppia.accounting.money import Currency
 from doppia.accounting.platform.events import Event
@@ -189,7 +189,7 @@ class PlaceAccount(Command[None]):
         if (category.sequence in account.categories) is self.inside:
             return Decision(None)
         if self.inside:
-            check_unit(account.currency, category)
+            check_currency(account.currency, category)
         changed = sorted({*account.categories} ^ {category.sequence})
         record = placing(self.account.sequence, category.sequence, changed, moment.origin(Event.UPDATED))
         return Decision(None, [record])
@@ -232,7 +232,7 @@ class PlaceCategory(Command[None]):
         if (upper.sequence in found.parents) is self.inside:
             return Decision(None)
         if self.inside:
-            check_unit(lower.currency, upper)
+            check_currency(lower.currency, upper)
             check_nesting(upper.sequence, lower.sequence, found.children)
         parents = sorted({*found.parents} ^ {upper.sequence})
         return Decision(None, [_below(lower.sequence, parents, moment.origin(Event.UPDATED))])
@@ -274,7 +274,7 @@ def named_categories(ids: Sequence[Id], found: Mapping[int, Category], unit: Cur
     """
     for position, id_ in enumerate(ids):
         where = f"ledger_account_category_ids[{position}]"
-        check_unit(unit, _check_open(found.get(id_.sequence), id_, where), where)
+        check_currency(unit, _check_open(found.get(id_.sequence), id_, where), where)
     return sorted({id_.sequence for id_ in ids})
 
 

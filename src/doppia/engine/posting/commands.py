@@ -113,7 +113,7 @@ def needs_of(asked: Sequence[Asked]) -> Needs:
                     Draft(
                         chosen(revision.legs, ()),
                         external_id=chosen(revision.external_id, None),
-                        category_locks=chosen(revision.category_locks, ()),
+                        category_guards=chosen(revision.category_guards, ()),
                     ),
                 )
             case ExpireTransaction(target=target):
@@ -122,7 +122,7 @@ def needs_of(asked: Sequence[Asked]) -> Needs:
             if isinstance(item, Draft):
                 needs.entries += len(item.legs)
                 needs.accounts.update(leg.account for leg in item.legs)
-                needs.categories.update(lock.category for lock in item.category_locks)
+                needs.categories.update(lock.category for lock in item.category_guards)
                 if item.external_id is not None:
                     needs.external_ids.add(item.external_id)
     return needs
