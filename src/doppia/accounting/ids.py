@@ -26,11 +26,10 @@ _UUID: Final = re.compile(r"([0-9a-f]{8})-([0-9a-f]{4})-8([0-9a-f]{3})-([89ab][0
 
 
 LedgerNumber = NewType("LedgerNumber", int)
-"""The number that stands for a ledger in the tables. Who has a LedgerNumber may see that ledger."""
+"""This number stands for a ledger in the tables. Who has a LedgerNumber may see that ledger."""
 
 LedgerId = NewType("LedgerId", str)
-"""A ledger's own id as the API shows it. The id of an object in the ledger is no LedgerId, though it names the ledger.
-"""
+"""This is a ledger's own id as the API shows it. The id of an object in the ledger is no LedgerId."""
 
 
 class LedgerRef(NamedTuple):

