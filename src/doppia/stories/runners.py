@@ -14,7 +14,7 @@ from doppia.accounting.ledger.partial_posts import partial_post
 from doppia.accounting.ledger.transaction_life import create, expire, is_due, reversal, revise
 from doppia.accounting.ledger.transactions import Change, Leg, Transaction
 from doppia.accounting.money import format_amount
-from doppia.accounting.revisions import Unchanged
+from doppia.accounting.revisions import UNCHANGED
 from doppia.stories.language import BALANCES, AnyAct, AnyEvent, Check, Create, Lapse, Open, Reverse, Revise, Story, Take
 
 Balances = Mapping[BalanceName, Balance]
@@ -275,7 +275,7 @@ class HttpRunner:
                 body = {
                     name: getattr(revision, name) for name in ("status", "description", "metadata") if name in changing
                 }
-                if not isinstance(revision.legs, Unchanged):
+                if revision.legs is not UNCHANGED:
                     body["ledger_entries"] = [self._entry(leg) for leg in revision.legs]
                 return "PATCH", f"{path}/{self._transactions[event.handle]}", body
             case Reverse(draft=draft, original=original):

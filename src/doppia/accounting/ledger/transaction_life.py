@@ -257,7 +257,7 @@ def revise(
                 parameter="ledger_entries", reason="can't be replaced in the change that archives the transaction"
             )
         return _archive(changed._replace(effective_at=effective_at), accounts)
-    if isinstance(revision.legs, Unchanged):
+    if revision.legs is UNCHANGED:
         legs: Sequence[Leg] = [renewed(entry, transaction, effective_at) for entry in transaction.entries]
     else:
         legs = revision.legs
