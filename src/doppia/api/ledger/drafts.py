@@ -41,6 +41,8 @@ from doppia.api.http.wire import (
     parse_time,
 )
 
+T = TypeVar("T")
+
 StatusText = Literal["pending", "posted", "archived"]
 CATEGORY_LOCKS_MAX: Final = 100
 
@@ -327,9 +329,6 @@ async def read_create(request: Request, body: TransactionCreate) -> tuple[Draft,
         bool(body.archive_on_balance_lock_failure),
     )
     return draft, account
-
-
-T = TypeVar("T")
 
 
 def _given(value: T | UnsetType) -> T | Unchanged:
