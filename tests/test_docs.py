@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -129,6 +130,33 @@ def test_the_tests_and_constraints_that_the_architecture_names_exist() -> None:
             assert re.search(rf"\b{name.removesuffix('_pkey')}\b", schema), name
         for name in re.findall(r"`(\w+)`", shown_by):
             assert f"def {name}(" in tests, name
+
+
+RETIRED_WORDS = {
+    "scenario": "story",
+    "category lock": "guard",
+    "unit of account": "currency",
+}
+"""Each of these words once stood for the same thing as the word beside it, which is the one in use."""
+
+
+def test_the_glossary_has_a_row_for_each_word_and_each_word_once() -> None:
+    _, _, rows = text_of("docs/glossary.md").partition("| --- | --- |\n")
+    words = [word for row in rows.splitlines() for word in row.split(" | ")[0].removeprefix("| ").lower().split(", ")]
+
+    assert len(words) > 50
+    assert [word for word, times in Counter(words).items() if times > 1] == []
+    assert [word for word in words if word in RETIRED_WORDS] == []
+
+
+@pytest.mark.parametrize("word", RETIRED_WORDS)
+def test_a_retired_word_stands_nowhere_in_the_source(word: str) -> None:
+    pattern = re.compile(rf"\b{'[ _]'.join(word.split())}s?\b", re.IGNORECASE)
+    files = [path for path in (ROOT / "src").rglob("*") if path.suffix in {".py", ".sql", ".txt", ".html", ".j2"}]
+    found = [str(path.relative_to(ROOT)) for path in files if pattern.search(path.read_text(encoding="utf-8"))]
+
+    assert len(files) > 100
+    assert found == [], f"the word is {RETIRED_WORDS[word]}"
 
 
 def anchors_of(page: Path) -> set[str]:

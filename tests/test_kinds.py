@@ -7,9 +7,10 @@ from typing import get_args
 import doppia.store
 from doppia.accounting.platform.events import Event
 from doppia.api.platform import events as api
-from doppia.engine.importing.subjects import WRITERS
+from doppia.engine.posting import recording
 from doppia.proof.kinds import KINDS, NUMBERS
-from doppia.store.database.connections import load_filters, load_queries
+from doppia.proof.records import SettledEntries, SettlementWritten, TransactionWritten
+from doppia.store.database.connections import load_parts, load_queries
 from doppia.store.platform import events as store
 
 STORE = Path(doppia.store.__file__).parent
@@ -22,8 +23,9 @@ def test_no_two_kinds_share_a_number_a_name_or_a_type() -> None:
     assert len(NAMES) == len({kind.type for kind in KINDS}) == len(KINDS)
 
 
-def test_an_import_writes_every_kind() -> None:
-    assert {*WRITERS, "transaction"} == NAMES
+def test_every_kind_is_written_one_by_one_or_in_groups_or_as_part_of_a_settlement() -> None:
+    written = {*recording._WRITERS, TransactionWritten, SettlementWritten, SettledEntries}
+    assert written == {kind.type for kind in KINDS}
 
 
 def test_events_read_and_show_every_kind() -> None:
@@ -38,7 +40,9 @@ def test_every_kind_that_creates_rows_has_a_query_that_reads_them() -> None:
     queries = load_queries("log/verification")
     for kind in KINDS:
         assert bool(kind.columns) == (kind.objects in queries)
-        assert kind.objects in {None, "ledger"} or f"as {kind.objects}" in queries["counts"]
+        assert (
+            kind.objects in {None, "ledger"} or f"as {kind.objects}" in load_parts("log/verification", "name")["counts"]
+        )
 
 
 def test_queries_ask_for_kinds_and_events_by_their_names() -> None:
@@ -48,8 +52,8 @@ def test_queries_ask_for_kinds_and_events_by_their_names() -> None:
         named = set(re.findall(r"\{([A-Z_]+)\}", text))
         assert named <= {f"{name.upper()}_KIND" for name in NAMES} | {f"{event.name}_EVENT" for event in Event}, path
         module = path.relative_to(STORE).with_suffix("").as_posix()
-        for query in (*load_queries(module).values(), *load_filters(module).values()):
-            assert not re.search(r"\{[A-Z_]+\}", query)
+        for part in ("name", "template", "filter", "condition"):
+            assert not re.search(r"\{[A-Z_]+\}", "".join(load_parts(module, part).values()))
 
 
 def test_the_numbers_that_stand_in_migrations_are_those_of_the_kinds_they_are_meant_to_be() -> None:

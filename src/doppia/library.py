@@ -1,7 +1,6 @@
-"""Doppia in the caller's own process: the same ledgers as over HTTP, without a server between.
+"""Doppia in the caller's own process: it uses the same ledgers as a service, without HTTP.
 
-What is written here and what is written over HTTP stand in one log; both may be used at once. docs/guides/in-process.md
-shows how.
+Both may be used on one database at once, and write to the same logs. docs/guides/in-process.md shows how.
 """
 
 import asyncio
@@ -18,6 +17,7 @@ import msgspec
 import structlog
 
 from doppia import settings
+from doppia.accounting import money
 from doppia.accounting.errors import (
     AmountOutOfRange,
     LedgerError,
@@ -32,7 +32,7 @@ from doppia.accounting.ledger.balances import Balance, BalanceName, Direction, b
 from doppia.accounting.ledger.ledgers import Ledger
 from doppia.accounting.ledger.transaction_life import Revision
 from doppia.accounting.ledger.transactions import Draft, Leg, Status, Transaction
-from doppia.accounting.money import AMOUNT_MAX, currency
+from doppia.accounting.money import AMOUNT_MAX
 from doppia.accounting.texts import check_length, check_metadata_texts
 from doppia.engine.background.expiry import expire_due
 from doppia.engine.background.jobs import Background
@@ -54,17 +54,24 @@ __all__ = ["BlockingLedgers", "LedgerError", "Ledgers", "credit", "debit"]
 
 
 def debit(account: AccountFields | str, amount: int, **more: Any) -> Leg:
-    """Return an entry that debits an account, named by itself or by its id, by an amount in minor units.
+    """Return an entry that debits an account by an amount in minor units, for `Ledgers.post` and its like.
 
-    Raises:
-        ObjectNotFound: what names the account is no id.
+    Args:
+        account: the account, or its id.
+        amount: the amount in minor units.
+        more: other fields of a leg, such as `guards` or `metadata`.
+
+    Raises, the first that holds, in this order:
+        ObjectNotFound: the text is no id.
+        ParameterInvalid: the amount is no int.
         AmountOutOfRange.
+        MetadataTooLarge, InvalidText, ParameterInvalid: of the metadata.
     """
     return _leg(account, "debit", amount, **more)
 
 
 def credit(account: AccountFields | str, amount: int, **more: Any) -> Leg:
-    """Return an entry that credits an account; else as `debit`."""
+    """Return an entry that credits an account by an amount in minor units; all else is as `debit` says."""
     return _leg(account, "credit", amount, **more)
 
 
@@ -82,7 +89,7 @@ def _leg(account: AccountFields | str, direction: Direction, amount: int, **more
 
 
 def _log_as_the_caller_does() -> None:
-    """Send log lines to Python's own logging, unless the program has said where they go; it shows warnings alone."""
+    """Send log lines to Python's own logging, which shows only warnings, unless the caller configured structlog."""
     if not structlog.is_configured():
         structlog.configure(
             processors=[structlog.stdlib.add_log_level, structlog.processors.KeyValueRenderer(key_order=["event"])],
@@ -92,10 +99,10 @@ def _log_as_the_caller_does() -> None:
 
 
 def _check_texts(*, metadata: Mapping[str, str] | None, **texts: str | None) -> None:
-    """Ask that texts are as long as they may be, and can be stored.
+    """Refuse texts that are longer or shorter than they may be, or that can't be stored.
 
     Raises:
-        InvalidText, MetadataTooLarge.
+        InvalidText, MetadataTooLarge, ParameterInvalid.
     """
     for name, text in texts.items():
         if text is not None:
@@ -104,7 +111,11 @@ def _check_texts(*, metadata: Mapping[str, str] | None, **texts: str | None) -> 
 
 
 class Ledgers:
-    """The ledgers of one organization. What writes takes an idempotency key, and does once what the key names."""
+    """The ledgers of one organization.
+
+    Each method that writes takes an idempotency key. A call with a key that was used before has no second effect: it
+    returns the object that the first call left.
+    """
 
     def __init__(self, engine: Engine, organization: UUID) -> None:
         self._engine = engine
@@ -114,13 +125,13 @@ class Ledgers:
     @classmethod
     @asynccontextmanager
     async def open(cls, data: str | None = None, *, database_url: str | None = None) -> AsyncIterator[Self]:
-        """Lend the ledgers of the first organization, which is created where there is none yet.
+        """Lend the ledgers of the first organization, which is created if there is none yet.
 
-        Holds expire and settlements are worked off meanwhile, as they are by a service.
+        Meanwhile holds expire and settlements are finished, as in a service.
 
         Args:
-            data: folder of the embedded database, which is started unless a service runs on it already.
-            database_url: of your own PostgreSQL instead.
+            data: the folder of the embedded database, which is started unless a service runs on it already.
+            database_url: the URL of your own PostgreSQL, which is used instead.
 
         Raises:
             EmbeddedError, SchemaError, DatabaseUrlError, Unavailable.
@@ -143,7 +154,7 @@ class Ledgers:
         """Perform any command of the engine, and return the object that it leaves once that is durable.
 
         Raises:
-            LedgerError: it is refused, and nothing was changed.
+            LedgerError: as `Engine.perform` says.
         """
         if key is None:
             return await self._engine.perform(Caller(), command)
@@ -168,20 +179,20 @@ class Ledgers:
         return await self.perform(command, key)
 
     async def open_account(
-        self, ledger: Ledger, name: str, unit: str, normal_balance: Direction, *, unit_exponent: int | None = None,
-        external_id: str | None = None, description: str | None = None, metadata: Mapping[str, str] | None = None,
-        key: str | None = None,
+        self, ledger: Ledger, name: str, currency: str, normal_balance: Direction, *,
+        currency_exponent: int | None = None, external_id: str | None = None, description: str | None = None,
+        metadata: Mapping[str, str] | None = None, key: str | None = None,
     ) -> AccountFields:  # fmt: skip
-        """Open an account at zero, in a currency of ISO 4217 or a unit of your own, which needs its exponent.
+        """Open an account at zero, in a currency of ISO 4217, or in a custom unit, which needs its exponent.
 
         Raises:
-            InvalidCurrency, InvalidText, MetadataTooLarge, ExternalIdTaken, LedgerDiscarded.
+            InvalidText, MetadataTooLarge, InvalidCurrency, LedgerDiscarded, ExternalIdTaken.
         """
         _check_texts(name=name, external_id=external_id, description=description, metadata=metadata)
         command = OpenAccount(
             ledger=ledger.ref,
             name=name,
-            currency=currency(unit, unit_exponent),
+            currency=money.currency(currency, currency_exponent),
             normal_balance=normal_balance,
             description=description,
             external_id=external_id,
@@ -194,9 +205,10 @@ class Ledgers:
         description: str | None = None, effective_at: datetime | None = None, expires_at: datetime | None = None,
         metadata: Mapping[str, str] | None = None, key: str | None = None,
     ) -> Transaction:  # fmt: skip
-        """Create a transaction of these entries.
+        """Create a transaction of these entries, which is posted unless `status` says otherwise.
 
         Raises:
+            InvalidText, MetadataTooLarge, TooFewEntries, ObjectNotFound, MixedLedgers.
             LedgerError: as `accounting.ledger.transaction_life.create` says.
         """
         _check_texts(external_id=external_id, description=description, metadata=metadata)
@@ -213,11 +225,11 @@ class Ledgers:
         return await self.perform(CreateTransaction(ledger=ledger, draft=draft), key)
 
     async def hold(self, *entries: Leg, **more: Any) -> Transaction:
-        """Create a pending transaction of these entries; `more` is as `post` takes it."""
+        """Create a pending transaction of these entries; `more` are other arguments of `post`."""
         return await self.post(*entries, status="pending", **more)
 
     async def capture(self, hold: Transaction, *entries: Leg, key: str | None = None) -> Transaction:
-        """Post a pending transaction, or the part of it that these entries take; the rest of it stays pending."""
+        """Post a pending transaction. With entries only the part that they take is posted, and the rest stays held."""
         target, ledger = await self._named(hold.id, "ledger_transaction")
         if not entries:
             revision = Revision(status="posted")
@@ -225,7 +237,7 @@ class Ledgers:
         return await self.perform(PostPart(ledger=ledger, target=target, draft=Draft(entries, "posted")), key)
 
     async def release(self, hold: Transaction, key: str | None = None) -> Transaction:
-        """Archive a pending transaction: it counts no more."""
+        """Archive a pending transaction, which then counts in no balance."""
         target, ledger = await self._named(hold.id, "ledger_transaction")
         revision = Revision(status="archived")
         return await self.perform(ReviseTransaction(ledger=ledger, target=target, revision=revision), key)
@@ -282,7 +294,7 @@ class Ledgers:
     async def accounts(
         self, ledger: Ledger, *, after: AccountFields | None = None, limit: int = 100
     ) -> list[AccountFields]:
-        """Return accounts of a ledger, the newest first, beginning behind one of them."""
+        """Return accounts of a ledger, the newest first; with `after`, those that come after this one."""
         place = after and Place(after.created_at, ledger.number, after.account.sequence)
         async with self._scope.connection() as connection:
             return await accounts.list_page(connection, [ledger.number], [], place, limit)
@@ -295,7 +307,10 @@ class Ledgers:
         after: Transaction | None = None,
         limit: int = 100,
     ) -> list[Transaction]:
-        """Return transactions of a ledger or of one of its accounts, the newest first, beginning behind one of them."""
+        """Return transactions of a ledger or of one of its accounts, the newest first.
+
+        With `after` these are the transactions that come after this one.
+        """
         filters = [] if account is None else [Filter("ledger_account_id", account.account.sequence)]
         place = after and Place(after.created_at, ledger.number, after.sequence)
         async with self._scope.connection() as connection:
@@ -303,10 +318,10 @@ class Ledgers:
         return [found for _, found in page]
 
     async def _named(self, text: str, kind: str) -> tuple[Id, LedgerRef]:
-        """Return an id taken apart, and its ledger, which is this organization's.
+        """Return an id taken apart, and its ledger.
 
         Raises:
-            ObjectNotFound.
+            ObjectNotFound: the text is no id, or its ledger is not this organization's.
         """
         id_ = parse_id(text)
         if id_ is None or not await self._scope.sees(id_.ledger):
@@ -316,9 +331,10 @@ class Ledgers:
     async def _ledger_of(self, legs: Sequence[Leg]) -> LedgerRef:
         """Return the ledger whose accounts a transaction names.
 
-        Raises:
-            TooFewEntries, MixedLedgers.
-            ObjectNotFound: of an account of a ledger that this organization does not have.
+        Raises, the first that holds, in this order:
+            TooFewEntries: there are no legs.
+            ObjectNotFound: an account is in a ledger that this organization does not have.
+            MixedLedgers.
         """
         if not legs:
             raise TooFewEntries(parameter="ledger_entries")
@@ -329,9 +345,9 @@ class Ledgers:
 
 
 class BlockingLedgers:
-    """The same for code that knows no event loop: each method of `Ledgers`, called here, returns when it is done.
+    """The ledgers of one organization, for code without an event loop.
 
-    It may be called from any number of threads at once.
+    It has the methods of `Ledgers`, and each returns when it is done. Any number of threads may call it at once.
     """
 
     def __init__(self, data: str | None = None, *, database_url: str | None = None) -> None:

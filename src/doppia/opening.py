@@ -1,4 +1,4 @@
-"""How a program comes to an open database: the user's by URL, or the embedded one, started for the while if need be."""
+"""Opening the database: the user's own one by its URL, or the embedded one, which is started if it does not run."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,13 +12,15 @@ from doppia.store.embedded.server import EmbeddedServer, owner_url, running_url,
 
 
 def now() -> datetime:
-    """Return the time, for the engine."""
+    """Return the time in UTC. This is the clock that is passed to the engine."""
     return datetime.now(UTC)
 
 
 @asynccontextmanager
 async def connected(settings: Settings) -> AsyncIterator[Database]:
-    """Lend the opened database, its schema up to date; an embedded server that runs already is used as it is.
+    """Lend the open database that the settings name, with its schema up to date.
+
+    An embedded server that another process runs is used and not stopped afterwards.
 
     Raises:
         EmbeddedError, SchemaError, DatabaseUrlError, Unavailable.
@@ -34,9 +36,13 @@ async def connected(settings: Settings) -> AsyncIterator[Database]:
 
 @asynccontextmanager
 async def database_urls(chosen: Settings) -> AsyncIterator[tuple[str, str | None]]:
-    """Lend the service's and the owner's URLs of the database: the user's, or those of the embedded server.
+    """Lend two URLs of the database: that of the service's role, and that of the schema's owner.
 
-    The embedded server runs meanwhile, and is started again whenever it dies.
+    The second is None where one role is both. Where the settings name no database, the embedded server runs meanwhile,
+    and is started again whenever it dies.
+
+    Raises:
+        EmbeddedError: the embedded server can't run.
     """
     if chosen.database_url is not None:
         yield chosen.database_url, chosen.owner_database_url
@@ -55,7 +61,9 @@ async def database_urls(chosen: Settings) -> AsyncIterator[tuple[str, str | None
 
 @asynccontextmanager
 async def opened(url: str, owner_url: str | None) -> AsyncIterator[Database]:
-    """Lend the database at a URL, its schema up to date; `owner_url` is None where the same role owns the schema.
+    """Lend the open database at a URL, with its schema up to date.
+
+    `owner_url` is None where the role of the first URL owns the schema.
 
     Raises:
         SchemaError, DatabaseUrlError, Unavailable.

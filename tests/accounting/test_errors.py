@@ -16,6 +16,7 @@ from doppia.accounting.errors import (
     ParameterInvalid,
     ParameterUnknown,
     TryAgain,
+    refusal_of,
     tree,
 )
 from doppia.accounting.ids import LedgerId
@@ -95,6 +96,20 @@ def test_a_refusal_says_its_sentence_in_one_way(kind: type[LedgerError]) -> None
 def test_every_refusal_can_be_imported_from_the_package() -> None:
     for _, kind in TREE:
         assert getattr(errors, kind.__name__) is kind
+
+
+@pytest.mark.parametrize("kind", LEAVES)
+def test_a_refusal_can_be_made_again_of_its_code_and_its_fields(kind: type[LedgerError]) -> None:
+    refusal = sample(kind)
+    again = refusal_of(kind.code, vars(refusal))
+
+    assert type(again) is kind
+    assert vars(again) == vars(refusal)
+
+
+def test_no_refusal_is_made_of_a_code_that_none_has() -> None:
+    with pytest.raises(AssertionError, match="no refusal has the code unheard_of"):
+        refusal_of("unheard_of", {})
 
 
 def test_a_misspelt_parameter_is_met_with_a_suggestion() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from doppia.accounting.ids import LEDGER_NUMBER_MAX, ORDINAL_BITS, Id, format_id, is_uuid, parse_id
+from doppia.accounting.ids import LEDGER_NUMBER_MAX, ORDINAL_BITS, Id, format_id, is_uuid, ledger_id, parse_id
 
 parts = st.builds(
     Id,
@@ -83,3 +83,7 @@ def test_any_text_at_all_is_an_id_or_none(text: str) -> None:
 )
 def test_a_uuid_need_not_be_one_of_ours(text: str, expected: bool) -> None:
     assert is_uuid(text) is expected
+
+
+def test_the_id_of_a_ledger_is_that_of_the_first_record_of_its_log() -> None:
+    assert ledger_id(5, 7) == format_id(5, 7, 1)

@@ -12,11 +12,11 @@ from uuid import uuid4
 
 import asyncpg
 
-from doppia.accounting.ids import parse_id
+from doppia.accounting.ids import LedgerId, LedgerNumber, LedgerRef, parse_id
 from doppia.api.http.auth import Authenticator
 from doppia.api.http.request import Service
 from doppia.cli.exports import export_ledger
-from doppia.engine.posting.lanes import PostingGroups
+from doppia.engine.performing import Engine
 from doppia.store.database.connections import Database
 from doppia.store.database.migrate import migrate
 from tests.api.over_http import Books, Json, found_organization, now
@@ -37,8 +37,8 @@ async def main() -> None:
         await migrate(server.owner_of(name), service_url=server.service_of(name))
         database = Database(server.service_of(name))
         await database.open()
-        groups = PostingGroups(database, now)
-        books = await found_organization(Service(database, groups, now, Authenticator(database), CHECKPOINT_KEYS))
+        engine = Engine(database, now)
+        books = await found_organization(Service(engine, Authenticator(database), CHECKPOINT_KEYS))
         async with books.client:
             await _keep("whole", books, await live(books))
             ledger = await live(books)
@@ -46,7 +46,7 @@ async def main() -> None:
             await _erase(books, superuser, ledger)
             await superuser.close()
             await _keep("redacted", books, ledger)
-        await groups.close()
+        await engine.close()
         await database.close()
     (FOLDER / "checkpoint.keys").write_text("".join(f"{key.verifier}\n" for key in CHECKPOINT_KEYS), encoding="utf-8")
 
@@ -55,10 +55,11 @@ async def _erase(books: Books, superuser: asyncpg.Connection, ledger: Json) -> N
     """Erase every third text, then the reason that was given for it, and let the ledger go on."""
     id_ = parse_id(ledger["id"])
     assert id_ is not None
-    database = books.service.database
+    ref = LedgerRef(LedgerNumber(id_.ledger), LedgerId(ledger["id"]))
+    database = books.service.engine.database
     erased = (await committed(superuser, id_.ledger))[::3]
-    first = await redact(database, superuser, now, id_, erased, "asked for by Ana")
-    await redact(database, superuser, now, id_, [first << 10], "the reason named her")
+    first = await redact(database, superuser, now, ref, erased, "asked for by Ana")
+    await redact(database, superuser, now, ref, [first << 10], "the reason named her")
     assert (await books.patch(f"/ledgers/{ledger['id']}", {"description": "after it"})).is_success
 
 
@@ -66,7 +67,7 @@ async def _keep(name: str, books: Books, ledger: Json) -> None:
     id_ = parse_id(ledger["id"])
     assert id_ is not None
     lines: list[bytes] = []
-    await export_ledger(books.service.database, id_, lines.append)
+    await export_ledger(books.service.engine.database, id_, lines.append)
     (FOLDER / f"{name}.ndjson.gz").write_bytes(gzip.compress(b"".join(lines), mtime=0))
     note = (await books.get(f"/ledgers/{ledger['id']}/checkpoint")).text
     (FOLDER / f"{name}.checkpoint").write_text(note, encoding="utf-8")

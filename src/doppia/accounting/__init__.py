@@ -1,1 +1,1 @@
-"""The rules of double entry: pure functions on plain values, standard library only."""
+"""The rules of double entry: pure functions on plain values, which need the standard library alone."""

@@ -1,7 +1,7 @@
 """The currencies of ISO 4217 with their exponents, as of January 2026.
 
-A code that is not in this table is a custom unit (points, miles, tokens) and names its own exponent. The metals, bond
-units and test codes of the standard have no exponent there, so they count as custom units as well.
+A code that is not in this table is that of a custom unit (points, miles, tokens), whose exponent the caller names. ISO
+4217 gives no exponent for metals, bond units and test codes, so their codes count as those of custom units, too.
 """
 
 from types import MappingProxyType
@@ -24,4 +24,4 @@ _CODES_BY_EXPONENT: Final = {
 ISO_4217_EXPONENTS: Final = MappingProxyType(
     {code: exponent for exponent, codes in _CODES_BY_EXPONENT.items() for code in codes.split()}
 )
-"""Exponent (digits after the point) by alphabetic code. Source: ISO 4217, list one."""
+"""These are the exponents (digits after the point) by alphabetic code, as in list one of ISO 4217."""

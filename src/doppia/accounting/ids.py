@@ -1,15 +1,15 @@
-"""Ids: UUIDs in order of time that carry their ledger and the place in its log where they were born.
+"""Ids: each is a UUID that names its ledger and the log record that created the object.
 
-The layout is a UUID of version 8 (RFC 9562), most significant bits first; see docs/adr/0004.
+An id is a UUID of version 8 (RFC 9562). Its parts are these, most significant bits first; see docs/adr/0004.
 
-    32 bits   seconds since 1970 at which the object was created
-    32 bits   number of the ledger, of which 16 + 12 + 4 bits stand around the version and the variant
-    48 bits   sequence of the log record that created the object
-    10 bits   0 for the object itself, n for the n-th entry that the record wrote, 1022 for the version of a
-              transaction that the record made, 1023 for the event that it is
+    32 bits   the seconds since 1970 at which the object was created
+    32 bits   the number of the ledger, in pieces of 16, 12 and 4 bits around the version and the variant of the UUID
+    48 bits   the sequence of the log record that created the object
+    10 bits   the ordinal: 0 for the object itself, n for the n-th entry that the record wrote, 1022 for the version of
+              a transaction that the record made, 1023 for the event that the record is
 
-So an id names its ledger before any database is asked, the record's sequence makes it unique without randomness, and
-sorting ids of a ledger as text sorts them by time.
+So an id names its ledger before any database is asked. The record's sequence makes it unique without randomness. Ids of
+one ledger that are sorted as text are sorted by time.
 """
 
 import re
@@ -26,10 +26,10 @@ _UUID: Final = re.compile(r"([0-9a-f]{8})-([0-9a-f]{4})-8([0-9a-f]{3})-([89ab][0
 
 
 LedgerNumber = NewType("LedgerNumber", int)
-"""A ledger's number, which stands for it in the tables, of a ledger that the caller may see."""
+"""This number stands for a ledger in the tables. Who has a LedgerNumber may see that ledger."""
 
 LedgerId = NewType("LedgerId", str)
-"""A ledger's own id as the API shows it; no other object's id will do where it is asked for."""
+"""This is a ledger's own id as the API shows it. The id of an object in the ledger is no LedgerId."""
 
 
 class LedgerRef(NamedTuple):
@@ -40,7 +40,14 @@ class LedgerRef(NamedTuple):
 
 
 class Id(NamedTuple):
-    """An object's id taken apart. `seconds` since 1970, UTC; `ledger` is the number of whichever ledger it names."""
+    """An object's id, taken apart.
+
+    Attributes:
+        seconds: the seconds since 1970, UTC, at which the object was created.
+        ledger: the number of the ledger that the id names. Whether the caller may see that ledger is not known.
+        sequence: the sequence of the log record that created the object.
+        ordinal: which of the objects of that record the id names; 0 is the object that the record is about.
+    """
 
     seconds: int
     ledger: int
@@ -52,37 +59,37 @@ class Id(NamedTuple):
 
 
 def format_id(seconds: int, ledger: int, sequence: int, ordinal: int = 0) -> str:
-    """Write an id as a lower-case UUID."""
+    """Return an id as a UUID in lower case."""
     high, low = _beginning(seconds, ledger)
     digits = f"{low | sequence << ORDINAL_BITS | ordinal:016x}"
     return f"{high}{digits[:4]}-{digits[4:]}"
 
 
 def ledger_id(seconds: int, number: int) -> LedgerId:
-    """Write the id of a ledger that was created at this second."""
+    """Return the id of a ledger that was created at this second."""
     return LedgerId(format_id(seconds, number, 1))
 
 
-@lru_cache(maxsize=1024)  # what is written together begins alike
+@lru_cache(maxsize=1024)  # ids of one ledger and one second begin alike
 def _beginning(seconds: int, ledger: int) -> tuple[str, int]:
-    """Return the text of the high half of an id, and the bits of its low half that are the ledger's."""
+    """Return the high half of an id as text, and the bits of its low half that hold the variant and the ledger."""
     return f"{seconds:08x}-{ledger >> 16:04x}-8{ledger >> 4 & 0xFFF:03x}-", 1 << 63 | (ledger & 0xF) << 58
 
 
 def is_uuid(text: str) -> bool:
-    """Say whether `text` is a UUID with its hyphens, of ours or not."""
+    """Return whether a text is a UUID with its hyphens, of any version."""
     return _ANY_UUID.fullmatch(text) is not None
 
 
 def parse_id(text: str) -> Id | None:
-    """Take an id apart; None when `text` is no id of ours, whatever its letters' case."""
+    """Return an id taken apart, in upper or lower case; None where the text has not the form of our ids."""
     return _parse(text) if len(text) == _LENGTH else None
 
 
 _LENGTH: Final = 36
 
 
-@lru_cache(maxsize=16_384)  # the same accounts are named again and again
+@lru_cache(maxsize=16_384)  # callers name the same accounts again and again
 def _parse(text: str) -> Id | None:
     match = _UUID.fullmatch(text if text.islower() else text.lower())
     if match is None:

@@ -1,4 +1,4 @@
-"""Money: whole numbers of a currency's smallest unit, and how people read them."""
+"""Money: amounts are whole numbers of a currency's minor units, and people read them as decimals."""
 
 import re
 from typing import Final, NamedTuple
@@ -7,8 +7,13 @@ from doppia.accounting.currencies import ISO_4217_EXPONENTS
 from doppia.accounting.errors import InvalidCurrency
 
 AMOUNT_MAX: Final = 10**36
+"""An amount is at most this many minor units."""
+
 BOUND_MAX: Final = 10**45
-"""Of what balances are compared with: sums may pass 10^36, but not by nine orders."""
+"""A bound that balances are compared with is at most this far from 0.
+
+It is larger than `AMOUNT_MAX` because a balance sums many amounts; a thousand million of the largest ones reach it.
+"""
 
 EXPONENT_MAX: Final = 30
 
@@ -16,11 +21,13 @@ _CUSTOM_CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}", re.ASCII)
 
 
 class Currency(NamedTuple):
-    """A unit of account. Two units with one code and different exponents are different units.
+    """What amounts are counted in: a currency of ISO 4217, or a custom unit such as points.
+
+    Two currencies with one code and different exponents are different currencies.
 
     Attributes:
-        code: of ISO 4217, or a custom one.
-        exponent: digits after the point; one whole unit is 10**exponent minor units.
+        code: the code of ISO 4217, or that of a custom unit.
+        exponent: the number of digits after the point; one whole is 10**exponent minor units.
     """
 
     code: str
@@ -28,11 +35,11 @@ class Currency(NamedTuple):
 
 
 def currency(code: str, exponent: int | None) -> Currency:
-    """Return the currency that a caller means by `code`, with the exponent of ISO 4217 where it gives one.
+    """Return the currency that a caller names by its code; ISO 4217 gives the exponent of its own codes.
 
     Raises:
-        InvalidCurrency: the code is malformed; an ISO code comes in lower case or with another exponent than the
-            standard's; a custom code comes without an exponent, or with one outside 0 to 30.
+        InvalidCurrency: the code is malformed; or a code of ISO 4217 is in lower case, or has another exponent than
+            the standard's; or a custom unit has no exponent, or one outside 0 to 30.
     """
     _check_code(code)
     standard = ISO_4217_EXPONENTS.get(code.upper())
@@ -54,14 +61,16 @@ def currency(code: str, exponent: int | None) -> Currency:
     return Currency(code, exponent)
 
 
-def check_unit_form(unit: Currency) -> None:
-    """Ask that a unit is one at all, be it of ISO 4217 or not: that standard changes, and what was recorded does not.
+def check_currency_form(currency: Currency) -> None:
+    """Refuse a currency that never could have been one, whatever ISO 4217 says today.
+
+    Recorded currencies are tested by this alone, because the standard changes and records don't.
 
     Raises:
-        InvalidCurrency: the code is malformed, or the exponent outside 0 to 30.
+        InvalidCurrency: the code is malformed, or the exponent is outside 0 to 30.
     """
-    _check_code(unit.code)
-    _check_exponent(*unit)
+    _check_code(currency.code)
+    _check_exponent(*currency)
 
 
 def _check_code(code: str) -> None:
@@ -88,10 +97,12 @@ def format_amount(amount: int, exponent: int) -> str:
 
 
 def parse_amount(text: str, exponent: int) -> int:
-    """Read what `format_amount` writes; fewer decimals than the exponent are filled up, more are refused.
+    """Return the minor units of a text that `format_amount` could have written.
+
+    The thousands may stand without commas, and decimals that are left out are zeros.
 
     Raises:
-        ValueError: not a decimal number, or finer than the smallest unit.
+        ValueError: the text is not a decimal number, or has more decimals than the exponent.
     """
     match = re.fullmatch(r"(-?)(\d{1,3}(?:,\d{3})+|\d+)(?:\.(\d+))?", text, re.ASCII)
     if match is None:

@@ -22,7 +22,7 @@ UNCHANGED: Final = Unchanged.UNCHANGED
 
 def chosen(asked: T | Unchanged, before: T) -> T:
     """Return the value of a field after a change: what was asked for, or `before` where nothing was."""
-    return before if isinstance(asked, Unchanged) else asked
+    return before if asked is UNCHANGED else asked
 
 
 def merged(asked: Mapping[str, str | None] | Unchanged | None, before: Mapping[str, str]) -> dict[str, str]:
@@ -33,4 +33,4 @@ def merged(asked: Mapping[str, str | None] | Unchanged | None, before: Mapping[s
     Raises:
         MetadataTooLarge: the result has too many pairs.
     """
-    return merge_metadata(before, {} if asked is None or isinstance(asked, Unchanged) else asked)
+    return merge_metadata(before, {} if asked is None or asked is UNCHANGED else asked)

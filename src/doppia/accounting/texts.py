@@ -1,4 +1,4 @@
-"""Texts of callers: how long they may be, and which of them a database can store."""
+"""Texts that callers send: how long they may be, and which of them a database can store."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -6,20 +6,26 @@ from typing import Final
 from doppia.accounting.errors import InvalidText, MetadataTooLarge, ParameterInvalid
 
 NAME_LENGTH_MAX: Final = 1000
-"""Of names and descriptions."""
+"""A name or a description has at most this many characters."""
+
 EXTERNAL_ID_LENGTH_MAX: Final = 180
+
 LEDGERABLE_LENGTH_MAX: Final = 100
-"""Of the type and the id of what something stands for in the caller's system."""
+"""A `ledgerable_type` or `ledgerable_id` has at most this many characters.
+
+Together they name the thing in the caller's system that an account or a transaction stands for.
+"""
+
 METADATA_PAIRS_MAX: Final = 100
 METADATA_KEY_LENGTH_MAX: Final = 100
 METADATA_VALUE_LENGTH_MAX: Final = 1000
 
 
 def check_text(text: str, parameter: str | None) -> str:
-    """Return the text, if a database can store it.
+    """Return a text that a database can store, as it is.
 
     Raises:
-        InvalidText: it holds a NUL, or a surrogate that stands alone.
+        InvalidText: the text holds a NUL, or a surrogate that stands alone.
     """
     if "\x00" in text:
         raise InvalidText(parameter=parameter, reason="holds a NUL character (U+0000), which can't be stored")
@@ -38,11 +44,11 @@ _LENGTHS: Final = {
     "ledgerable_id": (1, LEDGERABLE_LENGTH_MAX),
     "reason": (1, NAME_LENGTH_MAX),
 }
-"""The least and the most characters of each text, by the name of its field."""
+"""These are the least and the most characters that a text may have, by the name of its field."""
 
 
 def check_length(text: str, field: str) -> None:
-    """Ask that a text is as long as its field allows, and can be stored.
+    """Refuse a text that is longer or shorter than its field allows, or that can't be stored.
 
     Raises:
         InvalidText.
@@ -53,10 +59,14 @@ def check_length(text: str, field: str) -> None:
 
 
 def check_metadata_texts(metadata: Mapping[str, str], parameter: str = "metadata") -> None:
-    """Ask that metadata is within its limits, can be stored, and has no empty value, which would be none.
+    """Refuse metadata of a new object that is too large, can't be stored, or has an empty value.
 
-    Raises:
-        MetadataTooLarge, InvalidText, ParameterInvalid.
+    An empty value stands for a pair that is removed, which a new object does not have.
+
+    Raises, the first that holds, in this order:
+        MetadataTooLarge: there are too many pairs, or a key or a value is too long.
+        InvalidText: of a key or a value.
+        ParameterInvalid: a value is empty.
     """
     check_metadata(metadata, parameter)
     for key, value in metadata.items():
@@ -66,10 +76,10 @@ def check_metadata_texts(metadata: Mapping[str, str], parameter: str = "metadata
 
 
 def check_metadata(metadata: Mapping[str, str | None], parameter: str = "metadata") -> Mapping[str, str | None]:
-    """Return the metadata, if it is within its limits.
+    """Return metadata that is within its limits, as it is.
 
     Raises:
-        MetadataTooLarge: too many pairs, or a key or value too long.
+        MetadataTooLarge: there are too many pairs, or a key or a value is too long, or a key is empty.
     """
     if len(metadata) > METADATA_PAIRS_MAX:
         raise MetadataTooLarge(parameter=parameter, reason=f"holds {len(metadata)} pairs")
@@ -84,10 +94,10 @@ def check_metadata(metadata: Mapping[str, str | None], parameter: str = "metadat
 
 
 def merge_metadata(metadata: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
-    """Return `metadata` with `changes` merged in; a key whose new value is None or "" is removed.
+    """Return metadata with changes merged in, sorted by key; a pair whose new value is None or "" is removed.
 
     Raises:
-        MetadataTooLarge: what results has too many pairs.
+        MetadataTooLarge: the result has too many pairs.
     """
     merged = {key: value for key, value in sorted({**metadata, **changes}.items()) if value}
     if len(merged) > METADATA_PAIRS_MAX:

@@ -69,10 +69,12 @@ def export(
 async def export_ledger(database: Database, target: Id, write: Callable[[bytes], Any]) -> Size:
     """Write a ledger's log as it is when this begins, and return its size.
 
-    The log is read in pages, without a snapshot: a record never changes, unless the whole ledger is purged.
+    The log is read in pages, without a snapshot: a record never changes, unless its texts are erased or the whole
+    ledger is purged, and either is noticed.
 
     Raises:
-        ExportError: there is no such ledger, or what the log holds does not make the root that was committed with it.
+        ExportError: there is no such ledger, what the log holds does not make the root that was committed with it, or
+            texts were erased meanwhile.
     """
     async with database.connection() as connection:
         owner = await ledgers.owner(connection, target.ledger)
@@ -89,6 +91,11 @@ async def export_ledger(database: Database, target: Id, write: Callable[[bytes],
             tree, _ = tree.extended([leaf_hash(payload) for _, payload, _ in page])
             for sequence, payload, texts in page:
                 write(_line(target, sequence, payload, texts))
+        if await log.is_redacted_after(connection, target.ledger, size.records):
+            raise ExportError(
+                f"Texts of ledger {target} were erased while it was exported, and no record that was written says so. "
+                "Export it again."
+            )
     if tree.root() != size.root:
         raise ExportError(
             f"The log of ledger {target} is not what was committed: its records make another root than its head "

@@ -1,4 +1,4 @@
-"""The one way to write: `Engine.perform` locks, looks for a repeated key, decides, records, and consumes the key."""
+"""Every write goes through `Engine.perform`: it locks, looks for a repeated key, decides, records, consumes the key."""
 
 from typing import TypeVar, cast
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Engine:
-    """What performs commands on a database, for all callers of a process."""
+    """The engine performs commands on a database, for all callers of a process."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self.database = database
@@ -23,22 +23,25 @@ class Engine:
         self._groups = PostingGroups(database, clock)
 
     async def close(self) -> None:
-        """Take no more transactions, and return when all who wait for theirs are answered."""
+        """Take no more commands about transactions, and return when all callers that wait for one are answered."""
         await self._groups.close()
 
     async def perform(self, caller: Caller, command: Command[T] | OrganizationCommand[T]) -> T:
         """Perform a command, and return the object that it leaves once that is durable.
 
-        A command whose key was consumed is not performed: what the first one left is returned again. Where that is read
-        from the log, accounts in it have what the log says of them, and so not whether a monitor watches them.
+        A command whose key was consumed by the same request is not performed again: the object that the first one left
+        is returned. Where that is read from the log, accounts in it have what the log says of them, and so not whether
+        a monitor watches them.
 
         Raises, the first that holds, in this order:
             ObjectNotFound: there is no such ledger.
             IdempotencyKeyReused: another request consumed the key.
             LedgerDiscarded: the ledger takes nothing more.
-            LedgerError: what the command says.
-            Unavailable, Overloaded: nothing was written, at any time.
-            OutcomeUnknown: it may have been.
+            LedgerError: a refusal that the command names.
+
+        Raises, at any time:
+            Unavailable, Overloaded: nothing was written.
+            OutcomeUnknown: it is not known whether anything was written.
         """
         if isinstance(command, TransactionCommand):
             return cast("T", await self._groups.submit(caller, command))
@@ -65,7 +68,7 @@ class Engine:
         return object_
 
     async def _of_organization(self, connection: Connection, caller: Caller, command: OrganizationCommand[T]) -> T:
-        # The lock keeps a key that is repeated at once from being missed.
+        # Under the lock, two requests with one key can't both find that it is new.
         await ledgers.lock_organization(connection, command.organization)
         if (found := await _consumed(connection, caller.key)) is not None:
             return cast("T", kept(found, command.RESULT))
@@ -75,7 +78,7 @@ class Engine:
         return object_
 
     async def repeated(self, caller: Caller, type_: type[T]) -> T | None:
-        """Return the object, of this type, that is kept for the caller's key; None where the key is new.
+        """Return the object, of this type, that the caller's key keeps; None where the key is new.
 
         Raises:
             IdempotencyKeyReused: another request consumed the key.
@@ -86,10 +89,10 @@ class Engine:
 
 
 async def _consumed(connection: Connection, key: Key | None) -> bytes | None:
-    """Return what a repeated key has kept, or None where it is new.
+    """Return the bytes that a repeated key keeps; None where the key is new.
 
     Raises:
-        IdempotencyKeyReused: another request consumed it.
+        IdempotencyKeyReused: another request consumed the key.
     """
     if key is None:
         return None
@@ -98,5 +101,5 @@ async def _consumed(connection: Connection, key: Key | None) -> bytes | None:
         return None
     if consumed.request_digest != key.request_digest:
         raise IdempotencyKeyReused
-    assert consumed.kept is not None, "a write outside the posting groups keeps its object"
+    assert consumed.kept is not None, "the key of a command that is posted in no group keeps its object"
     return consumed.kept

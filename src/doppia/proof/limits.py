@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from doppia.accounting.errors import ParameterInvalid
-from doppia.accounting.money import Currency, check_unit_form
+from doppia.accounting.money import Currency, check_currency_form
 from doppia.accounting.texts import check_length, check_metadata_texts
 from doppia.proof.sealing import FORMS
 from doppia.proof.tree import HASH_BYTES
 
 _ACTOR_BYTES: Final = 16
-_WITH_UNIT: Final = frozenset(type_ for type_, form in FORMS.items() if "currency" in form.figures)
+_WITH_CURRENCY: Final = frozenset(type_ for type_, form in FORMS.items() if "currency" in form.figures)
 
 
 def check_limits(record: Any) -> None:
@@ -37,8 +37,8 @@ def check_limits(record: Any) -> None:
             _check_hash(hash_, f"entry_texts[{ordinal}]")
         for ordinal, metadata in (record.entry_metadata or {}).items():
             check_metadata_texts(metadata, f"entries[{ordinal - 1}].metadata")
-    if kind in _WITH_UNIT:
-        check_unit_form(Currency(record.currency, record.currency_exponent))
+    if kind in _WITH_CURRENCY:
+        check_currency_form(Currency(record.currency, record.currency_exponent))
 
 
 def _check_texts(texts: Iterable[tuple[str, Any]]) -> None:

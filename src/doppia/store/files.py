@@ -1,19 +1,19 @@
-"""Files beside the database, each of which is whole when it is there."""
+"""Files that are kept beside the database. Each is there whole or not at all."""
 
 import os
 from pathlib import Path
 
 
 def write_whole(path: Path, text: str, *, is_private: bool = False) -> None:
-    """Write a file that is durable, and whole under its name or not there; one that is there is replaced.
+    """Write a file durably. Under its name stands the whole text, or what was there before, and never a part.
 
     Args:
-        path: the file; its folder is made where it is missing.
-        text: all that is to be in it.
-        is_private: whether only its owner may read it, from its first byte on.
+        path: the file; its folder is created if it is missing.
+        text: the whole text of the file.
+        is_private: whether only the owner may read the file, from its first byte on.
 
     Raises:
-        OSError.
+        OSError: the file can't be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.{os.getpid()}")

@@ -1,4 +1,4 @@
-"""What an organization may see: the one place that says so, and that lends what reads need."""
+"""Scopes: this is the one place that says what an organization may see. Reads get their connections here."""
 
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
@@ -13,10 +13,11 @@ from doppia.store.ledger.ledgers import Owner
 from doppia.store.posting.reading_group import ReadingGroups
 
 OWNERS_REMEMBERED_MAX: Final = 100_000
+"""The owners of at most this many ledgers are remembered; the one that was not asked for longest is forgotten first."""
 
 
 class Scopes:
-    """The scopes of one process, and what they remember together: whose a ledger is never changes."""
+    """The scopes of one process. Together they remember the owner of each ledger, which never changes."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -24,11 +25,11 @@ class Scopes:
         self._owners: dict[int, Owner] = {}
 
     def of(self, organization: UUID) -> "Scope":
-        """Return what an organization may see."""
+        """Return the scope of an organization."""
         return Scope(self, organization)
 
     async def owner(self, ledger: int) -> Owner | None:
-        """Return whose the ledger of this number is; None where there is no such ledger."""
+        """Return the owner of the ledger that has this number; None where there is no such ledger."""
         owner = self._owners.pop(ledger, None)
         if owner is None:
             async with self.database.connection() as connection:
@@ -37,17 +38,20 @@ class Scopes:
                 return None
             while len(self._owners) >= OWNERS_REMEMBERED_MAX:
                 del self._owners[next(iter(self._owners))]
-        # Last in the dictionary is last to be forgotten.
+        # The dictionary keeps its order: what stands last in it is forgotten last.
         self._owners[ledger] = owner
         return owner
 
     def remember(self, owned: dict[int, Owner]) -> None:
-        """Remember whose these ledgers are."""
+        """Remember the owners of these ledgers."""
         self._owners |= owned
 
 
 class Scope:
-    """What one organization may see. A read goes by a ledger that a scope has found, on a connection that it lends."""
+    """What one organization may see.
+
+    A read needs a ledger that the scope has found to be the organization's, and a connection that the scope lends.
+    """
 
     __slots__ = ("_found", "_organization", "_scopes")
 
@@ -57,7 +61,7 @@ class Scope:
         self._found: dict[int, LedgerId] = {}
 
     async def sees(self, ledger: int) -> bool:
-        """Say whether the ledger of this number is the organization's."""
+        """Return whether the ledger that has this number is the organization's. From then on the scope has found it."""
         if ledger in self._found:
             return True
         owner = await self._scopes.owner(ledger)
@@ -67,15 +71,19 @@ class Scope:
         return True
 
     def ledger(self, ledger: int) -> LedgerRef:
-        """Return a ledger that this scope has found, by its number."""
+        """Return the number and the id of a ledger that this scope has found."""
         return LedgerRef(LedgerNumber(ledger), self._found[ledger])
 
     def ledger_id(self, ledger: int) -> LedgerId:
-        """Return the id of a ledger that this scope has found, by its number."""
+        """Return the id of a ledger that this scope has found."""
         return self._found[ledger]
 
     async def ledgers(self, named: Iterable[int] | None) -> list[LedgerNumber]:
-        """Return the numbers of the ledgers that a list spans: those of `named` that are seen, in order, or all."""
+        """Return the numbers of the ledgers that a list is made of.
+
+        With `named` these are the ledgers of those numbers that are the organization's, in order; with None, all of
+        them.
+        """
         if named is not None:
             return [LedgerNumber(ledger) for ledger in sorted(named) if await self.sees(ledger)]
         async with self.connection() as connection:
@@ -93,6 +101,9 @@ class Scope:
         return self._scopes.database.connection()
 
     async def account(self, id_: Id) -> AccountFields | None:
-        """Return an account of a ledger that this scope has found, read with whoever asks at the same time."""
-        assert id_.ledger in self._found, "its ledger was found first"
+        """Return an account of a ledger that this scope has found; None where there is no such account.
+
+        Accounts that several callers ask for at the same time are read together.
+        """
+        assert id_.ledger in self._found, "the scope has found the account's ledger"
         return await self._scopes.accounts.get(id_.ledger, id_.sequence)

@@ -1,1 +1,1 @@
-"""Stories: scenarios as plain text that an accountant can read, and what plays them."""
+"""Stories: plain texts of what happens in a ledger, which an accountant can read, and what plays them."""

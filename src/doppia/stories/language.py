@@ -1,10 +1,10 @@
-"""Stories: plain text that an accountant can read and a ledger can be held to.
+"""The language of stories: plain text that an accountant can read, and that a ledger must follow.
 
-One event a line, `#` begins a comment, and an indented line goes on with the event above it. Amounts are decimals in
-the account's unit. What an event must lead to stands after the arrow.
+Each line is an event, `#` begins a comment, and an indented line continues the event above it. Amounts are decimals in
+the account's currency. What an event must lead to stands after the arrow.
 
-    unit     PTS 0                                     a unit that ISO 4217 doesn't have, with its decimals
-    account  maria   PHP credit "Maria's wallet"       an account: its unit and its normal side
+    unit     PTS 0                                     a custom unit, with its decimals
+    account  maria   PHP credit "Maria's wallet"       an account, with its currency and its normal side
 
     post     top-up  Dr cash  500.00  Cr maria  500.00                          -> posted
     hold     ride    Dr maria 200.00 (available >= 0.00)  Cr driver 200.00      -> pending
@@ -19,13 +19,16 @@ the account's unit. What an event must lead to stands after the arrow.
 
 - `post` and `hold` create a transaction, posted or pending. `capture` posts a pending one, `release` archives it, and
   `amend` leaves it pending with new legs; `capture` takes new legs too, or posts those it has.
-- `take` posts a part of a pending one as a transaction of its own, named after `as`; the rest stays pending.
-- A hold with `for 1s` behind its name expires after so many seconds. `lapse` waits until it has.
-- `reverse` undoes a posted transaction by a new one, named after `as`; with `held` behind the name it is pending.
-- `repeat` sends the request that created a transaction once more, with the same idempotency key. Legs or a description
-  of its own make it another request with that key. A refused request consumed no key, so its repeat is a new try.
-- A leg may carry guards in brackets: (available >= 0.00), also `posted` and `pending`, with > >= = != <= <, and
-  (lock_version = 3). A quoted text is the description, and name=value is metadata.
+- `take` posts a part of a pending transaction as a transaction of its own, whose name stands after `as`; the rest stays
+  pending.
+- A hold with `for 1s` behind its name expires after that many seconds. `lapse` waits until it has expired.
+- `reverse` undoes a posted transaction by a new one, whose name stands after `as`. With `held` behind the name, the new
+  one is pending.
+- `repeat` sends the request that created a transaction once more, with the same idempotency key. With legs or a
+  description of its own it is another request with that key. A refused request consumed no key, so to repeat it is a
+  new attempt.
+- A leg may carry guards in brackets: (available >= 0.00), also on `posted` and `pending`, with > >= = != <= <. It may
+  ask for a lock version: (lock_version = 3). A quoted text is the description, and name=value is metadata.
 - The outcome is `posted`, `pending`, `archived`, `replayed`, or `refused` with the refusal's code.
 """
 
@@ -49,7 +52,12 @@ class StoryError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """A line of a story. `text` is what it says, without its outcome."""
+    """An event of a story.
+
+    Attributes:
+        line: the number of the event's first line, from 1.
+        text: the words of the event, without its outcome.
+    """
 
     line: int
     text: str
@@ -57,7 +65,7 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Open(Event):
-    """An account is opened; its id is its name in the story."""
+    """An account is opened. Its id is the name that the story gives it."""
 
     account: Account
     description: str | None
@@ -65,7 +73,13 @@ class Open(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Act(Event):
-    """A change to a transaction, which the story calls `handle`. Its legs name accounts by their names."""
+    """An event that creates or changes a transaction.
+
+    Attributes:
+        handle: the name that the story gives the transaction.
+        key: the idempotency key of the request.
+        expected: the outcome that the story says.
+    """
 
     handle: str
     key: str
@@ -74,7 +88,7 @@ class Act(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Create(Act):
-    """A new transaction; `lasts` is the time after which it expires."""
+    """A new transaction; it expires after the time `lasts`, or never where that is None."""
 
     draft: Draft
     lasts: timedelta | None = None
@@ -89,7 +103,7 @@ class Revise(Act):
 
 @dataclass(frozen=True, kw_only=True)
 class Reverse(Act):
-    """A new transaction that undoes `original`."""
+    """A new transaction that reverses the one called `original`."""
 
     original: str
     draft: Draft
@@ -97,7 +111,7 @@ class Reverse(Act):
 
 @dataclass(frozen=True, kw_only=True)
 class Take(Act):
-    """A new transaction that posts a part of the pending `original`."""
+    """A new transaction that posts a part of the pending one called `original`."""
 
     original: str
     draft: Draft
@@ -105,14 +119,14 @@ class Take(Act):
 
 @dataclass(frozen=True, kw_only=True)
 class Lapse(Act):
-    """The end of a pending transaction that expires; `lasts` is the time it was given."""
+    """The end of a pending transaction that expires; `lasts` is the time after which it was to expire."""
 
     lasts: timedelta
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check(Event):
-    """An account must stand at these amounts, in minor units."""
+    """A test of an account: its balances must be these amounts, in minor units."""
 
     account: Account
     amounts: Mapping[BalanceName, int]
@@ -123,7 +137,7 @@ AnyEvent = Open | AnyAct | Check
 
 
 class Story(NamedTuple):
-    """A story in order. `title` is its first comment."""
+    """A story with its events in order. The title is the story's first comment."""
 
     name: str
     title: str
@@ -189,7 +203,7 @@ def _sentences(name: str, text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 class _Said(TypedDict, total=False):
-    """What the words of an act say of a transaction."""
+    """What the words of an act say about a transaction; what they don't mention is missing."""
 
     legs: list[Leg]
     description: str
@@ -197,7 +211,7 @@ class _Said(TypedDict, total=False):
 
 
 class _Reader:
-    """Reads event after event, knowing what the ones before declared."""
+    """The reader reads one event after the other, and knows what the events before have declared."""
 
     def __init__(self) -> None:
         self.events: list[AnyEvent] = []
@@ -239,9 +253,10 @@ class _Reader:
         if len(rest) not in (2, 3) or rest[1] not in ("debit", "credit"):
             raise ValueError("an account is written 'account NAME UNIT debit', or 'credit', with a quoted description")
         code, side, *description = rest
-        unit = self._units.get(code) or currency(code, None)
+        declared = self._units.get(code)
         normal_balance: Direction = "debit" if side == "debit" else "credit"
-        account = Account(name, len(self._accounts) + 1, unit, normal_balance, True, 0, NOTHING)
+        sequence = len(self._accounts) + 1
+        account = Account(name, sequence, declared or currency(code, None), normal_balance, True, 0, NOTHING)
         self._accounts[name] = account
         return Open(**place, account=account, description=description[0].strip('"') if description else None)
 
@@ -251,8 +266,8 @@ class _Reader:
         if not rest or len(names) != len(amounts) or not set(names) <= set(BALANCES):
             raise ValueError("balances are written 'posted AMOUNT', 'pending AMOUNT', 'available AMOUNT'")
         exponent = account.currency.exponent
-        told: Any = {name: parse_amount(amount, exponent) for name, amount in zip(names, amounts, strict=True)}
-        return Check(**place, account=account, amounts=told)
+        expected: Any = {name: parse_amount(amount, exponent) for name, amount in zip(names, amounts, strict=True)}
+        return Check(**place, account=account, amounts=expected)
 
     def _act(self, verb: str, fields: dict[str, Any], rest: list[str]) -> AnyAct:
         handle = fields["handle"]
@@ -278,7 +293,7 @@ class _Reader:
         return Create(**fields, key=fields["handle"], draft=draft, lasts=lasts)
 
     def _follow(self, verb: str, fields: dict[str, Any], rest: list[str]) -> Reverse | Take:
-        """Read what makes a new transaction of another."""
+        """Read an act that makes a new transaction of another one."""
         original = fields["handle"]
         self._check_accepted(original)
         if len(rest) < len(("as", "NAME")) or rest[0] != "as":
@@ -318,7 +333,7 @@ class _Reader:
         return self._accounts[name]
 
     def _said(self, words: list[str]) -> _Said:
-        """Return the fields of a draft that the words tell: `legs`, `description`, `metadata`."""
+        """Return what the words say about a transaction."""
         said: _Said = {}
         rest = iter(words)
         for word in rest:
@@ -358,7 +373,7 @@ def _seconds(words: list[str]) -> timedelta:
 
 
 def _split_outcome(words: list[str]) -> tuple[list[str], str | None]:
-    """Take the arrow and what follows it out of an event's words."""
+    """Return an event's words without the arrow and the outcome, and the outcome; None where there is no arrow."""
     if "->" not in words:
         return words, None
     arrow = words.index("->")

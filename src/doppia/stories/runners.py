@@ -1,4 +1,4 @@
-"""Playing a story: on the rules alone, or over HTTP on a server."""
+"""Runners: they play a story on the rules alone, or over HTTP on a server."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -14,18 +14,23 @@ from doppia.accounting.ledger.partial_posts import partial_post
 from doppia.accounting.ledger.transaction_life import create, expire, is_due, reversal, revise
 from doppia.accounting.ledger.transactions import Change, Leg, Transaction
 from doppia.accounting.money import format_amount
-from doppia.accounting.revisions import Unchanged
+from doppia.accounting.revisions import UNCHANGED
 from doppia.stories.language import BALANCES, AnyAct, AnyEvent, Check, Create, Lapse, Open, Reverse, Revise, Story, Take
 
 Balances = Mapping[BalanceName, Balance]
 
 
 class ExpectationFailed(Exception):
-    """A story went another way than it says; the sentence says where and how."""
+    """An event of a story had another outcome than the story says; the sentence says where, and which."""
 
 
 class Outcome(NamedTuple):
-    """What an act led to, in the words of the story, and the sentence of a refusal."""
+    """What an act led to.
+
+    Attributes:
+        word: the outcome in the words of the language.
+        sentence: the sentence of a refusal; empty where nothing was refused.
+    """
 
     word: str
     sentence: str = ""
@@ -38,7 +43,7 @@ class Runner(Protocol):
         """Open an account."""
 
     async def act(self, event: AnyAct) -> Outcome:
-        """Do what the event says, under its idempotency key; what lapses is waited for."""
+        """Do what the event says, under its idempotency key. Where a hold lapses, wait until it has expired."""
         ...
 
     async def balances(self, account: Account) -> Balances:
@@ -47,10 +52,10 @@ class Runner(Protocol):
 
 
 async def play(story: Story, runner: Runner) -> AsyncIterator[tuple[AnyEvent, Outcome | None]]:
-    """Play a story, and yield each event once it went as the story says, with what an act led to.
+    """Play a story. Yield each event after it had the outcome that the story says, and the outcome of an act.
 
     Raises:
-        ExpectationFailed: at the first event that went another way.
+        ExpectationFailed: at the first event that has another outcome.
     """
     for event in story.events:
         outcome = None
@@ -81,7 +86,10 @@ def _compare(story: Story, check: Check, balances: Balances) -> None:
 
 
 class PureRunner:
-    """The rules alone, in memory; time stands still but for a millisecond with each act, and what lapses."""
+    """A ledger in memory, kept by the rules alone.
+
+    Its clock goes on by a millisecond with each act, and by the whole time of a hold where it lapses.
+    """
 
     def __init__(self) -> None:
         self._accounts: dict[int, Account] = {}
@@ -95,13 +103,13 @@ class PureRunner:
         self._accounts[account.sequence] = account
 
     async def act(self, event: AnyAct) -> Outcome:
-        """Decide an event; a key is consumed by what is accepted."""
+        """Decide an event. Only an accepted one consumes its key."""
         request = _asked_by(event)
         if event.key in self._requests:
             if self._requests[event.key] == request:
                 return Outcome("replayed")
             return _refused(IdempotencyKeyReused())
-        self._sequence += 2  # a partial post is two records
+        self._sequence += 2  # a partial post writes two records, the other acts one
         self._now += event.lasts if isinstance(event, Lapse) else _MOMENT
         try:
             changes = self._decide(event)
@@ -109,7 +117,7 @@ class PureRunner:
             return _refused(refusal)
         self._requests[event.key] = request
         for change in changes:
-            self._note(change)
+            self._apply(change)
         return Outcome(self._transactions[event.handle].status)
 
     async def balances(self, account: Account) -> Balances:
@@ -136,7 +144,7 @@ class PureRunner:
                 hold = self._transactions[event.handle]
                 return [expire(hold, self._accounts, recorded_at=self._now)] if is_due(hold, self._now) else []
 
-    def _note(self, change: Change) -> None:
+    def _apply(self, change: Change) -> None:
         self._accounts |= change.accounts
         transaction = self._transactions[change.transaction.id] = change.transaction
         if transaction.reverses is not None:
@@ -146,7 +154,7 @@ class PureRunner:
 
 
 def _asked_by(event: AnyAct) -> object:
-    """Return what an act asks for, which a repeat must ask for again."""
+    """Return what an act asks for. An act that asks for the same under the same key is a repeat."""
     match event:
         case Revise(revision=revision):
             return revision
@@ -165,15 +173,15 @@ def _refused(refusal: LedgerError) -> Outcome:
 
 
 class ServerError(Exception):
-    """The server gave an answer that is no refusal of the ledger's; the sentence says which."""
+    """The server did not do what every story needs, or its answer is not Doppia's; the sentence says what was wrong."""
 
 
 _PATIENCE: Final = timedelta(seconds=15)
-"""How much longer than it lasts a hold may stay pending before the story gives up waiting for its end."""
+"""A story waits this much longer than a hold lasts before it gives up waiting for its end."""
 
 
 class HttpRunner:
-    """A fresh ledger on a server, through an authenticated client with the server's base_url."""
+    """A new ledger on a server. The client sends an API key, and has the server's base_url."""
 
     def __init__(self, client: httpx2.AsyncClient) -> None:
         self._client = client
@@ -184,7 +192,7 @@ class HttpRunner:
         self._expiries: dict[str, str] = {}
 
     async def begin(self, story: Story) -> None:
-        """Create the ledger."""
+        """Create the ledger, with the name and the title of the story."""
         body = {"name": story.name, "description": story.title}
         self._ledger = (await self._write("/api/ledgers", body))["id"]
 
@@ -201,7 +209,7 @@ class HttpRunner:
         self._accounts[account.id] = (await self._write("/api/ledger_accounts", body))["id"]
 
     async def act(self, event: AnyAct) -> Outcome:
-        """Send an event; an answer with the bytes of the first one to its key is a replay."""
+        """Send an event. An answer is a replay if it has the same bytes as the first answer to its key."""
         if isinstance(event, Lapse):
             return await self._await_end(event)
         method, path, body = self._request(event)
@@ -222,9 +230,9 @@ class HttpRunner:
         answer = await self._client.get(f"/api/ledger_accounts/{self._accounts[account.id]}")
         if not answer.is_success:
             raise ServerError(_refusal(answer).sentence)
-        told = answer.json()["balances"]
+        balances = answer.json()["balances"]
         return {
-            name: Balance(*(told[f"{name}_balance"][part] for part in ("credits", "debits", "amount")))
+            name: Balance(*(balances[f"{name}_balance"][part] for part in ("credits", "debits", "amount")))
             for name in BALANCES
         }
 
@@ -241,7 +249,7 @@ class HttpRunner:
             await asyncio.sleep(0.1)
 
     def _named(self, sentence: str) -> str:
-        """Call accounts by the names that the story gives them."""
+        """Return a sentence in which accounts are called by the names that the story gives them."""
         for name, id_ in self._accounts.items():
             sentence = sentence.replace(id_, name)
         return sentence
@@ -258,7 +266,7 @@ class HttpRunner:
             case Create(draft=draft, lasts=lasts):
                 body = self._words(event) | {"status": draft.status}
                 if lasts is not None:
-                    # A repeat is the same request, so it names the same time.
+                    # A repeat must be the same request, so it names the same time as the first.
                     expires_at = (datetime.now(UTC) + lasts).isoformat()
                     body["expires_at"] = self._expiries.setdefault(event.key, expires_at)
                 return "POST", path, body | {"ledger_entries": [self._entry(leg) for leg in draft.legs]}
@@ -267,7 +275,7 @@ class HttpRunner:
                 body = {
                     name: getattr(revision, name) for name in ("status", "description", "metadata") if name in changing
                 }
-                if not isinstance(revision.legs, Unchanged):
+                if revision.legs is not UNCHANGED:
                     body["ledger_entries"] = [self._entry(leg) for leg in revision.legs]
                 return "PATCH", f"{path}/{self._transactions[event.handle]}", body
             case Reverse(draft=draft, original=original):

@@ -16,7 +16,7 @@ from doppia.accounting.closing.settlements import (
     check_entry,
     check_status,
     complete,
-    moving,
+    moving_draft,
     new_draft,
     revise,
     sweeping,
@@ -128,14 +128,14 @@ class TestAmount:
 
     def test_nothing_is_settled_without_a_transaction(self) -> None:
         settled = completed(0)
-        assert (settled.amount, settled.direction, moving(settled)) == (0, None, None)
+        assert (settled.amount, settled.direction, moving_draft(settled)) == (0, None, None)
 
     def test_the_transaction_can_be_left_out(self) -> None:
         settled = completed(70, skips_transaction=True)
-        assert (settled.amount, settled.direction, moving(settled)) == (70, "debit", None)
+        assert (settled.amount, settled.direction, moving_draft(settled)) == (70, "debit", None)
 
     def test_a_draft_moves_nothing(self) -> None:
-        assert moving(DRAFT) is None
+        assert moving_draft(DRAFT) is None
 
     @pytest.mark.parametrize("status", get_args(SettledAs))
     @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ class TestAmount:
     def test_the_transaction_moves_the_amount_in_as_few_entries_as_hold_it(
         self, status: SettledAs, net: int, parts: list[int]
     ) -> None:
-        draft = moving(completed(net, status, allows_either_direction=True))
+        draft = moving_draft(completed(net, status, allows_either_direction=True))
         assert draft is not None
         assert (draft.status, draft.description) == (status, "March")
         there, back = ("debit", "credit") if net > 0 else ("credit", "debit")

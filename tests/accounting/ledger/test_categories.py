@@ -26,13 +26,13 @@ from doppia.accounting.ledger.categories import (
     add_up,
     below,
     check_categories_of_account,
-    check_category_locks,
+    check_category_guards,
+    check_currency,
     check_nesting,
-    check_unit,
     draw_chart,
     gained_after,
 )
-from doppia.accounting.ledger.transactions import CategoryLock, Guard
+from doppia.accounting.ledger.transactions import CategoryGuards, Guard
 from doppia.accounting.money import Currency
 from tests.accounting.ledger.books import PHP, PTS, account
 
@@ -43,8 +43,8 @@ def category(sequence: int, *sets: int, side: Direction = "credit", is_open: boo
     return Category(f"category-{sequence}", sequence, PHP, side, is_open, frozenset(sets))
 
 
-def lock(sequence: int, *guards: Guard) -> CategoryLock:
-    return CategoryLock(sequence, f"category-{sequence}", guards)
+def lock(sequence: int, *guards: Guard) -> CategoryGuards:
+    return CategoryGuards(sequence, f"category-{sequence}", guards)
 
 
 def standing(sequence: int, category_set: int | None, *sums: int) -> Account:
@@ -151,8 +151,8 @@ BEFORE = {1: standing(1, 100, 30, 0, 0, 0), 2: standing(2, None)}
 AFTER = {1: BEFORE[1]._replace(sums=Sums(30, 8, 0, 0)), 2: BEFORE[2]._replace(sums=Sums(8, 0, 0, 0))}
 
 
-def check(*locks: CategoryLock) -> None:
-    check_category_locks(locks, drawn(), list(BEFORE.values()), BEFORE, AFTER)
+def check(*locks: CategoryGuards) -> None:
+    check_category_guards(locks, drawn(), list(BEFORE.values()), BEFORE, AFTER)
 
 
 @pytest.mark.parametrize(
@@ -184,27 +184,27 @@ def test_a_lock_sees_what_the_changes_before_have_added() -> None:
     chart.gained.update(gained_after(chart, BEFORE, first.values()))
     then = {1: AFTER[1]._replace(sums=Sums(31, 10, 0, 0)), 2: AFTER[2]}
 
-    check_category_locks([lock(50, guard._replace(bound=61))], chart, list(BEFORE.values()), BEFORE | first, then)
+    check_category_guards([lock(50, guard._replace(bound=61))], chart, list(BEFORE.values()), BEFORE | first, then)
 
 
 def test_two_accounts_of_one_set_both_count() -> None:
     before = {1: BEFORE[1], 3: standing(3, 100, 5, 5, 0, 0)}
     after = {1: AFTER[1], 3: standing(3, 100, 9, 5, 0, 0)}
 
-    check_category_locks([lock(50, Guard("posted", "eq", 66))], drawn(), list(before.values()), before, after)
+    check_category_guards([lock(50, Guard("posted", "eq", 66))], drawn(), list(before.values()), before, after)
 
 
 @pytest.mark.parametrize(
     ("wrong", "kind"),
     [
         pytest.param(lock(99), ObjectNotFound, id="not there"),
-        pytest.param(CategoryLock(50, "category-5O", ()), ObjectNotFound, id="of another id"),
+        pytest.param(CategoryGuards(50, "category-5O", ()), ObjectNotFound, id="of another id"),
         pytest.param(lock(52), ObjectNotFound, id="discarded"),
         pytest.param(lock(51), ParameterInvalid, id="without an account that is written"),
         pytest.param(lock(54), ParameterInvalid, id="without accounts"),
     ],
 )
-def test_a_lock_that_would_guard_nothing_is_refused(wrong: CategoryLock, kind: type[LedgerError]) -> None:
+def test_a_lock_that_would_guard_nothing_is_refused(wrong: CategoryGuards, kind: type[LedgerError]) -> None:
     with pytest.raises(kind) as refusal:
         check(lock(50), wrong, lock(50, Guard("posted", "gt", 10**9)))
 
@@ -217,10 +217,10 @@ def test_a_transaction_without_locks_asks_nothing() -> None:
 
 @pytest.mark.parametrize("unit", [PTS, Currency("PHP", 3)], ids=["another code", "another exponent"])
 def test_what_comes_into_a_category_is_in_its_unit(unit: Currency) -> None:
-    check_unit(PHP, category(50))
+    check_currency(PHP, category(50))
 
     with pytest.raises(CurrencyMismatch) as refusal:
-        check_unit(unit, category(50), "here")
+        check_currency(unit, category(50), "here")
 
     assert refusal.value.parameter == "here"
     assert refusal.value.details() == {

@@ -35,52 +35,52 @@ def refusal_of(legs: list[Leg], accounts: dict[int, Account]) -> LedgerError:
 
 
 def test_a_payment_debits_the_cash_and_credits_wallet_and_fees() -> None:
-    posting = decide("posted", [debit(1, 100000), credit(2, 96500), credit(3, 3500)], BOOKS)
-    assert posting.accounts == {
+    effect = decide("posted", [debit(1, 100000), credit(2, 96500), credit(3, 3500)], BOOKS)
+    assert effect.accounts == {
         1: CASH._replace(lock_version=1, sums=Sums(0, 100000, 0, 0)),
         2: WALLET._replace(lock_version=1, sums=Sums(96500, 0, 0, 0)),
         3: FEES._replace(lock_version=1, sums=Sums(3500, 0, 0, 0)),
     }
-    assert posting.steps == [posting.accounts[1], posting.accounts[2], posting.accounts[3]]
-    assert posting.discards == []
+    assert effect.steps == [effect.accounts[1], effect.accounts[2], effect.accounts[3]]
+    assert effect.discards == []
 
 
 def test_a_pending_transaction_moves_the_pending_sums_alone() -> None:
-    posting = decide("pending", [debit(1, 500), credit(2, 500)], BOOKS)
-    assert posting.accounts[1].sums == Sums(0, 0, 0, 500)
-    assert posting.accounts[2].sums == Sums(0, 0, 500, 0)
+    effect = decide("pending", [debit(1, 500), credit(2, 500)], BOOKS)
+    assert effect.accounts[1].sums == Sums(0, 0, 0, 500)
+    assert effect.accounts[2].sums == Sums(0, 0, 500, 0)
 
 
 def test_entries_written_as_archived_change_no_account() -> None:
     read = WALLET._replace(lock_version=4, sums=Sums(900, 0, 0, 0))
-    posting = decide("archived", [debit(1, 500), credit(2, 500)], chart(CASH, read))
-    assert posting.accounts == {}
-    assert posting.steps == [CASH, read]
-    assert posting.discards == []
+    effect = decide("archived", [debit(1, 500), credit(2, 500)], chart(CASH, read))
+    assert effect.accounts == {}
+    assert effect.steps == [CASH, read]
+    assert effect.discards == []
 
 
 def test_an_account_may_stand_on_both_sides_and_steps_once_for_each_leg() -> None:
-    posting = decide("posted", [debit(2, 700), credit(2, 500), credit(2, 200)], BOOKS)
-    assert [(step.lock_version, step.sums) for step in posting.steps] == [
+    effect = decide("posted", [debit(2, 700), credit(2, 500), credit(2, 200)], BOOKS)
+    assert [(step.lock_version, step.sums) for step in effect.steps] == [
         (1, Sums(0, 700, 0, 0)),
         (2, Sums(500, 700, 0, 0)),
         (3, Sums(700, 700, 0, 0)),
     ]
-    assert posting.accounts == {2: posting.steps[2]}
+    assert effect.accounts == {2: effect.steps[2]}
 
 
 def test_an_entry_of_amount_0_is_an_entry_all_the_same() -> None:
-    posting = decide("posted", [debit(1, 0), credit(2, 0)], BOOKS)
-    assert posting.accounts == {1: CASH._replace(lock_version=1), 2: WALLET._replace(lock_version=1)}
+    effect = decide("posted", [debit(1, 0), credit(2, 0)], BOOKS)
+    assert effect.accounts == {1: CASH._replace(lock_version=1), 2: WALLET._replace(lock_version=1)}
 
 
 def test_the_largest_amounts_add_up_exactly() -> None:
     rich = WALLET._replace(sums=Sums(AMOUNT_MAX, 0, 0, 0))
-    posting = decide(
+    effect = decide(
         "posted", [debit(1, AMOUNT_MAX), debit(1, 1), credit(2, 1), credit(2, AMOUNT_MAX)], chart(CASH, rich)
     )
-    assert posting.accounts[1].sums == Sums(0, 10**36 + 1, 0, 0)
-    assert posting.accounts[2].sums == Sums(2 * 10**36 + 1, 0, 0, 0)
+    assert effect.accounts[1].sums == Sums(0, 10**36 + 1, 0, 0)
+    assert effect.accounts[2].sums == Sums(2 * 10**36 + 1, 0, 0, 0)
 
 
 def test_each_currency_balances_by_itself() -> None:
@@ -103,9 +103,9 @@ def test_one_code_with_two_exponents_is_two_units() -> None:
 
 def test_a_transaction_takes_1000_entries() -> None:
     legs = [debit(1, 1), credit(2, 1)] * (ENTRIES_MAX // 2)
-    posting = decide("posted", legs, BOOKS)
-    assert posting.accounts[1] == CASH._replace(lock_version=500, sums=Sums(0, 500, 0, 0))
-    assert posting.accounts[2] == WALLET._replace(lock_version=500, sums=Sums(500, 0, 0, 0))
+    effect = decide("posted", legs, BOOKS)
+    assert effect.accounts[1] == CASH._replace(lock_version=500, sums=Sums(0, 500, 0, 0))
+    assert effect.accounts[2] == WALLET._replace(lock_version=500, sums=Sums(500, 0, 0, 0))
 
 
 # A request that breaks every rule at once, put right one rule at a time, is answered with the refusals in order.
@@ -208,9 +208,9 @@ def test_a_lock_version_is_asked_for_archived_entries_too_and_a_guard_is_not() -
 def test_a_guard_is_tested_after_the_whole_transaction_and_not_after_its_leg() -> None:
     never_below_zero = (Guard("available", "gte", 0),)
     passing_below = [debit(2, 500, guards=never_below_zero), credit(3, 500), debit(1, 500), credit(2, 500)]
-    posting = decide("posted", passing_below, BOOKS)
-    assert posting.steps[0].sums == Sums(0, 500, 0, 0)
-    assert posting.accounts[2].sums == Sums(500, 500, 0, 0)
+    effect = decide("posted", passing_below, BOOKS)
+    assert effect.steps[0].sums == Sums(0, 500, 0, 0)
+    assert effect.accounts[2].sums == Sums(500, 500, 0, 0)
 
 
 def test_a_guard_on_available_counts_what_others_hold() -> None:

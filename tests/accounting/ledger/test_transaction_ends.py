@@ -19,7 +19,7 @@ from doppia.accounting.errors import (
 from doppia.accounting.ledger.balances import NOTHING, Sums
 from doppia.accounting.ledger.categories import Category, draw_chart
 from doppia.accounting.ledger.transaction_life import EXPIRED, LOCK_FAILURE, create, expire, is_due
-from doppia.accounting.ledger.transactions import CategoryLock, Change, Draft, Guard, Leg, Status
+from doppia.accounting.ledger.transactions import CategoryGuards, Change, Draft, Guard, Leg, Status
 from tests.accounting.ledger.books import chart, credit, debit
 from tests.accounting.ledger.lives import (
     BOOKS,
@@ -43,7 +43,7 @@ class TestArchivedOnLockFailure:
 
     @pytest.mark.parametrize("status", ["pending", "posted"])
     def test_a_failed_lock_is_kept_as_an_archived_transaction_that_says_why(self, status: Status) -> None:
-        change = created(status, *self.LEGS, archives_on_lock_failure=True, external_id="x", expires_at=None)
+        change = created(status, *self.LEGS, archives_on_failed_guard=True, external_id="x", expires_at=None)
         transaction = change.transaction
         assert (transaction.status, transaction.archived_reason) == ("archived", LOCK_FAILURE)
         assert (transaction.posted_at, transaction.external_id, transaction.version) == (None, "x", 0)
@@ -54,19 +54,19 @@ class TestArchivedOnLockFailure:
 
     def test_what_passes_its_locks_is_created_as_asked(self) -> None:
         funded = chart(CASH, WALLET._replace(sums=Sums(5, 0, 0, 0)), FEES)
-        change = created("posted", *self.LEGS, accounts=funded, archives_on_lock_failure=True)
+        change = created("posted", *self.LEGS, accounts=funded, archives_on_failed_guard=True)
         assert (change.transaction.status, change.transaction.archived_reason) == ("posted", None)
 
     def test_a_failed_category_lock_is_kept_as_well(self) -> None:
         in_set = chart(CASH, WALLET._replace(category_set=77), FEES)
         category = Category("category-6", 6, WALLET.currency, "credit", is_open=True, sets=frozenset({77}))
         books = draw_chart([category], {6: NOTHING})
-        lock = CategoryLock(6, "category-6", self.NEVER_BELOW_ZERO)
-        draft = Draft([debit(2, 5), credit(3, 5)], "posted", category_locks=(lock,))
+        lock = CategoryGuards(6, "category-6", self.NEVER_BELOW_ZERO)
+        draft = Draft([debit(2, 5), credit(3, 5)], "posted", category_guards=(lock,))
         place: dict[str, Any] = {"id_": "transaction-10", "sequence": 10, "recorded_at": MONDAY, "chart": books}
         with pytest.raises(CategoryLockFailed):
             create(draft, in_set, **place)
-        kept = create(draft._replace(archives_on_lock_failure=True), in_set, **place).transaction
+        kept = create(draft._replace(archives_on_failed_guard=True), in_set, **place).transaction
         assert (kept.status, kept.archived_reason) == ("archived", LOCK_FAILURE)
 
     def test_a_failed_lock_refuses_the_transaction_that_does_not_ask_to_be_kept(self) -> None:
@@ -82,7 +82,7 @@ class TestArchivedOnLockFailure:
     )
     def test_nothing_but_a_failed_balance_lock_is_kept(self, legs: tuple[Leg, ...], refusal: type[LedgerError]) -> None:
         with pytest.raises(refusal):
-            created("posted", *legs, archives_on_lock_failure=True)
+            created("posted", *legs, archives_on_failed_guard=True)
 
 
 class TestExpiry:
@@ -196,7 +196,7 @@ class TestSettlement:
             {"legs": [debit(1, 1), credit(2, 1)]},
             {"effective_at": TUESDAY},
             {"expires_at": WEDNESDAY},
-            {"category_locks": ()},
+            {"category_guards": ()},
             {"description": "x", "status": "pending"},
         ],
         ids=", ".join,

@@ -173,7 +173,7 @@ def test_a_transaction_that_archives_on_a_lock_failure_is_never_refused_for_one_
     each = after(created(status, legs))[legs[0].account]
     amount = balance("available", each.sums, each.normal_balance).amount
     guarded = [legs[0]._replace(guards=(Guard("available", "gte", amount + beyond),)), *legs[1:]]
-    draft = Draft(guarded, status, archives_on_lock_failure=True)
+    draft = Draft(guarded, status, archives_on_failed_guard=True)
     change = create(draft, BOOKS, id_="transaction-10", sequence=10, recorded_at=NOW)
     if beyond > 0:
         assert (change.transaction.status, change.accounts) == ("archived", {})

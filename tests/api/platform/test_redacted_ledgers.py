@@ -1,17 +1,20 @@
 """A ledger of which texts were erased: it verifies, is read, is exported and imported, and goes on."""
 
+import asyncio
 from base64 import b64decode
 from collections.abc import AsyncIterator
+from threading import Thread
 from typing import Any
 
 import asyncpg
 import msgspec
 import pytest
 
-from doppia.accounting.ids import parse_id
+from doppia.accounting.ids import LedgerId, LedgerNumber, LedgerRef, parse_id
 from doppia.api.http.auth import Authenticator
 from doppia.api.http.request import Service
-from doppia.engine.posting.lanes import PostingGroups
+from doppia.cli.exports import ExportError, export_ledger
+from doppia.engine.performing import Engine
 from doppia.engine.verification.resume import Resumed
 from doppia.engine.verification.verify import Finding, verify
 from doppia.store.database.connections import Database
@@ -20,7 +23,7 @@ from tests.api.over_http import Books, Json, entry, found_organization, now
 from tests.api.platform.test_export_import import bring, exported, id_of
 from tests.api.whole_books import live, tables
 from tests.redacting import committed, redact
-from tests.servers import CHECKPOINT_KEYS
+from tests.servers import CHECKPOINT_KEYS, Server
 from tests.store.invariants import assert_invariants
 
 pytestmark = pytest.mark.anyio
@@ -34,23 +37,24 @@ async def elsewhere(database_url: str) -> AsyncIterator[Books]:
     """The books of an organization on another server."""
     database = Database(service_url(database_url))
     await database.open()
-    groups = PostingGroups(database, now)
-    made = await found_organization(Service(database, groups, now, Authenticator(database), CHECKPOINT_KEYS))
+    engine = Engine(database, now)
+    made = await found_organization(Service(engine, Authenticator(database), CHECKPOINT_KEYS))
     async with made.client:
         yield made
-    await groups.close()
+    await engine.close()
     await database.close()
 
 
 async def findings(books: Books) -> list[str]:
-    steps = verify(books.service.database, None, {}, Resumed())
+    steps = verify(books.service.engine.database, None, {}, Resumed())
     return [str(told) async for _, told in steps if isinstance(told, Finding)]
 
 
 async def erase(books: Books, superuser: asyncpg.Connection, ledger: Json, *erased: int) -> int:
     """Erase blocks of texts of a ledger, or all that there are."""
     numbers = erased or await committed(superuser, id_of(ledger).ledger)
-    return await redact(books.service.database, superuser, now, id_of(ledger), numbers, "the right to be forgotten")
+    ref = LedgerRef(LedgerNumber(id_of(ledger).ledger), LedgerId(ledger["id"]))
+    return await redact(books.service.engine.database, superuser, now, ref, numbers, "the right to be forgotten")
 
 
 async def log_of(books: Books, ledger: Json) -> list[Json]:
@@ -87,7 +91,9 @@ async def test_a_ledger_that_forgot_all_texts_verifies_and_is_the_same_elsewhere
     imported = await bring(elsewhere, lines)
     assert imported.name == GONE
     assert await exported(elsewhere, ledger) == lines
-    assert await tables(elsewhere.service.database, number) == await tables(books.service.database, number)
+    assert await tables(elsewhere.service.engine.database, number) == await tables(
+        books.service.engine.database, number
+    )
     for path in ("events", "ledger_transaction_versions", "ledger_accounts", "ledger_transactions", "ledger_entries"):
         pages = await books.pages(f"/{path}?per_page=100")
         assert await elsewhere.pages(f"/{path}?per_page=100") == pages, path
@@ -186,6 +192,36 @@ async def test_a_redacted_ledger_goes_on_and_an_external_id_is_free_again(
     assert record["record"]["texts"]["description"] == GONE
 
 
+async def test_an_export_during_which_texts_are_erased_is_refused(
+    books: Books, superuser: asyncpg.Connection, postgres: Server
+) -> None:
+    cash, _ = await books.cash_and_wallet()
+    ledger = {"id": cash["ledger_id"]}
+    name = await superuser.fetchval("select current_database()")
+    ref = LedgerRef(LedgerNumber(id_of(ledger).ledger), LedgerId(ledger["id"]))
+    lines: list[bytes] = []
+
+    async def erase_another_way() -> None:
+        database = Database(postgres.service_of(name))
+        await database.open()
+        connection = await asyncpg.connect(postgres.of(name), server_settings={"search_path": "doppia"})
+        await redact(database, connection, now, ref, [sequence_of(cash) << 10], "meanwhile")
+        await connection.close()
+        await database.close()
+
+    def write(line: bytes) -> None:
+        lines.append(line)
+        if len(lines) == 2:
+            meanwhile = Thread(target=asyncio.run, args=(erase_another_way(),))
+            meanwhile.start()
+            meanwhile.join()
+
+    with pytest.raises(ExportError, match="were erased while it was exported"):
+        await export_ledger(books.service.engine.database, id_of(ledger), write)
+    assert len(lines) == 4
+    assert len(await exported(books, ledger)) == 5
+
+
 async def test_a_verification_goes_on_after_a_redaction_of_what_it_had_verified(
     books: Books, superuser: asyncpg.Connection
 ) -> None:
@@ -199,14 +235,14 @@ async def test_a_verification_goes_on_after_a_redaction_of_what_it_had_verified(
     as_it_was = await superuser.fetchval("select texts from log where ledger_id = $1 and sequence = $2", *of_cash)
     first = await erase(books, superuser, ledger, sequence_of(cash) << 10)
     resumed = Resumed()
-    async for verification, _ in verify(books.service.database, of_cash[0], {}, resumed):
+    async for verification, _ in verify(books.service.engine.database, of_cash[0], {}, resumed):
         assert verification is not None
         kept = msgspec.json.encode(resumed.plain(verification.state, verification.keep()))
         break
 
     async def found() -> list[str]:
         only = id_of(ledger).ledger
-        steps = verify(books.service.database, only, {}, Resumed(msgspec.json.decode(kept)))
+        steps = verify(books.service.engine.database, only, {}, Resumed(msgspec.json.decode(kept)))
         return [told.sentence for _, told in [step async for step in steps] if isinstance(told, Finding)]
 
     assert await found() == []

@@ -12,7 +12,7 @@ import pytest
 from doppia.accounting.ids import Id
 from doppia.accounting.ledger.balances import NOTHING, Sums
 from doppia.accounting.ledger.categories import LEVELS_MAX, CategoryFields, add_up
-from doppia.accounting.ledger.transactions import CategoryLock, Guard, Transaction
+from doppia.accounting.ledger.transactions import CategoryGuards, Guard, Transaction
 from doppia.accounting.money import Currency
 from doppia.engine.ledger.categories import CreateCategory, DiscardCategory, PlaceAccount, PlaceCategory
 from doppia.engine.posting.group import post
@@ -175,10 +175,10 @@ class Player:
                 if one in self.chart.held(category):
                     total = add_up(self.chart.sums[each] for each in self.chart.held(category))
                     guard = Guard("posted", "eq", total.posted_credits - total.posted_debits)
-                    locks.append(CategoryLock(category.sequence, str(category), (guard,)))
+                    locks.append(CategoryGuards(category.sequence, str(category), (guard,)))
             asked = [leg(account, side, amount) for account, side, amount in legs]  # type: ignore[arg-type]
             commands.append(
-                self.books.create(asked, status, category_locks=tuple(locks), effective_at=day)  # type: ignore[arg-type]
+                self.books.create(asked, status, category_guards=tuple(locks), effective_at=day)  # type: ignore[arg-type]
             )
             accepted.append((legs, status, day))
         told = await post(self.books.database, now, commands)

@@ -10,7 +10,7 @@ import pytest
 
 from doppia.accounting.ids import Id
 from doppia.accounting.ledger.categories import add_up
-from doppia.accounting.ledger.transactions import CategoryLock, Draft, Guard
+from doppia.accounting.ledger.transactions import CategoryGuards, Draft, Guard
 from doppia.engine.ledger.categories import CreateCategory, PlaceAccount
 from doppia.engine.posting.commands import Asked
 from doppia.engine.posting.lanes import PostingGroups
@@ -74,8 +74,8 @@ async def send(services: Sequence[PostingGroups], commands: Sequence[Asked]) -> 
     return told
 
 
-def limit(category: Id, bound: int = LIMIT) -> tuple[CategoryLock, ...]:
-    return (CategoryLock(category.sequence, str(category), (Guard("available", "lte", bound),)),)
+def limit(category: Id, bound: int = LIMIT) -> tuple[CategoryGuards, ...]:
+    return (CategoryGuards(category.sequence, str(category), (Guard("available", "lte", bound),)),)
 
 
 async def test_callers_at_once_never_pass_a_shared_limit_together_and_can_use_all_of_it(
@@ -91,7 +91,7 @@ async def test_callers_at_once_never_pass_a_shared_limit_together_and_can_use_al
 
     told = await send(
         services,
-        [books.create(move(cards[number % 10], bank, 7), category_locks=limit(top)) for number in range(CALLERS)],
+        [books.create(move(cards[number % 10], bank, 7), category_guards=limit(top)) for number in range(CALLERS)],
     )
 
     assert Counter(code(each) for each in told) == {"accepted": 14, "category_lock_failed": 36}
@@ -112,7 +112,7 @@ async def test_locks_on_a_category_and_one_above_it_both_hold(
     told = await send(
         services,
         [
-            books.create(move(cards[number % 4], bank, 5), category_locks=limit(teams[number % 2], 60) + limit(top))
+            books.create(move(cards[number % 4], bank, 5), category_guards=limit(teams[number % 2], 60) + limit(top))
             for number in range(CALLERS)
         ],
     )
@@ -140,7 +140,7 @@ async def test_a_limit_holds_while_accounts_come_and_go(services: list[PostingGr
             await place(books, top, card)
             await place(books, low, card, inside=False)
 
-    spending = [books.create(move(cards[number % 5], bank, 3), category_locks=limit(top)) for number in range(CALLERS)]
+    spending = [books.create(move(cards[number % 5], bank, 3), category_guards=limit(top)) for number in range(CALLERS)]
     told, _ = await asyncio.gather(send(services, spending), asyncio.gather(*(wander(card) for card in cards)))
 
     assert Counter(code(each) for each in told) == {"accepted": 33, "category_lock_failed": 17}
@@ -154,11 +154,11 @@ async def test_a_batch_that_is_refused_draws_nothing_from_a_limit(
     bank, card = await books.open(), await books.open()
     category = await new_category(books)
     await place(books, category, card)
-    drafts = [Draft(move(card, bank, 60), "posted", category_locks=limit(category)) for _ in range(2)]
+    drafts = [Draft(move(card, bank, 60), "posted", category_guards=limit(category)) for _ in range(2)]
     batches = [books.batch(drafts, is_atomic=True) for _ in range(3)]
 
     told = await send(
-        services, [*batches[:2], books.create(move(card, bank, LIMIT), category_locks=limit(category)), batches[2]]
+        services, [*batches[:2], books.create(move(card, bank, LIMIT), category_guards=limit(category)), batches[2]]
     )
 
     assert [code(each) for each in told] == ["batch_refused", "batch_refused", "accepted", "batch_refused"]
@@ -173,13 +173,13 @@ async def test_what_a_hold_takes_from_a_limit_its_end_gives_back(
     category = await new_category(books)
     await place(books, category, card)
     # Credits on their way are counted against a debit-normal category's available balance, debits only once posted.
-    pending = (CategoryLock(category.sequence, str(category), (Guard("pending", "lte", LIMIT),)),)
-    [held] = await send(services, [books.create(move(card, bank, 70), "pending", category_locks=pending)])
+    pending = (CategoryGuards(category.sequence, str(category), (Guard("pending", "lte", LIMIT),)),)
+    [held] = await send(services, [books.create(move(card, bank, 70), "pending", category_guards=pending)])
 
-    [refused] = await send(services, [books.create(move(card, bank, 31), "pending", category_locks=pending)])
+    [refused] = await send(services, [books.create(move(card, bank, 31), "pending", category_guards=pending)])
     assert code(refused) == "category_lock_failed"
-    lower = books.revise(id_of(held.id), legs=move(card, bank, 60), status="posted", category_locks=pending)
+    lower = books.revise(id_of(held.id), legs=move(card, bank, 60), status="posted", category_guards=pending)
     [posted] = await send(services, [lower])
     assert code(posted) == "accepted"
-    [accepted] = await send(services, [books.create(move(card, bank, 31), "pending", category_locks=pending)])
+    [accepted] = await send(services, [books.create(move(card, bank, 31), "pending", category_guards=pending)])
     assert code(accepted) == "accepted"

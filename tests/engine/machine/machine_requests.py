@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from doppia.accounting.money import AMOUNT_MAX
 from tests.engine.machine.model import Model
-from tests.engine.machine.model_requests import CLEAR, CategoryLocks, Guards, ModelLeg, Request
+from tests.engine.machine.model_requests import CLEAR, Guards, GuardsOfCategories, ModelLeg, Request
 
 AMOUNTS: Final = (0, 2**53 + 1, 2**63, AMOUNT_MAX - 1, AMOUNT_MAX)
 STATUSES: Final = ("pending", "pending", "posted", "posted", "archived")
@@ -56,7 +56,7 @@ class Requests:
             self._external_id(),
             target,
             self.random.choice([None, None, CLEAR, self._hour()]),
-            category_locks=self._category_locks(transactions[target].legs if legs is None else legs),
+            category_guards=self._category_guards(transactions[target].legs if legs is None else legs),
         )
 
     def _creation(self) -> Request:
@@ -70,7 +70,7 @@ class Requests:
             expires_at=self._hour() if self._happens(60 if status == "pending" else 3) else None,
             archives=self._happens(50),
             effective=self._effective(),
-            category_locks=self._category_locks(legs),
+            category_guards=self._category_guards(legs),
         )
 
     def _effective(self) -> int | None:
@@ -140,7 +140,7 @@ class Requests:
     def _guard(self, name: str, at: int, amount: int) -> tuple[str, str, int]:
         return name, self.random.choice(COMPARISONS), self.random.choice([0, at, at + amount, at - amount])
 
-    def _category_locks(self, legs: Sequence[ModelLeg]) -> CategoryLocks:
+    def _category_guards(self, legs: Sequence[ModelLeg]) -> GuardsOfCategories:
         """Draw locks, mostly on categories that hold an account of the legs."""
         chart = self.model.chart
         if not chart.categories or self._happens(50):

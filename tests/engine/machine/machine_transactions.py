@@ -8,7 +8,7 @@ from hypothesis.stateful import invariant
 
 from doppia.accounting.errors import BatchRefused, LedgerError
 from doppia.accounting.ids import Id
-from doppia.accounting.ledger.transactions import CategoryLock, Draft, Guard, Leg, Transaction
+from doppia.accounting.ledger.transactions import CategoryGuards, Draft, Guard, Leg, Transaction
 from doppia.accounting.platform.events import Event
 from doppia.api.ledger.transactions import to_object
 from doppia.engine.background.expiry import expire_due
@@ -20,7 +20,7 @@ from tests.engine.bookkeeping import code, id_of, key, leg, outcome
 from tests.engine.machine.machine import Machine
 from tests.engine.machine.machine_requests import KINDS
 from tests.engine.machine.model import ModelTransaction
-from tests.engine.machine.model_requests import CLEAR, CategoryLocks, Guards, ModelLeg, Request
+from tests.engine.machine.model_requests import CLEAR, Guards, GuardsOfCategories, ModelLeg, Request
 
 
 class Sent(NamedTuple):
@@ -166,7 +166,7 @@ class TransactionsMachine(Machine):
             case "expire":
                 return self.books.expire(target)
         changes = {"status": status, "external_id": request.external_id, "legs": legs}
-        changes["category_locks"] = self._category_locks(request.category_locks) or None
+        changes["category_guards"] = self._category_guards(request.category_guards) or None
         changes = {name: value for name, value in changes.items() if value is not None}
         if request.expires_at is not None:
             changes["expires_at"] = None if request.expires_at == CLEAR else self.at(request.expires_at)
@@ -180,8 +180,8 @@ class TransactionsMachine(Machine):
             external_id=request.external_id,
             effective_at=None if request.effective is None else self.at(request.effective),
             expires_at=None if request.expires_at is None else self.at(request.expires_at),
-            category_locks=self._category_locks(request.category_locks),
-            archives_on_lock_failure=request.archives,
+            category_guards=self._category_guards(request.category_guards),
+            archives_on_failed_guard=request.archives,
         )
 
     def _leg(self, one: ModelLeg) -> Leg:
@@ -189,9 +189,9 @@ class TransactionsMachine(Machine):
         guards = self._guards(one.guards)
         return leg(self.accounts[one.account], direction, one.amount, lock_version=one.lock_version, guards=guards)
 
-    def _category_locks(self, locks: CategoryLocks) -> tuple[CategoryLock, ...]:
+    def _category_guards(self, locks: GuardsOfCategories) -> tuple[CategoryGuards, ...]:
         ids = [(self.categories[number], guards) for number, guards in locks]
-        return tuple(CategoryLock(id_.sequence, str(id_), self._guards(guards)) for id_, guards in ids)
+        return tuple(CategoryGuards(id_.sequence, str(id_), self._guards(guards)) for id_, guards in ids)
 
     def _guards(self, guards: Guards) -> tuple[Guard, ...]:
         return tuple(Guard(*guard) for guard in guards)  # type: ignore[arg-type] # the words of the rules

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from tests.engine.machine.model_chart import ModelChart
 from tests.engine.machine.model_monitors import LOCK_VERSION, ModelMonitor
-from tests.engine.machine.model_requests import CLEAR, CategoryLocks, ModelLeg, Request
+from tests.engine.machine.model_requests import CLEAR, GuardsOfCategories, ModelLeg, Request
 
 _HOLDS = {
     "gt": operator.gt, "gte": operator.ge, "eq": operator.eq,
@@ -219,19 +219,19 @@ class Model:
             return "parameter_invalid"
         effective = self.hour if request.effective is None else request.effective
         created = ModelTransaction("none", (), request.external_id, expires_at=request.expires_at, effective=effective)
-        return self._add(created, status, request.legs or (), request.category_locks, archives=request.archives)
+        return self._add(created, status, request.legs or (), request.category_guards, archives=request.archives)
 
     def _add(
         self,
         created: ModelTransaction,
         status: str,
         legs: Sequence[ModelLeg],
-        category_locks: CategoryLocks = (),
+        category_guards: GuardsOfCategories = (),
         *,
         archives: bool = False,
     ) -> str:
         self.transactions.append(created)
-        refusal = self._write(created, status, legs, category_locks)
+        refusal = self._write(created, status, legs, category_guards)
         if refusal in {"balance_lock_failed", "category_lock_failed"} and archives:
             created.archived_reason = "balance_lock_failure"
             return self._write(created, "archived", legs)
@@ -286,7 +286,7 @@ class Model:
     def _revise(self, target: int, request: Request) -> str:
         transaction = self.transactions[target]
         allowed = {"pending": 3, "posted": 1, "archived": 0}[transaction.status]
-        rewrites = request.status or request.legs is not None or request.category_locks
+        rewrites = request.status or request.legs is not None or request.category_guards
         asks_much = rewrites or request.expires_at is not None
         if allowed < (2 if asks_much else int(request.external_id is not None)):
             return "transaction_final"
@@ -305,7 +305,7 @@ class Model:
         locks = [account.lock_version for account in self.accounts]
         if rewrites:
             legs = transaction.legs if request.legs is None else request.legs
-            refusal = self._write(transaction, status, legs, request.category_locks, again=request.legs is None)
+            refusal = self._write(transaction, status, legs, request.category_guards, again=request.legs is None)
             if refusal != "accepted":
                 return refusal
         if taken:
@@ -329,7 +329,7 @@ class Model:
         transaction: ModelTransaction,
         status: str,
         legs: Sequence[ModelLeg],
-        category_locks: CategoryLocks = (),
+        category_guards: GuardsOfCategories = (),
         *,
         again: bool = False,
     ) -> str:
@@ -348,7 +348,7 @@ class Model:
         transaction.status, transaction.legs = status, legs
         if status != "archived":
             refusal = None if again else self._check_guards(legs)
-            refusal = refusal or self._check_categories(category_locks, {leg.account for leg in legs})
+            refusal = refusal or self._check_categories(category_guards, {leg.account for leg in legs})
             if refusal is not None:
                 transaction.status, transaction.legs = before
                 return refusal
@@ -370,7 +370,7 @@ class Model:
                     return "balance_lock_failed"
         return None
 
-    def _check_categories(self, locks: CategoryLocks, written: set[int]) -> str | None:
+    def _check_categories(self, locks: GuardsOfCategories, written: set[int]) -> str | None:
         for category, guards in locks:
             if not self.chart.categories[category].is_open:
                 return "object_not_found"

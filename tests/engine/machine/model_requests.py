@@ -6,7 +6,7 @@ from typing import Final, Literal, NamedTuple
 Guards = tuple[tuple[str, str, int], ...]
 """Triples of balance, comparison and bound."""
 
-CategoryLocks = tuple[tuple[int, Guards], ...]
+GuardsOfCategories = tuple[tuple[int, Guards], ...]
 """Pairs of a category and guards of its balances."""
 
 
@@ -40,7 +40,7 @@ class Request(NamedTuple):
     archives: bool = False
     items: tuple["Request", ...] = ()
     effective: int | None = None
-    category_locks: CategoryLocks = ()
+    category_guards: GuardsOfCategories = ()
 
     @property
     def rewrites(self) -> bool:

@@ -205,7 +205,7 @@ async def test_batches_and_singles_never_overdraw_a_guarded_account_together(cal
         books.batch([draft] * 3, is_atomic=True),
         books.create(draft.legs, "pending"),
         books.create(draft.legs),
-        books.batch([draft._replace(archives_on_lock_failure=True)] * 2, is_atomic=True),
+        books.batch([draft._replace(archives_on_failed_guard=True)] * 2, is_atomic=True),
     ]
     commands = [ways[number % 5] for number in range(CALLERS)]
 

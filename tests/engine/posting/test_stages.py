@@ -81,7 +81,7 @@ def test_a_group_takes_all_who_wait_up_to_a_number_in_the_order_in_which_they_ca
     seat.come(*commands)
 
     assert commands_of(seat.group()) == commands[: stages.GROUP_MAX]
-    assert [caller.command for caller in seat.lane.waiting] == commands[stages.GROUP_MAX :]
+    assert [waiter.asked.command for waiter in seat.lane.waiting] == commands[stages.GROUP_MAX :]
 
 
 def test_a_group_is_full_once_its_requests_are_large_but_takes_one_of_any_size(seat: Seat) -> None:
@@ -100,7 +100,7 @@ def test_a_second_change_to_a_transaction_waits_for_the_group_after_in_its_old_p
     seat.come(*commands)
 
     assert commands_of(seat.group()) == [commands[index] for index in (0, 1, 3, 6)]
-    assert [caller.command for caller in seat.lane.waiting] == [commands[index] for index in (2, 4, 5)]
+    assert [waiter.asked.command for waiter in seat.lane.waiting] == [commands[index] for index in (2, 4, 5)]
 
 
 def test_those_who_come_while_a_void_group_waits_join_it(seat: Seat) -> None:

@@ -55,9 +55,9 @@ class Writer:
         return self.add(create(draft, self.accounts, id_=id_, sequence=sequence, recorded_at=AT))
 
     def post(self, created: Change) -> Change:
-        changes = {"status": "posted"}
+        revision = Revision(status="posted")
         sequence = self.group.sequence + 1
-        return self.add(revise(created.transaction, changes, self.accounts, sequence=sequence, recorded_at=AT))
+        return self.add(revise(created.transaction, revision, self.accounts, sequence=sequence, recorded_at=AT))
 
     def piece(self) -> Piece:
         [part] = parts(self.group)
@@ -113,7 +113,7 @@ def test_numbers_and_words_are_the_text_of_their_array_and_what_all_rows_lack_is
 def test_of_a_transaction_that_changes_twice_in_a_group_the_last_is_told() -> None:
     writer = Writer()
     held = writer.create(draft=Draft((), "pending"))
-    named = writer.add(revise(held.transaction, {"description": "a"}, writer.accounts, sequence=2, recorded_at=AT))
+    named = writer.add(revise(held.transaction, Revision(description="a"), writer.accounts, sequence=2, recorded_at=AT))
     writer.post(named)
 
     told = writer.piece()
@@ -130,17 +130,17 @@ def test_of_a_transaction_that_changes_twice_in_a_group_the_last_is_told() -> No
     assert told.additions["discard_pending_debits"] == "{NULL, NULL}"
 
 
-def test_the_answer_of_a_key_is_told_only_where_one_is_kept() -> None:
+def test_the_object_of_a_key_is_told_only_where_one_is_kept() -> None:
     writer = Writer()
     writer.create()
-    writer.group.keys = [ConsumedKey(b"1", b"2", 1, 201, None), ConsumedKey(b"3", b"4", None, 201, None)]
+    writer.group.keys = [ConsumedKey(b"1", b"2", 1, None), ConsumedKey(b"3", b"4", None, None)]
 
-    assert len(writer.piece().additions["key_answers"]) == 0
+    assert len(writer.piece().additions["key_kept"]) == 0
     assert writer.piece().additions["key_sequences"] == "{1, NULL}"
 
-    writer.group.keys[0] = writer.group.keys[0]._replace(answer=b"a")
+    writer.group.keys[0] = writer.group.keys[0]._replace(kept=b"a")
 
-    assert list(writer.piece().additions["key_answers"]) == [b"a", None]
+    assert list(writer.piece().additions["key_kept"]) == [b"a", None]
 
 
 @pytest.mark.parametrize("entries_at_once", [1, 2, 3, 8, 100])

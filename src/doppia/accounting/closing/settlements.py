@@ -1,14 +1,15 @@
-"""Settlements: entries of one account, gathered once each, and the transaction that moves what they sum to.
+"""Settlements: each gathers entries of one account, and makes a transaction that moves what they sum to.
 
     drafting ────┬──> pending ──> posted
     processing ──┘       │           │
         │                v           v
         └──────────> archiving ──> archived
 
-A draft's entries are picked by hand. A sweep gathers all posted entries of the account that are in no settlement, were
-not written by one, and are effective before a bound, however old they are; it is processing until it has them all. From
-archiving on no entry belongs to a settlement. A posted one can only be archived if it moved nothing: what was posted is
-corrected by a reversal.
+An entry is in one settlement at most. The entries of a draft are picked by hand. A sweep is a settlement that is
+processing: it gathers all posted entries of the account which are in no settlement, were not written by one, and are
+effective before a bound, however old they are. A settlement that is archiving gives up its entries, and an archived one
+has none. A posted settlement can only be archived if it moved nothing; otherwise its transaction is corrected by a
+reversal.
 """
 
 from collections.abc import Mapping
@@ -36,23 +37,28 @@ SettledAs = Literal["pending", "posted"]
 
 @dataclass(slots=True, frozen=True)
 class Settlement:
-    """A settlement.
+    """A settlement with all its fields.
 
     Attributes:
-        id: as the wire shows it.
-        ledger: number of its ledger.
-        sequence: of the log record that created it; unique in its ledger.
-        becomes: what it will be once it is no longer processing.
-        settled_account, contra_account: sequence and id.
-        currency: of both.
-        normal_balance: of the settled account.
-        lock_version: of the settled account when it was swept; later entries are left to later sweeps. None for drafts.
-        searched_lock_version: how far towards it the sweep has come.
-        effective_at_upper_bound: of a sweep; entries effective from then on are left to later sweeps.
-        transaction: sequence and id of that which moves the amount.
-        net: credits less debits of the entries, whatever its status.
-        amount: what it moves; None while it takes entries.
-        direction: of the entry that settles, on the settled account; None while there is no amount, or where it is 0.
+        id: the id as the API shows it.
+        ledger: the number of the ledger.
+        sequence: the sequence of the log record that created the settlement; it is unique in the ledger.
+        becomes: the status that a processing settlement gets when it has all its entries.
+        settled_account: sequence and id of the account whose entries are gathered.
+        contra_account: sequence and id of the account that the amount is moved to or from.
+        currency: the currency of both accounts.
+        normal_balance: the normal side of the settled account.
+        lock_version: the settled account's lock version when the sweep began; entries after it are left to later
+            sweeps. None for a settlement that was picked by hand.
+        searched_lock_version: the lock version up to which the sweep has looked for entries.
+        effective_at_upper_bound: entries effective at this time or later are left to later sweeps.
+        allows_either_direction: whether entries that sum to less than 0 on the normal side are settled, too.
+        skips_transaction: whether the settlement moves nothing.
+        transaction: sequence and id of the transaction that moves the amount.
+        net: credits less debits of the entries that the settlement has gathered, in minor units.
+        amount: the amount that the settlement moves, in minor units; None while it takes entries.
+        direction: the side of the entry that settles, on the settled account; None where there is no amount, or it
+            is 0.
     """
 
     id: str
@@ -92,7 +98,7 @@ def new_draft(
     description: str | None,
     metadata: Mapping[str, str],
 ) -> Settlement:
-    """Make a draft without entries, as record `sequence` of the log."""
+    """Return a settlement that is a draft without entries, as record `sequence` of the log creates it."""
     return Settlement(
         id=id_,
         ledger=ledger,
@@ -120,7 +126,15 @@ def new_draft(
 
 
 def sweeping(draft: Settlement, becomes: SettledAs, *, after: int, to: int, before: datetime) -> Settlement:
-    """Make a new draft a sweep of lock versions after one and up to another, effective before a time."""
+    """Return a new draft as a sweep.
+
+    Args:
+        draft: a draft without entries.
+        becomes: the status that the settlement gets when the sweep has all entries.
+        after: the lock version after which the sweep looks for entries.
+        to: the last lock version at which it looks.
+        before: the time before which the entries are effective.
+    """
     return replace(
         draft,
         status="processing",
@@ -132,11 +146,11 @@ def sweeping(draft: Settlement, becomes: SettledAs, *, after: int, to: int, befo
 
 
 def check_accounts(settled: Account, contra: Account) -> None:
-    """Ask that one account can be settled against another.
+    """Refuse two accounts of which one can't be settled against the other.
 
     Raises, the first that holds, in this order:
-        ParameterInvalid: they are one account, or in different units.
-        AccountDiscarded.
+        ParameterInvalid: both are the same account, or their currencies differ.
+        AccountDiscarded: of the settled account, then of the contra account.
     """
     if contra.sequence == settled.sequence:
         raise ParameterInvalid(parameter="contra_ledger_account_id", reason="must be another account than the settled")
@@ -152,10 +166,12 @@ def check_accounts(settled: Account, contra: Account) -> None:
 
 
 def check_net(net: int, normal_balance: Direction, *, allows_either_direction: bool) -> None:
-    """Ask that entries of this net (credits less debits) may be settled.
+    """Refuse to settle entries that sum to less than 0 on the account's normal side, unless that is allowed.
+
+    `net` is the credits less the debits of the entries.
 
     Raises:
-        SettlementNegative: they stand on the other side than the account's normal one.
+        SettlementNegative.
     """
     amount = net if normal_balance == "credit" else -net
     if amount < 0 and not allows_either_direction:
@@ -163,10 +179,12 @@ def check_net(net: int, normal_balance: Direction, *, allows_either_direction: b
 
 
 def complete(settlement: Settlement, status: SettledAs, *, recorded_at: datetime) -> Settlement:
-    """Settle the entries that a draft or a sweep has gathered; the transaction that moves them is still to be made.
+    """Return a draft or a sweep with its final amount and its new status.
+
+    The transaction that moves the amount is still to be made, of the draft that `moving_draft` returns.
 
     Raises, the first that holds, in this order:
-        SettlementNegative.
+        SettlementNegative: the entries sum to less than 0 on the normal side, and the settlement does not allow that.
         AmountOutOfRange: a transaction of 1000 entries can't move so much.
     """
     net = settlement.net
@@ -181,15 +199,16 @@ def complete(settlement: Settlement, status: SettledAs, *, recorded_at: datetime
     )
 
 
-def moving(settlement: Settlement) -> Draft | None:
-    """Return the draft of the transaction that moves what a complete settlement amounts to, None where there is none.
+def moving_draft(settlement: Settlement) -> Draft | None:
+    """Return the draft of the transaction that moves the amount of a settlement; None where nothing is to be moved.
 
-    It has one entry on each account; where the amount is beyond what an entry can hold, as few as can hold it.
+    The draft has one entry on each account, or more where one entry can't hold so large an amount. The settlement is as
+    `complete` returned it.
     """
     amount, direction, status = settlement.amount, settlement.direction, settlement.status
     if not amount or direction is None or settlement.skips_transaction:
         return None
-    assert status in ("pending", "posted"), "it was completed"
+    assert status in ("pending", "posted"), "a settlement with an amount was completed"
     parts = [AMOUNT_MAX] * (amount // AMOUNT_MAX)
     if amount % AMOUNT_MAX:
         parts.append(amount % AMOUNT_MAX)
@@ -200,7 +219,7 @@ def moving(settlement: Settlement) -> Draft | None:
 
 
 def check_status(settlement: Settlement, status: SettlementStatus) -> None:
-    """Ask that a settlement may be given this status; that which it has, or is on its way to, it may.
+    """Refuse a status that a settlement can't be given. It can always be given the status that it has.
 
     Raises:
         SettlementFinal.
@@ -226,6 +245,8 @@ _ALLOWED: Final[frozenset[tuple[SettlementStatus, SettlementStatus]]] = frozense
         ("archiving", "archived"),
     }
 )
+"""Its owner may ask that a settlement goes from the first status of a pair to the second."""
+
 _REASONS: Final[Mapping[SettlementStatus, str]] = {
     "drafting": "it can become pending, posted or archived",
     "processing": "its entries are still being gathered; its status can change once that is done",
@@ -237,7 +258,7 @@ _REASONS: Final[Mapping[SettlementStatus, str]] = {
 
 
 def check_draft(settlement: Settlement) -> None:
-    """Ask that a settlement is a draft.
+    """Refuse a settlement that is no draft.
 
     Raises:
         SettlementFinal.
@@ -282,18 +303,18 @@ def revise(
 def check_entry(
     settlement: Settlement, *, id_: str, account: int, status: Status, is_own: bool, parameter: str
 ) -> None:
-    """Ask that an entry can be in a settlement.
+    """Refuse an entry that can't be in a settlement.
 
     Args:
-        settlement: that which it is to come to.
-        id_: of the entry.
-        account: sequence of its account.
-        status: that it was written with.
-        is_own: whether a settlement wrote it.
-        parameter: where its id stood.
+        settlement: the settlement that the entry is to be put into.
+        id_: the entry's id.
+        account: the sequence of the entry's account.
+        status: the status that the entry was written with.
+        is_own: whether a settlement's transaction wrote the entry.
+        parameter: where the request names the entry.
 
     Raises:
-        EntryNotSettleable.
+        EntryNotSettleable: the entry is on another account, is not posted, or was written by a settlement.
     """
     if account != settlement.settled_account[0]:
         reason = "it is of another account"

@@ -1,6 +1,6 @@
-"""Every refusal: `tree` draws them and says what they have in common, the other modules hold them by topic.
+"""Every refusal. `tree` draws them all and says what they have in common; the other modules hold them by topic.
 
-The order of these imports is that of the refusals in everything made from them, so it is the order of the drawing.
+Pages and tables that are made from the refusals follow the order of these imports, so it is that of the drawing.
 """
 
 # isort: off

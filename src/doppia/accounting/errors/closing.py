@@ -1,4 +1,4 @@
-"""Refusals of settlements."""
+"""Refusals of the closing wing: they are about settlements."""
 
 from doppia.accounting.errors.tree import Refused
 
@@ -12,7 +12,7 @@ class SettlementFinal(Refused, code="settlement_final"):
 
 
 class SettlementNegative(Refused, code="settlement_negative"):
-    """The entries sum to less than nothing. `allow_either_direction` settles a negative balance as well."""
+    """The entries sum to less than 0 on the account's normal side. Set `allow_either_direction` to settle them."""
 
     message = (
         "The entries to settle sum to {amount} on the account's normal side; with allow_either_direction a "

@@ -1,17 +1,17 @@
-"""Refusals of what the ledger wing does: ledgers, accounts, transactions, categories, monitors."""
+"""Refusals of the ledger wing: they are about ledgers, accounts, transactions, categories and monitors."""
 
 from doppia.accounting.errors.tree import Conflict, Invalid, Refused
 from doppia.accounting.ids import LedgerId
 
 
 class TooFewEntries(Invalid, code="too_few_entries"):
-    """A transaction without entries."""
+    """The transaction has no entries."""
 
     message = "A transaction needs at least one debit and one credit entry; this one has none."
 
 
 class TooManyEntries(Invalid, code="too_many_entries"):
-    """More entries than a transaction may have. Split it, or sum entries on one account."""
+    """The transaction has more entries than it may have. Split it, or sum entries on one account."""
 
     message = "A transaction has at most {count_max:,} entries; this one has {count:,}."
     count: int
@@ -202,7 +202,7 @@ class BalanceLockFailed(Refused, code="balance_lock_failed"):
 
 
 class CategoryLockFailed(Refused, code="category_lock_failed"):
-    """The transaction would bring a category's balance to a value that one of its category locks forbids."""
+    """The transaction would bring a category's balance to a value that one of its locks on the category forbids."""
 
     message = (
         "The {balance} balance of ledger account category {ledger_account_category_id} would be "
@@ -250,7 +250,7 @@ class TooManyCategories(Refused, code="too_many_categories"):
 
 
 class TooManyMonitors(Refused, code="too_many_monitors"):
-    """An account is watched by at most 100 balance monitors. Discard one that is needed no more."""
+    """An account is watched by at most 100 balance monitors. Discard one that you need no more."""
 
     message = (
         "The account {ledger_account_id} is watched by {count_max} monitors, as many as it may be; "

@@ -1,4 +1,4 @@
-"""Refusals of requests of many items, and of a service that can not answer."""
+"""Refusals of the platform wing: they are about requests of many items, and a service that can't answer."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from doppia.accounting.errors.tree import Invalid, Refused, TryAgain
 
 
 class TooManyItems(Invalid, code="too_many_items"):
-    """More transactions, or items of a bulk request, than one request may hold. Send several requests."""
+    """The request holds more transactions, or items of a bulk request, than it may. Send several requests."""
 
     message = "One request holds at most {count_max:,} items; this one has {count:,}."
     count: int

@@ -1,4 +1,4 @@
-"""Refusals that any request can meet: what it is, who sends it, how its parameters are written."""
+"""Refusals that any request can meet: they are about its form, its sender, and its parameters."""
 
 from typing import Any
 
@@ -66,7 +66,7 @@ class ParameterMissing(Invalid, code="parameter_missing"):
 
 
 class ParameterUnknown(Invalid, code="parameter_unknown"):
-    """A parameter or filter that this route does not have, most often a misspelling."""
+    """The route has no parameter or filter of this name. Most often the name is misspelt."""
 
     suggestion: str | None = None
 
@@ -100,7 +100,7 @@ class AmountOutOfRange(Invalid, code="amount_out_of_range"):
 
 
 class InvalidCurrency(Invalid, code="invalid_currency"):
-    """A currency code or exponent that can't be."""
+    """The currency's code or exponent is malformed, or differs from what ISO 4217 says."""
 
     message = "The currency {currency!r} is refused: {reason}."
     currency: str
@@ -128,7 +128,7 @@ class MetadataTooLarge(Invalid, code="metadata_too_large"):
 
 
 class InvalidCursor(Invalid, code="invalid_cursor"):
-    """The cursor is none of ours, or belongs to a list with other filters."""
+    """The cursor was not made by this service, or belongs to a list with other filters."""
 
     message = "after_cursor {reason}; take it from the X-After-Cursor header of a page with the same filters."
     reason: str

@@ -1,4 +1,4 @@
-"""The tree of refusals: its root, its branches in order of precedence, and a drawing of the whole.
+"""The tree of refusals: its root, its branches in the order of precedence, and a drawing of the whole.
 
     LedgerError
     ├── Unreadable              the request can't be understood
@@ -64,10 +64,10 @@
         ├── Unavailable
         └── OutcomeUnknown
 
-Among the refusals of one branch, `decide` in accounting/ledger/transactions.py names its own exact order.
+Within a branch, each rule names the order of its own refusals; see `decide` in accounting/ledger/transactions.py.
 
-A refusal changes nothing: no record is written, no idempotency key consumed. `OutcomeUnknown` alone is no refusal: the
-write may have happened, and repeating it with the same idempotency key tells.
+A refusal changes nothing: no record is written and no idempotency key is consumed. `OutcomeUnknown` is an exception:
+the write may have happened, and a caller learns whether it did by repeating it with the same idempotency key.
 """
 
 from dataclasses import dataclass, fields
@@ -78,15 +78,16 @@ from typing import Any, ClassVar, dataclass_transform
 @dataclass_transform(eq_default=False, kw_only_default=True)
 @dataclass(eq=False, kw_only=True)
 class LedgerError(Exception):
-    """Root of all refusals. Each class below becomes a dataclass by itself; its fields are arguments by name.
+    """The root of all refusals. Each class below it becomes a dataclass by itself, with its fields as named arguments.
 
     Attributes:
-        code: stable name for programs; never changes once released. A branch of the tree has none.
-        message: what was wrong, where, and what would be right, as a sentence for a person with the fields in braces.
-            A class whose sentence needs more than its fields says it in `__str__` instead.
-        retryable: whether the same request may succeed later, unchanged.
-        nullable: typed fields that `details` gives as None where the value is too long to repeat.
-        parameter: where in the request the trouble is, such as "ledger_entries[1].amount"; None where it is the whole.
+        code: the name of the refusal for programs. It never changes once it is released. A branch of the tree has none.
+        message: a sentence for a person that says what was wrong, where, and what would be right; fields stand in it in
+            braces. A class whose sentence needs more than that has a `__str__` of its own instead.
+        retryable: whether the same request, unchanged, may succeed later.
+        nullable: the names of typed fields that `details` gives as None where the value is too long to repeat.
+        parameter: the place in the request that is wrong, such as "ledger_entries[1].amount"; None where it is the
+            whole request.
     """
 
     code: ClassVar[str]
@@ -100,13 +101,13 @@ class LedgerError(Exception):
         dataclass(eq=False, kw_only=True)(cls)
         if code:
             cls.code = code
-        # A message that names what is no field shows here, when the program starts, and not when a caller is refused.
+        # A misspelt field in a message fails here, when the program starts, and not when a caller is refused.
         if "message" in vars(cls):
             named = {name.partition("[")[0] for _, name, _, _ in Formatter().parse(cls.message) if name is not None}
             assert named <= {field.name for field in fields(cls)}, f"{cls.__name__}.message"
 
     def __str__(self) -> str:
-        """Say for a person what was wrong, where, and what would be right."""
+        """Return a sentence for a person that says what was wrong, where, and what would be right."""
         return self.message.format_map(vars(self))
 
     def details(self) -> dict[str, Any]:
@@ -149,7 +150,7 @@ class TryAgain(LedgerError):
 
 
 def refusal_of(code: str, values: dict[str, Any]) -> LedgerError:
-    """Return the refusal that has this code and these values of its fields."""
+    """Return the refusal that has this code, with these values of its fields."""
     waiting: list[type[LedgerError]] = [LedgerError]
     while waiting:
         class_ = waiting.pop()

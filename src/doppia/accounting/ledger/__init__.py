@@ -1,1 +1,1 @@
-"""The rules of what posting needs: accounts, balances, transactions, categories, monitors."""
+"""The rules of ledgers: accounts, balances, transactions, categories, monitors, statements."""

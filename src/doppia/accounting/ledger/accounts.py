@@ -1,4 +1,4 @@
-"""Accounts: where value stands, and when one may be discarded."""
+"""Accounts: the places where value stands, and when an account may be discarded."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -13,12 +13,12 @@ class Account(NamedTuple):
     """An account as the rules see it.
 
     Attributes:
-        id: as the wire shows it.
-        sequence: position in the ledger's log at which it was opened; unique in its ledger.
-        is_open: False once it is discarded.
-        lock_version: grows with each change of the sums.
-        category_set: what names the categories it is directly in; None when it is in none.
-        is_monitored: whether a balance monitor may watch it.
+        id: the id as the API shows it.
+        sequence: the sequence of the log record that opened the account; it is unique in the ledger.
+        is_open: whether the account takes entries; a discarded one takes none.
+        lock_version: the number of the account's last step. It grows by one with each change of the sums.
+        category_set: the number of the category set that the account is in; None when it is in no category.
+        is_monitored: whether a balance monitor may watch the account. Where it is False, none does.
     """
 
     id: str
@@ -36,8 +36,9 @@ class AccountFields(NamedTuple):
     """An account with all its fields.
 
     Attributes:
-        account: what the rules see of it.
-        as_of: the same with the lock version and the balances of another time, where these were asked for.
+        account: the account as the rules see it.
+        ledger: the number of the account's ledger.
+        as_of: the account with the lock version and the sums of another time, where a reader asked for these.
     """
 
     account: Account
@@ -55,10 +56,10 @@ class AccountFields(NamedTuple):
 
 
 def check_discard(account: Account, *, pending_entries: int) -> None:
-    """Let an account go only at zero in every balance with nothing pending.
+    """Refuse to discard an account that is not at zero in every balance, or has a pending entry.
 
     Raises:
-        AccountNotEmpty: posted credits and debits differ, or an entry is still pending, be it of amount 0.
+        AccountNotEmpty: posted credits and debits differ, or an entry is still pending, even one of amount 0.
     """
     sums = account.sums
     if sums.posted_credits != sums.posted_debits or pending_entries:

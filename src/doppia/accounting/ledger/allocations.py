@@ -1,4 +1,4 @@
-"""Allocations: an amount split by weights, to the last minor unit."""
+"""Allocations: an amount is split by weights, to the last minor unit."""
 
 from collections.abc import Sequence
 from typing import Final, Literal
@@ -9,12 +9,21 @@ from doppia.accounting.money import AMOUNT_MAX
 WEIGHTS_MAX: Final = 1_000
 
 Rounding = Literal["first", "largest_remainder"]
-"""Who gets the units that are left when every share is rounded down, one each and never two: the first parts, or those
-whose shares lost most, the first among equals."""
+"""The rule says which parts get one minor unit more, until all that rounding down has left is given away.
+
+With "first" these are the first parts. With "largest_remainder" they are those whose shares lost most by rounding, and
+the first among those that lost as much.
+"""
 
 
 def allocate(amount: int, weights: Sequence[int], rounding: Rounding = "first") -> list[int]:
-    """Split an amount in proportion to the weights; the parts sum to it, and a weight of 0 gets nothing.
+    """Split an amount in proportion to weights.
+
+    1. Each part is its exact share, rounded down to a whole minor unit.
+    2. What is left of the amount is fewer minor units than there are weights above 0. It is given to parts with such a
+       weight, one minor unit each, as `rounding` says.
+
+    So the parts sum to the amount, and a weight of 0 gets nothing.
 
     Raises:
         AmountOutOfRange: the amount is negative or beyond 10^36.
@@ -35,7 +44,7 @@ def allocate(amount: int, weights: Sequence[int], rounding: Rounding = "first") 
     takers = [position for position, weight in enumerate(weights) if weight > 0]
     if rounding == "largest_remainder":
         takers.sort(key=lambda position: -shares[position][1])
-    # Each share lost less than a unit, so fewer units are left than there are takers.
+    # Each share lost less than one minor unit, so fewer of them are left than there are takers.
     for position in takers[: amount - sum(parts)]:
         parts[position] += 1
     return parts

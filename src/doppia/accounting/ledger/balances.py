@@ -1,6 +1,7 @@
-"""Balances: the four sums an account keeps, and the three balances they answer.
+"""Balances: an account keeps four sums, and three balances are made of them.
 
-Of the entries that are not discarded, pc and pd are the credits and debits of posted ones, nc and nd of pending ones:
+Only entries that are not discarded count. pc and pd are the credits and debits of posted entries, nc and nd those of
+pending entries:
 
     balance                    credits    debits     amount, credit-normal      amount, debit-normal
     posted                     pc         pd         pc - pd                    pd - pc
@@ -19,10 +20,10 @@ OPPOSITE: Final[Mapping[Direction, Direction]] = {"credit": "debit", "debit": "c
 
 
 class Sums(NamedTuple):
-    """What an account has been credited and debited with, in minor units, each sum >= 0.
+    """What an account has been credited and debited with, in minor units. No sum is below 0.
 
-    `pending_credits` and `pending_debits` are of pending entries alone; the pending *balance*
-    holds the posted ones too.
+    `pending_credits` and `pending_debits` are sums of pending entries alone; the pending *balance* counts the posted
+    entries too.
     """
 
     posted_credits: int
@@ -32,10 +33,11 @@ class Sums(NamedTuple):
 
 
 NOTHING = Sums(0, 0, 0, 0)
+"""These are the sums of an account without entries."""
 
 
 class Balance(NamedTuple):
-    """One balance of an account. `amount` is signed: positive on the account's normal side."""
+    """One balance of an account, in minor units. The amount is positive on the account's normal side."""
 
     credits: int
     debits: int
@@ -43,7 +45,7 @@ class Balance(NamedTuple):
 
 
 def balance(name: BalanceName, sums: Sums, normal_balance: Direction) -> Balance:
-    """Return the balance of that name."""
+    """Return the balance that has this name, of an account with these sums and this normal side."""
     credit_total, debit_total = sums.posted_credits, sums.posted_debits
     credit_normal = normal_balance == "credit"
     if name == "pending" or (name == "available" and not credit_normal):

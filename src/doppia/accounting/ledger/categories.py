@@ -1,8 +1,9 @@
-"""Categories: the chart of accounts, and what the accounts of a category sum to.
+"""Categories: they form the chart of accounts, and have the balances of the accounts in them.
 
-Accounts and categories may be in several categories, which form a graph without cycles, at most five deep. Accounts
-that are directly in exactly the same categories make up one category set. A category's balances are those of
-all sets that hold it or a category below it, so that an account counts once, however many paths lead to it.
+An account or a category may be in several categories. Categories form a graph without cycles, at most five levels deep.
+Accounts that are directly in exactly the same categories make up one category set. A category's balances are summed
+over all sets whose accounts are in it or in a category below it. Each account is in one set, so it counts once, however
+many paths lead to it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,21 +22,23 @@ from doppia.accounting.errors import (
 )
 from doppia.accounting.ledger.accounts import Account
 from doppia.accounting.ledger.balances import NOTHING, Direction, Sums, balance
-from doppia.accounting.ledger.transactions import CategoryLock, holds
+from doppia.accounting.ledger.transactions import CategoryGuards, holds
 from doppia.accounting.money import Currency
 
 LEVELS_MAX: Final = 5
 CATEGORIES_OF_ACCOUNT_MAX: Final = 100
+"""An account is directly in no more categories than this."""
 
 
 class Category(NamedTuple):
     """A category as the rules see it.
 
     Attributes:
-        id: as the wire shows it.
-        sequence: position in the ledger's log at which it was created.
-        sets: of the category sets that a change may touch, those whose accounts are in it, directly or through
-            categories below it.
+        id: the id as the API shows it.
+        sequence: the sequence of the log record that created the category.
+        is_open: whether the category can hold anything; a discarded one can't.
+        sets: those category sets whose accounts are in the category, directly or through categories below it. Only
+            sets that the change at hand may touch have to be among them.
     """
 
     id: str
@@ -47,7 +50,13 @@ class Category(NamedTuple):
 
 
 class CategoryFields(NamedTuple):
-    """A category with all its fields; `category` is what the rules see of it, `sums` are those of its accounts."""
+    """A category with all its fields.
+
+    Attributes:
+        category: the category as the rules see it.
+        ledger: the number of the category's ledger.
+        sums: the sums over all accounts in the category, directly or not.
+    """
 
     category: Category
     ledger: int
@@ -62,14 +71,14 @@ class CategoryFields(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """The part of a chart of accounts that changes need, one after the other.
+    """The part of a chart of accounts that several changes need, which are decided one after the other.
 
     Attributes:
-        categories: by sequence.
-        totals: what all accounts of a category summed to before the first change, by its sequence.
-        gained: what the changes so far have added to that, by the sets that a category holds. Categories that hold the
-            same sets gain the same, so it is kept once for them, however many they are.
-        holders: for each set the keys of `gained` that have it.
+        categories: the categories, by sequence.
+        totals: for each category, by its sequence, the sums over all its accounts before the first change.
+        gained: what the changes so far have added to the totals, by the sets of a category. Categories with the same
+            sets gain the same, so it is kept once for all of them.
+        holders: for each category set, the keys of `gained` that contain it.
     """
 
     categories: Mapping[int, Category]
@@ -79,14 +88,15 @@ class Chart(NamedTuple):
 
 
 NO_CHART: Final = Chart({}, {}, {}, {})
+"""This is the chart for changes that have no guards on categories."""
 
 
 def draw_chart(categories: Iterable[Category], totals: Mapping[int, Sums]) -> Chart:
-    """Return the chart of categories and what their accounts sum to, before any change."""
+    """Return the chart of these categories before any change; `totals` are the sums over the accounts of each."""
     found: dict[int, Category] = {}
     same: dict[frozenset[int], frozenset[int]] = {}
     for category in categories:
-        # Sets that are the same object are found in `gained` without being compared.
+        # Where equal sets are one object, looking them up in `gained` takes no comparison of their members.
         found[category.sequence] = category._replace(sets=same.setdefault(category.sets, category.sets))
     holders: dict[int, list[frozenset[int]]] = {}
     for sets in same:
@@ -96,12 +106,12 @@ def draw_chart(categories: Iterable[Category], totals: Mapping[int, Sums]) -> Ch
 
 
 def add_up(sums: Iterable[Sums]) -> Sums:
-    """Return the sums of all of them together."""
+    """Return one Sums that adds up all the given ones."""
     return Sums(*map(sum, zip(NOTHING, *sums, strict=True)))
 
 
 def _gains(before: Mapping[int, Account], after: Iterable[Account]) -> dict[int, Sums]:
-    """Return what category sets gain, once accounts stand as in `after` rather than as in `before`."""
+    """Return what each category set gains when its accounts change from `before` to `after`."""
     gains: dict[int, Sums] = {}
     for account in after:
         if account.category_set is not None:
@@ -111,7 +121,7 @@ def _gains(before: Mapping[int, Account], after: Iterable[Account]) -> dict[int,
 
 
 def gained_after(chart: Chart, before: Mapping[int, Account], after: Iterable[Account]) -> dict[frozenset[int], Sums]:
-    """Return what changes in `chart.gained`, once accounts stand as in `after` rather than as in `before`."""
+    """Return the items of `chart.gained` that change when accounts change from `before` to `after`."""
     changed: dict[frozenset[int], Sums] = {}
     for category_set, gain in _gains(before, after).items():
         for sets in chart.holders.get(category_set, ()):
@@ -119,35 +129,42 @@ def gained_after(chart: Chart, before: Mapping[int, Account], after: Iterable[Ac
     return changed
 
 
-def check_category_locks(
-    locks: Sequence[CategoryLock],
+def check_category_guards(
+    category_guards: Sequence[CategoryGuards],
     chart: Chart,
     written: Sequence[Account],
     before: Mapping[int, Account],
     after: Mapping[int, Account],
 ) -> None:
-    """Test the category locks of a transaction on the balances after it.
+    """Test a transaction's guards on categories against the balances after the transaction.
+
+    The guards are tested in order. For each category:
+
+    1. The category exists and is not discarded.
+    2. It holds at least one account that the transaction writes; otherwise its guards could not protect anything.
+    3. Its balances are its total, what earlier changes have added to that, and what this transaction adds. All guards
+       hold for them.
 
     Args:
-        locks: in order.
-        chart: with every category that a lock names, as it stands before the transaction.
-        written: the accounts of its entries.
-        before: all its accounts as they stand before it, by sequence.
-        after: those that it changes, as they stand afterwards.
+        category_guards: the guards, by category.
+        chart: the chart as it stands before the transaction, with every category that is named.
+        written: the accounts of the transaction's entries.
+        before: all accounts of the transaction, by sequence, as they stand before it.
+        after: the accounts that the transaction changes, by sequence, as they stand after it.
 
-    Raises, the first that holds, in this order:
-        ObjectNotFound: there is no such category.
-        ParameterInvalid: the category holds no account that the transaction writes, so the lock would guard nothing.
-        CategoryLockFailed.
+    Raises, for the first category that is refused:
+        ObjectNotFound: of step 1.
+        ParameterInvalid: of step 2.
+        CategoryLockFailed: of step 3.
     """
     gains = _gains(before, after.values())
-    for position, lock in enumerate(locks):
+    for position, asked in enumerate(category_guards):
         where = f"ledger_account_category_balance_locks[{position}]"
-        category = chart.categories.get(lock.category)
-        if category is None or category.id != lock.category_id or not category.is_open:
+        category = chart.categories.get(asked.category)
+        if category is None or category.id != asked.category_id or not category.is_open:
             raise ObjectNotFound(
                 object="ledger_account_category",
-                id=lock.category_id,
+                id=asked.category_id,
                 parameter=f"{where}.ledger_account_category_id",
             )
         if not any(account.category_set in category.sets for account in written):
@@ -156,7 +173,7 @@ def check_category_locks(
             )
         own = [gain for category_set, gain in gains.items() if category_set in category.sets]
         total = add_up([chart.totals[category.sequence], chart.gained[category.sets], *own])
-        for guard in lock.guards:
+        for guard in asked.guards:
             amount = balance(guard.balance, total, category.normal_balance).amount
             if not holds(amount, guard.comparison, guard.bound):
                 raise CategoryLockFailed(
@@ -169,24 +186,26 @@ def check_category_locks(
                 )
 
 
-def check_unit(unit: Currency, category: Category, parameter: str | None = None) -> None:
-    """Ask that what comes into a category is in its currency; `parameter` is where the request names the category.
+def check_currency(currency: Currency, category: Category, parameter: str | None = None) -> None:
+    """Refuse what is in another currency than the category that it is to be in.
+
+    `parameter` is where the request names the category.
 
     Raises:
         CurrencyMismatch.
     """
-    if unit != category.currency:
+    if currency != category.currency:
         raise CurrencyMismatch(
             parameter=parameter,
-            currency=unit.code,
-            currency_exponent=unit.exponent,
+            currency=currency.code,
+            currency_exponent=currency.exponent,
             currency_expected=category.currency.code,
             currency_exponent_expected=category.currency.exponent,
         )
 
 
 def check_categories_of_account(count: int) -> None:
-    """Ask that an account is not directly in too many categories.
+    """Refuse to have an account directly in more than `CATEGORIES_OF_ACCOUNT_MAX` categories.
 
     Raises:
         TooManyCategories.
@@ -196,17 +215,17 @@ def check_categories_of_account(count: int) -> None:
 
 
 def check_nesting(parent: int, child: int, children: Mapping[int, Iterable[int]]) -> None:
-    """Ask that a category may come directly below another.
+    """Refuse to put a category directly below another where the graph of categories does not allow it.
 
     Args:
-        parent: sequence of the one.
-        child: sequence of the other.
-        children: the sequences of those directly below each category that is above the one or below the other, or
-            either itself.
+        parent: the sequence of the upper category.
+        child: the sequence of the lower category.
+        children: for the parent and each category above it, and for the child and each category below it, the
+            sequences of the categories directly below.
 
     Raises, the first that holds, in this order:
-        CategoryCycle: `parent` is `child`, or below it.
-        CategoryTooDeep: more than five levels would stand on one path.
+        CategoryCycle: the parent is the child itself, or below it.
+        CategoryTooDeep: one path would have more than five levels.
     """
     if parent in below(child, children):
         raise CategoryCycle
@@ -220,7 +239,7 @@ def check_nesting(parent: int, child: int, children: Mapping[int, Iterable[int]]
 
 
 def below(category: int, children: Mapping[int, Iterable[int]]) -> set[int]:
-    """Return a category with all that are below it, at any depth."""
+    """Return a category and all categories below it, at any depth."""
     reached, waiting = {category}, [category]
     while waiting:
         for child in children.get(waiting.pop(), ()):
@@ -231,7 +250,7 @@ def below(category: int, children: Mapping[int, Iterable[int]]) -> set[int]:
 
 
 def _height(category: int, next_: Mapping[int, Iterable[int]]) -> int:
-    """Return how many levels the longest path from a category has, itself included."""
+    """Return how many levels the longest path from a category has; the category itself is the first."""
     levels, reached = 0, {category}
     while reached:
         levels += 1

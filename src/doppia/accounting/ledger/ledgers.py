@@ -1,4 +1,4 @@
-"""Ledgers: sets of books that no transaction crosses."""
+"""Ledgers: each is a set of books, and no transaction crosses from one to another."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -8,7 +8,7 @@ from doppia.accounting.ids import LedgerId, LedgerNumber, LedgerRef
 
 
 class Ledger(NamedTuple):
-    """A ledger's own fields. `id` as the wire shows it, `number` as the tables do."""
+    """A ledger with all its fields. `id` is what the API shows, `number` is what the tables have."""
 
     id: LedgerId
     number: LedgerNumber
@@ -21,5 +21,5 @@ class Ledger(NamedTuple):
 
     @property
     def ref(self) -> LedgerRef:
-        """What names the ledger in a command."""
+        """The ledger as commands name it."""
         return LedgerRef(self.number, self.id)

@@ -1,4 +1,7 @@
-"""Balance monitors: a condition on an account, triggered when it comes to hold and resolved when it ceases to."""
+"""Balance monitors: each has a condition on an account.
+
+A monitor is triggered when its condition comes to hold, and resolved when the condition ceases to hold.
+"""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -17,7 +20,14 @@ AlertOperator = Literal["less_than", "less_than_or_equals", "equals", "greater_t
 
 
 class Monitor(NamedTuple):
-    """A monitor as the rules see it. `sequence` and `account` are sequences in the ledger's log."""
+    """A monitor as the rules see it.
+
+    Attributes:
+        sequence: the sequence of the log record that created the monitor.
+        account: the sequence of the account that the monitor watches.
+        value: what the field is compared with: minor units, or a lock version.
+        is_triggered: whether the condition held after the account's last step.
+    """
 
     sequence: int
     account: int
@@ -28,7 +38,12 @@ class Monitor(NamedTuple):
 
 
 class MonitorFields(NamedTuple):
-    """A monitor with all its fields; `monitor` is what the rules see of it."""
+    """A monitor with all its fields.
+
+    Attributes:
+        monitor: the monitor as the rules see it.
+        ledger: the number of the monitor's ledger.
+    """
 
     monitor: Monitor
     id: str
@@ -41,14 +56,14 @@ class MonitorFields(NamedTuple):
 
 
 class MonitorState(NamedTuple):
-    """A monitor, and its account as it stands at the same moment."""
+    """A monitor, with its account as it stands at the same moment."""
 
     fields: MonitorFields
     account: Account
 
 
 def observed(field: MonitoredField, account: Account) -> int:
-    """Return what a monitor of this field sees of an account."""
+    """Return the value of a field of an account: a lock version, or a balance in minor units."""
     match field:
         case "ledger_account_lock_version":
             return account.lock_version
@@ -63,7 +78,7 @@ def observed(field: MonitoredField, account: Account) -> int:
 
 
 def condition_holds(field: MonitoredField, operator: AlertOperator, value: int, account: Account) -> bool:
-    """Say whether the condition holds for an account."""
+    """Return whether a monitor's condition holds for an account."""
     amount = observed(field, account)
     match operator:
         case "less_than":
@@ -81,7 +96,9 @@ def condition_holds(field: MonitoredField, operator: AlertOperator, value: int, 
 
 
 def check_room(watching: int, account: Account) -> None:
-    """Ask that an account which so many monitors watch may be watched by another: each is looked at by every posting.
+    """Refuse another monitor of an account that is watched by as many as it may be.
+
+    The limit is there because every transaction on the account tests the conditions of all its monitors.
 
     Raises:
         TooManyMonitors.
@@ -93,7 +110,10 @@ def check_room(watching: int, account: Account) -> None:
 
 
 def crossed(monitors: Iterable[Monitor], account: Account) -> list[Monitor]:
-    """Return those monitors of an account whose condition has come to hold or ceased to, in their new state."""
+    """Return, of an account's monitors, those whose condition has come to hold or ceased to hold, in their new state.
+
+    `account` is the account after its last step.
+    """
     changed = []
     for monitor in monitors:
         is_triggered = condition_holds(monitor.field, monitor.operator, monitor.value, account)

@@ -1,4 +1,4 @@
-"""Partial posts: a part of a hold is posted, the rest stays held."""
+"""Partial posts: a part of a hold is posted, and the rest stays held."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from datetime import datetime
 from doppia.accounting.errors import NotPartiallyPostable, TransactionOfSettlement
 from doppia.accounting.ledger.accounts import Account
 from doppia.accounting.ledger.balances import Direction
-from doppia.accounting.ledger.transaction_life import again, check_unexpired, create, entries_of
+from doppia.accounting.ledger.transaction_life import check_unexpired, create, entries_of, renewed
 from doppia.accounting.ledger.transactions import Change, Draft, Entry, Leg, Transaction, decide
 
 
@@ -24,22 +24,22 @@ def partial_post(
 
     Args:
         transaction: the hold, with its entries in force.
-        draft: the posted part, without category locks: for every entry of the hold a leg on the same account and side,
-            of a lesser amount; where several entries share both, legs and entries meet in order. Its effective_at None
-            takes the hold's.
-        accounts: those of the entries, by sequence.
-        id_: of the posted transaction.
-        sequence: of the first record.
-        recorded_at: of both.
+        draft: the posted part, without guards on categories. For every entry of the hold it has a leg on the same
+            account and side, with a lesser amount; where several entries share account and side, the first leg takes
+            from the first entry, and so on. Without an `effective_at` it takes the hold's.
+        accounts: the accounts of the entries, by sequence.
+        id_: the id of the posted transaction.
+        sequence: the sequence of the first record.
+        recorded_at: the time of both records.
 
     Returns:
-        The hold with what is left of it, and the posted transaction.
+        The change of the hold, which leaves the rest in it, and the posted transaction.
 
     Raises, the first that holds, in this order:
-        NotPartiallyPostable: it is not pending.
+        NotPartiallyPostable: the transaction is not pending.
         TransactionExpired, TransactionOfSettlement.
-        NotPartiallyPostable: it is a reversal; an entry has no leg, a leg takes all of its entry or more, or has no
-            entry to take from.
+        NotPartiallyPostable: the transaction is a reversal; or an entry has no leg, or a leg takes all of its entry or
+            more, or has no entry to take from.
         What `decide` raises.
     """
     if transaction.status != "pending":
@@ -51,10 +51,12 @@ def partial_post(
         raise NotPartiallyPostable(reason="it is a reversal, and moves all that the transaction it reverses moved")
     legs = list(draft.legs)
     rest = []
-    for entry, position in _taken(transaction.entries, legs):
+    for entry, position in _pairs(transaction.entries, legs):
         leg = legs[position]
-        rest.append(again(entry, transaction, transaction.effective_at)._replace(amount=entry.amount - leg.amount))
+        rest.append(renewed(entry, transaction, transaction.effective_at)._replace(amount=entry.amount - leg.amount))
         legs[position] = leg._replace(effective_at=None if draft.effective_at else entry.effective_at)
+    # The part by itself must keep the rules, with the lock versions that the accounts have before either record.
+    # Its guards are tested by `create` below, on the balances after both.
     decide("posted", [leg._replace(guards=()) for leg in legs], accounts, transaction.entries)
     left = decide("pending", rest, accounts, transaction.entries)
     hold = transaction._replace(
@@ -78,12 +80,12 @@ def partial_post(
     return lowered, posted
 
 
-def _taken(entries: Sequence[Entry], legs: Sequence[Leg]) -> list[tuple[Entry, int]]:
+def _pairs(entries: Sequence[Entry], legs: Sequence[Leg]) -> list[tuple[Entry, int]]:
     """Pair each entry of a hold, in order, with the position of the leg that takes from it."""
     waiting: defaultdict[tuple[int, Direction], list[tuple[int, Leg]]] = defaultdict(list)
     for position, leg in enumerate(legs):
         waiting[leg.account, leg.direction].append((position, leg))
-    taken = []
+    pairs = []
     for entry in entries:
         found = waiting[entry.account.sequence, entry.direction]
         if not found:
@@ -97,10 +99,10 @@ def _taken(entries: Sequence[Entry], legs: Sequence[Leg]) -> list[tuple[Entry, i
                 parameter=f"posted_ledger_entries[{position}].amount",
                 reason=f"of {entry.amount} that are held, {leg.amount} is no part; to post all of it, set its status",
             )
-        taken.append((entry, position))
+        pairs.append((entry, position))
     for position, leg in (rest for found in waiting.values() for rest in found):
         raise NotPartiallyPostable(
             parameter=f"posted_ledger_entries[{position}]",
             reason=f"it holds no {leg.direction} on {leg.account_id} that this entry could take from",
         )
-    return taken
+    return pairs

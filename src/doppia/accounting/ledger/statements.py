@@ -1,4 +1,4 @@
-"""Account statements: what an account did between two effective times."""
+"""Account statements: a statement says what an account did between two effective times."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -9,12 +9,15 @@ from doppia.accounting.ledger.balances import Sums
 
 
 class Statement(NamedTuple):
-    """What an account did between two effective times; it never changes.
+    """What an account did between two effective times; a statement never changes.
 
     Attributes:
-        account: as it was known when the statement was made: `lock_version` is the one that the statement is pinned
-            to, and `sums` are those over the entries effective before `effective_at_upper_bound`.
-        starting: the sums over the entries effective before `effective_at_lower_bound`.
+        id: the id as the API shows it.
+        ledger: the number of the ledger.
+        sequence: the sequence of the log record that created the statement.
+        account: the account as it was known when the statement was made. `lock_version` is the one that the statement
+            is pinned to; `sums` are the sums of the entries effective before `effective_at_upper_bound`.
+        starting: the sums of the entries effective before `effective_at_lower_bound`.
     """
 
     id: str

@@ -1,10 +1,10 @@
-"""The life of a transaction: how one is made, changed, reversed, and how it ends.
+"""The life of a transaction: how it is made, changed and reversed, and how it ends.
 
-    pending ──> posted      both final; a posted one is corrected by a reversal
-       └──────> archived    counts in no balance
+    pending ──> posted      final; a posted transaction is corrected by a reversal
+       └──────> archived    final; an archived transaction counts in no balance
 
 A pending transaction is a hold. A partial post takes a part of it into a posted transaction and leaves the rest held
-(partial_posts.py). One that has passed its `expires_at` can only be archived.
+(partial_posts.py). A hold that has passed its `expires_at` can only be archived.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,14 +23,14 @@ from doppia.accounting.errors import (
 )
 from doppia.accounting.ledger.accounts import Account
 from doppia.accounting.ledger.balances import OPPOSITE
-from doppia.accounting.ledger.categories import NO_CHART, Chart, check_category_locks
+from doppia.accounting.ledger.categories import NO_CHART, Chart, check_category_guards
 from doppia.accounting.ledger.transactions import (
-    CategoryLock,
+    CategoryGuards,
     Change,
     Draft,
+    Effect,
     Entry,
     Leg,
-    Posting,
     Status,
     Transaction,
     decide,
@@ -39,8 +39,10 @@ from doppia.accounting.ledger.transactions import (
 from doppia.accounting.revisions import UNCHANGED, Unchanged, chosen, merged
 
 LOCK_FAILURE: Final = "balance_lock_failure"
+"""A transaction that was archived because a guard did not hold has this `archived_reason`, in the API's words."""
+
 EXPIRED: Final = "expired"
-"""Reasons for which a transaction was archived by a rule rather than by its owner."""
+"""A hold that the service archived because it had passed its `expires_at` has this `archived_reason`."""
 
 
 def create(
@@ -55,40 +57,40 @@ def create(
     partially_posts: Transaction | None = None,
     settlement: tuple[int, str] | None = None,
 ) -> Change:
-    """Make a transaction of `draft`, as record `sequence` of the log.
+    """Make a transaction of a draft, as record `sequence` of the log.
 
     Args:
         draft: what was asked for.
-        accounts: those of its legs, by sequence.
-        id_: of the transaction.
-        sequence: of the record.
-        recorded_at: its time.
-        chart: the categories of its category locks.
-        reverses: the transaction that it reverses.
-        partially_posts: the hold that it takes a part of.
-        settlement: that whose amount it moves.
+        accounts: the accounts of the draft's legs, by sequence.
+        id_: the id of the new transaction.
+        sequence: the sequence of the record.
+        recorded_at: the time of the record.
+        chart: the categories that the draft's guards name.
+        reverses: the transaction that the new one reverses.
+        partially_posts: the hold that the new transaction takes a part of.
+        settlement: sequence and id of the settlement whose amount the new transaction moves.
 
     Raises, the first that holds, in this order:
-        ParameterInvalid: `expires_at` of one that is not pending, or not after `recorded_at`.
+        ParameterInvalid: `expires_at` is not after `recorded_at`, or the transaction would not be pending.
         What `decide` raises.
-        What `check_category_locks` raises.
+        What `check_category_guards` raises.
     """
     _check_expiry(draft.expires_at, draft.status, recorded_at)
     status, archived_reason = draft.status, None
     try:
-        posting = _decide(status, draft.legs, accounts, chart, draft.category_locks)
+        effect = _decide(status, draft.legs, accounts, chart, draft.category_guards)
     except (BalanceLockFailed, CategoryLockFailed):
-        if not draft.archives_on_lock_failure:
+        if not draft.archives_on_failed_guard:
             raise
         status, archived_reason = "archived", LOCK_FAILURE
-        posting = decide(status, draft.legs, accounts)
+        effect = decide(status, draft.legs, accounts)
     effective_at = draft.effective_at or recorded_at
     transaction = Transaction(
         id=id_,
         sequence=sequence,
         version=0,
         status=status,
-        entries=entries_of(draft.legs, posting.steps, status, effective_at, sequence, recorded_at),
+        entries=entries_of(draft.legs, effect.steps, status, effective_at, sequence, recorded_at),
         description=draft.description,
         external_id=draft.external_id,
         effective_at=effective_at,
@@ -104,7 +106,7 @@ def create(
         partially_posts=(partially_posts.sequence, partially_posts.id) if partially_posts else None,
         settlement=settlement,
     )
-    return Change(transaction, posting.accounts, posting.discards, wrote_entries=True)
+    return Change(transaction, effect.accounts, effect.discards, wrote_entries=True)
 
 
 def _decide(
@@ -112,13 +114,14 @@ def _decide(
     legs: Sequence[Leg],
     accounts: Mapping[int, Account],
     chart: Chart,
-    category_locks: Sequence[CategoryLock],
+    category_guards: Sequence[CategoryGuards],
     discarded: Sequence[Entry] = (),
-) -> Posting:
-    posting = decide(status, legs, accounts, discarded)
-    if category_locks and status != "archived":
-        check_category_locks(category_locks, chart, [accounts[leg.account] for leg in legs], accounts, posting.accounts)
-    return posting
+) -> Effect:
+    effect = decide(status, legs, accounts, discarded)
+    if category_guards and status != "archived":
+        written = [accounts[leg.account] for leg in legs]
+        check_category_guards(category_guards, chart, written, accounts, effect.accounts)
+    return effect
 
 
 def _check_expiry(expires_at: datetime | None, status: Status, recorded_at: datetime) -> None:
@@ -138,7 +141,7 @@ def entries_of(
     sequence: int,
     recorded_at: datetime,
 ) -> tuple[Entry, ...]:
-    """Make the entries that record `sequence` writes: a leg and the account as it leaves it for each."""
+    """Make the entries that record `sequence` writes: one of each leg and its account as it stands right after it."""
     return tuple(
         Entry(
             sequence,
@@ -162,8 +165,8 @@ class Revision(NamedTuple):
     Attributes:
         status: the new status.
         legs: the entries that replace all entries in force.
-        effective_at: the new time. It also becomes that of each entry which had the transaction's time.
-        category_locks: what the change must leave in the categories. They are tested once and not kept.
+        effective_at: the new time. It also becomes the time of each entry in force that had the transaction's time.
+        category_guards: conditions that must hold after the change; they are not kept. Entries in force are rewritten.
         metadata: the pairs to merge in; a pair whose value is None or "" is removed.
         external_id, description, ledgerable_type, ledgerable_id, expires_at: new values; None clears the field.
     """
@@ -171,7 +174,7 @@ class Revision(NamedTuple):
     status: Status | Unchanged = UNCHANGED
     legs: Sequence[Leg] | Unchanged = UNCHANGED
     effective_at: datetime | Unchanged = UNCHANGED
-    category_locks: tuple[CategoryLock, ...] | Unchanged = UNCHANGED
+    category_guards: tuple[CategoryGuards, ...] | Unchanged = UNCHANGED
     metadata: Mapping[str, str | None] | Unchanged | None = UNCHANGED
     external_id: str | Unchanged | None = UNCHANGED
     description: str | Unchanged | None = UNCHANGED
@@ -184,7 +187,7 @@ class Revision(NamedTuple):
         return {name for name, value in zip(self._fields, self, strict=True) if value is not UNCHANGED}
 
 
-_REWRITING: Final = frozenset({"status", "legs", "effective_at", "category_locks"})
+_REWRITING: Final = frozenset({"status", "legs", "effective_at", "category_guards"})
 """A change of one of these fields discards the entries in force and writes new ones."""
 
 _CHANGEABLE: Final[Mapping[Status, Sequence[str]]] = {
@@ -212,7 +215,7 @@ def revise(
         accounts: the accounts of the entries in force and of the new legs, by sequence.
         sequence: the sequence of the record.
         recorded_at: the time of the record.
-        chart: the categories that the category locks name.
+        chart: the categories that the revision's guards name.
         by_settlement: whether it is the transaction's own settlement that asks.
 
     Raises, the first that holds, in this order:
@@ -225,7 +228,7 @@ def revise(
         ParameterInvalid: a new `expires_at` is not after `recorded_at`, or the transaction would not be pending with
             it; new entries are given to a reversal, or to a transaction that the same change archives.
         What `decide` raises.
-        What `check_category_locks` raises.
+        What `check_category_guards` raises.
     """
     changing = revision.changing()
     _check_changeable(transaction, changing, recorded_at, by_settlement=by_settlement)
@@ -254,18 +257,18 @@ def revise(
                 parameter="ledger_entries", reason="can't be replaced in the change that archives the transaction"
             )
         return _archive(changed._replace(effective_at=effective_at), accounts)
-    if isinstance(revision.legs, Unchanged):
-        legs: Sequence[Leg] = [again(entry, transaction, effective_at) for entry in transaction.entries]
+    if revision.legs is UNCHANGED:
+        legs: Sequence[Leg] = [renewed(entry, transaction, effective_at) for entry in transaction.entries]
     else:
         legs = revision.legs
-    posting = _decide(status, legs, accounts, chart, chosen(revision.category_locks, ()), transaction.entries)
+    effect = _decide(status, legs, accounts, chart, chosen(revision.category_guards, ()), transaction.entries)
     rewritten = changed._replace(
         status=status,
         effective_at=effective_at,
         posted_at=recorded_at if status == "posted" else None,
-        entries=entries_of(legs, posting.steps, status, effective_at, sequence, recorded_at),
+        entries=entries_of(legs, effect.steps, status, effective_at, sequence, recorded_at),
     )
-    return Change(rewritten, posting.accounts, posting.discards, wrote_entries=True)
+    return Change(rewritten, effect.accounts, effect.discards, wrote_entries=True)
 
 
 def _check_changeable(
@@ -284,18 +287,21 @@ def _check_changeable(
 
 
 def check_unexpired(transaction: Transaction, recorded_at: datetime) -> None:
-    """Ask that a transaction is no hold that has passed its `expires_at`.
+    """Refuse a hold that has passed its `expires_at`.
 
     Raises:
         TransactionExpired.
     """
     if is_due(transaction, recorded_at):
-        assert transaction.expires_at is not None, "it is due"
+        assert transaction.expires_at is not None, "only a transaction with a time to expire is due"
         raise TransactionExpired(expires_at=transaction.expires_at.isoformat())
 
 
 def _archive(changed: Transaction, accounts: Mapping[int, Account]) -> Change:
-    """End a pending transaction without anything in its place; `changed` is all of it that is new but the status."""
+    """Archive a pending transaction and discard its entries.
+
+    `changed` is the transaction with all else that changes: its version, the time of the change, new texts.
+    """
     ended = end(changed.entries, accounts)
     entries = tuple(
         entry._replace(updated_at=changed.updated_at, discarded_at=changed.updated_at) for entry in changed.entries
@@ -306,20 +312,23 @@ def _archive(changed: Transaction, accounts: Mapping[int, Account]) -> Change:
 
 
 def is_due(transaction: Transaction, recorded_at: datetime) -> bool:
-    """Say whether a hold has passed its `expires_at` and is still pending."""
+    """Return whether a transaction is pending and has passed its `expires_at`."""
     expires_at = transaction.expires_at
     return transaction.status == "pending" and expires_at is not None and expires_at <= recorded_at
 
 
 def expire(transaction: Transaction, accounts: Mapping[int, Account], *, recorded_at: datetime) -> Change:
-    """Archive a hold that is due."""
+    """Archive a hold that is due, with the reason `EXPIRED`."""
     assert is_due(transaction, recorded_at), "nothing expires before its time"
     expired = transaction._replace(version=transaction.version + 1, updated_at=recorded_at, archived_reason=EXPIRED)
     return _archive(expired, accounts)
 
 
-def again(entry: Entry, transaction: Transaction, effective_at: datetime) -> Leg:
-    """Ask for an entry in force anew; one that had the transaction's effective_at follows it."""
+def renewed(entry: Entry, transaction: Transaction, effective_at: datetime) -> Leg:
+    """Return the leg that asks for an entry in force anew.
+
+    An entry that had the transaction's effective time gets the new one, `effective_at`; any other keeps its own.
+    """
     follows = entry.effective_at == transaction.effective_at
     return Leg(
         entry.account.sequence,
@@ -332,15 +341,16 @@ def again(entry: Entry, transaction: Transaction, effective_at: datetime) -> Leg
 
 
 def reversal(transaction: Transaction, draft: Draft) -> Draft:
-    """Return the draft that undoes `transaction`: its entries with the sides exchanged, the rest from `draft`.
+    """Return the draft of a reversal: the legs are a transaction's entries with the sides exchanged.
 
     Args:
-        transaction: the one to reverse, with its entries in force.
-        draft: without legs; its effective_at None takes that of `transaction`.
+        transaction: the transaction to reverse, with its entries in force.
+        draft: all other fields of the reversal. Without an `effective_at` the reversal and its entries take the times
+            of the transaction and its entries.
 
     Raises, the first that holds, in this order:
-        NotReversible: it is not posted.
-        AlreadyReversed: it has a reversal that is not archived.
+        NotReversible: the transaction is not posted.
+        AlreadyReversed: the transaction has a reversal that is not archived.
     """
     if transaction.status != "posted":
         raise NotReversible(status=transaction.status)

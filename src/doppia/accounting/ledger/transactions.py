@@ -1,11 +1,12 @@
 """What a transaction does to its accounts, or why it is refused. START READING HERE.
 
-`decide` is the rule of double entry, and all of it: no I/O, no clock, no randomness. What may happen to a transaction
-in its life stands in `transaction_life`, which asks `decide` about its entries.
+`decide` is the whole rule of double entry. It does no I/O and needs neither a clock nor randomness. What may happen to
+a transaction in its life stands in `transaction_life`, which asks `decide` about the transaction's entries.
 
-Entries are append-only. Changing the status, entries or time of a pending transaction discards its entries and writes
-new ones. An account's `lock_version` grows by one for each entry written on it, and for each entry discarded on it that
-no new entry of the same change succeeds; a discarded entry's successor is the next new one on the same account.
+Entries are append-only. A change of the status, the entries or the time of a pending transaction discards its entries
+and writes new ones. A discarded entry is succeeded by the next new entry of the same change on the same account, if
+there is one. An account's `lock_version` grows by one for each entry that is written on it, and for each entry that is
+discarded on it without a successor.
 """
 
 from collections import defaultdict
@@ -35,7 +36,13 @@ Comparison = Literal["gt", "gte", "eq", "not_eq", "lte", "lt"]
 
 
 class Guard(NamedTuple):
-    """A balance lock: the balance of this name, after the whole transaction, must compare so with the bound."""
+    """A condition on a balance that must hold after the whole transaction.
+
+    Attributes:
+        balance: the name of the balance.
+        comparison: how the balance must compare with the bound.
+        bound: what the balance is compared with, in minor units, on the account's normal side.
+    """
 
     balance: BalanceName
     comparison: Comparison
@@ -43,14 +50,15 @@ class Guard(NamedTuple):
 
 
 class Leg(NamedTuple):
-    """An entry asked for.
+    """An entry that a caller asks for, and that is not decided yet.
 
     Attributes:
-        account: its sequence.
-        account_id: as the caller wrote it, for the answer when there is no such account.
-        amount: minor units, 0 to 10^36.
-        lock_version: what the account's must be before the transaction; None asks nothing.
-        effective_at: None takes the transaction's.
+        account: the account's sequence.
+        account_id: the account's id as the caller wrote it. An account that has another id is not the one meant.
+        amount: the amount in minor units, 0 to 10^36.
+        lock_version: the lock version that the account must have before the transaction; None asks for none.
+        guards: conditions on the account's balances.
+        effective_at: the time at which the entry counts; None takes the transaction's.
     """
 
     account: int
@@ -64,15 +72,15 @@ class Leg(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """An entry as it was written; it never changes.
+    """An entry as it was written. Its metadata can be replaced and it can be discarded; nothing else of it changes.
 
     Attributes:
-        sequence: of the log record that wrote it.
-        ordinal: its place among the entries of that record, from 1.
-        account: the account as it stands with this entry; `lock_version` and `sums` are those after it. Of an entry
-            written as archived, they are the account's as it was, for such an entry changes nothing.
-        status: of the transaction when the entry was written.
-        updated_at: when its metadata was last replaced or it was discarded.
+        sequence: the sequence of the log record that wrote the entry.
+        ordinal: the entry's place among the entries of that record, from 1.
+        account: the account with the lock version and the sums that it has after this entry. An entry that was written
+            as archived changes nothing, so its account is as it was before.
+        status: the transaction's status when the entry was written.
+        updated_at: when the entry was discarded, or else when its metadata was last replaced.
     """
 
     sequence: int
@@ -92,9 +100,10 @@ class Discard(NamedTuple):
     """The end of a pending entry.
 
     Attributes:
-        account: the account as it stands with the discard, where no new entry succeeds the discarded one; else as it
-            stands with the successor, which takes the discard into its sums.
-        has_successor: whether a new entry of the same change took its place.
+        entry: the discarded entry.
+        account: the account after the discard. Where the entry has a successor, both are one step of the account, and
+            this is the account after that step.
+        has_successor: whether a new entry of the same change takes the discarded one's place.
     """
 
     entry: Entry
@@ -102,13 +111,13 @@ class Discard(NamedTuple):
     has_successor: bool
 
 
-class Posting(NamedTuple):
-    """What a change does.
+class Effect(NamedTuple):
+    """What a change of a transaction does to accounts.
 
     Attributes:
-        accounts: those that change, by sequence, as they stand afterwards.
-        steps: for each leg in order, its account as it stands with that entry.
-        discards: for each discarded entry in order.
+        accounts: the accounts that change, by sequence, as they stand after the whole change.
+        steps: for each leg, in order, its account as it stands right after that entry.
+        discards: the end of each discarded entry, in the order of these.
     """
 
     accounts: dict[int, Account]
@@ -116,10 +125,12 @@ class Posting(NamedTuple):
     discards: list[Discard]
 
 
-class CategoryLock(NamedTuple):
-    """A balance lock on a category: all its guards hold for its balances after the whole transaction.
+class CategoryGuards(NamedTuple):
+    """Conditions on the balances of a category, all of which must hold after the whole transaction.
 
-    `category` is its sequence, `category_id` its id as the caller wrote it.
+    Attributes:
+        category: the category's sequence.
+        category_id: the category's id as the caller wrote it. A category that has another id is not the one meant.
     """
 
     category: int
@@ -128,12 +139,13 @@ class CategoryLock(NamedTuple):
 
 
 class Draft(NamedTuple):
-    """A transaction asked for.
+    """A transaction that a caller asks for, and that is not decided yet.
 
     Attributes:
-        effective_at: None means the time it is recorded.
-        expires_at: when a pending one is archived unless it was resolved before; None means never.
-        archives_on_lock_failure: whether it is recorded as archived, rather than refused, when a balance lock fails.
+        effective_at: the time at which the transaction counts; None means the time at which it is recorded.
+        expires_at: the time at which the service archives the transaction if it is still pending; None means never.
+        archives_on_failed_guard: whether the transaction is recorded as archived, rather than refused, when a guard
+            doesn't hold.
     """
 
     legs: Sequence[Leg]
@@ -145,22 +157,24 @@ class Draft(NamedTuple):
     ledgerable_id: str | None = None
     metadata: Mapping[str, str] = {}
     expires_at: datetime | None = None
-    category_locks: tuple[CategoryLock, ...] = ()
-    archives_on_lock_failure: bool = False
+    category_guards: tuple[CategoryGuards, ...] = ()
+    archives_on_failed_guard: bool = False
 
 
 class Transaction(NamedTuple):
     """A transaction at one of its versions.
 
     Attributes:
-        id: as the wire shows it.
-        sequence: of the log record that created it; unique in its ledger.
-        version: counts its changes, from 0.
-        entries: those in force; of an archived transaction, those it had last.
-        expires_at: when the service archives it if it is still pending.
-        reverses, reversed_by, partially_posts: sequence and id of transactions; `reversed_by` is the reversal that is
-            not archived, `partially_posts` the hold that this one took a part of.
-        settlement: sequence and id of the settlement whose amount it moves.
+        id: the id as the API shows it.
+        sequence: the sequence of the log record that created the transaction; it is unique in the ledger.
+        version: the number of changes so far, from 0.
+        entries: the entries in force; an archived transaction has those that it had last.
+        expires_at: the time at which the service archives the transaction if it is still pending.
+        archived_reason: why a rule archived the transaction; None where its owner did, or nobody.
+        reverses: sequence and id of the transaction that this one reverses.
+        reversed_by: sequence and id of the reversal of this transaction that is not archived.
+        partially_posts: sequence and id of the hold that this transaction took a part of.
+        settlement: sequence and id of the settlement whose amount this transaction moves.
     """
 
     id: str
@@ -186,10 +200,13 @@ class Transaction(NamedTuple):
 
 
 class Change(NamedTuple):
-    """An accepted change: the transaction as it now is, and what it did to accounts.
+    """An accepted change of a transaction.
 
     Attributes:
-        wrote_entries: whether this change wrote the transaction's entries, rather than keeping those it had.
+        transaction: the transaction after the change.
+        accounts: the accounts that the change moved, by sequence, as they stand afterwards.
+        discards: the end of each entry that the change discarded.
+        wrote_entries: whether the change wrote the transaction's entries. If not, the transaction kept those it had.
     """
 
     transaction: Transaction
@@ -200,32 +217,40 @@ class Change(NamedTuple):
 
 def decide(
     status: Status, legs: Sequence[Leg], accounts: Mapping[int, Account], discarded: Sequence[Entry] = ()
-) -> Posting:
-    """Say what `legs` in this status do to `accounts`, in place of the pending entries `discarded`.
+) -> Effect:
+    """Decide what new entries do to accounts, in place of pending entries that end.
 
-    Guards are tested on the balances after the whole change, against all time; a leg's lock_version on the account
-    before it. Entries written as archived change no account.
+    1. The legs are 1 to 1000, their amounts are from 0 to 10^36, and both sides are there.
+    2. Every account exists, and none is discarded.
+    3. In each currency the debits equal the credits.
+    4. Each account has the lock version that its leg asks for, before the change.
+    5. Entries written as archived change no account. All others are applied in order, and each is one step of its
+       account; then each discarded entry without a successor is a step of its own.
+    6. All guards hold for the balances after the whole change, whatever the effective times of entries are.
 
     Args:
-        status: that the entries will have.
+        status: the status that the entries are written with.
         legs: the entries asked for, in order.
-        accounts: every account named, by sequence; a missing one does not exist.
-        discarded: pending entries in force that the change ends, in order.
+        accounts: every account that is named, by sequence; one that is missing here does not exist.
+        discarded: the pending entries in force that the change ends, in order.
 
     Raises, the first that holds, in this order:
-        TooFewEntries, TooManyEntries, AmountOutOfRange, OneSided, ObjectNotFound, AccountDiscarded, Unbalanced,
-        LockVersionMismatch, BalanceLockFailed.
+        TooFewEntries, TooManyEntries, AmountOutOfRange, OneSided: of step 1.
+        ObjectNotFound, AccountDiscarded: of step 2.
+        Unbalanced: of step 3.
+        LockVersionMismatch: of step 4.
+        BalanceLockFailed: of step 6.
     """
     _check_shape(legs)
     _check_accounts(legs, accounts)
     _check_balanced(legs, accounts)
     _check_lock_versions(legs, accounts)
     if status == "archived":
-        assert not discarded, "an archive ends entries without new ones"
-        return Posting({}, [accounts[leg.account] for leg in legs], [])
-    posting = _apply(status, legs, accounts, discarded)
-    _check_guards(legs, posting.accounts)
-    return posting
+        assert not discarded, "`end` ends entries when a transaction is archived, and writes no new ones"
+        return Effect({}, [accounts[leg.account] for leg in legs], [])
+    effect = _apply(status, legs, accounts, discarded)
+    _check_guards(legs, effect.accounts)
+    return effect
 
 
 def _check_lock_versions(legs: Sequence[Leg], accounts: Mapping[int, Account]) -> None:
@@ -271,12 +296,14 @@ def _check_balanced(legs: Sequence[Leg], accounts: Mapping[int, Account]) -> Non
     for leg in legs:
         total = totals.setdefault(accounts[leg.account].currency, [0, 0])
         total[leg.direction == "credit"] += leg.amount
-    for unit, (debits, credits_) in totals.items():
+    for currency, (debits, credits_) in totals.items():
         if debits != credits_:
-            raise Unbalanced(currency=unit.code, currency_exponent=unit.exponent, debits=debits, credits=credits_)
+            raise Unbalanced(
+                currency=currency.code, currency_exponent=currency.exponent, debits=debits, credits=credits_
+            )
 
 
-def _apply(status: Status, legs: Sequence[Leg], accounts: Mapping[int, Account], discarded: Sequence[Entry]) -> Posting:
+def _apply(status: Status, legs: Sequence[Leg], accounts: Mapping[int, Account], discarded: Sequence[Entry]) -> Effect:
     ending: defaultdict[int, list[Entry]] = defaultdict(list)
     for entry in discarded:
         ending[entry.account.sequence].append(entry)
@@ -295,13 +322,13 @@ def _apply(status: Status, legs: Sequence[Leg], accounts: Mapping[int, Account],
         if successor_of is not None:
             discards[successor_of.ordinal] = Discard(successor_of, step, has_successor=True)
     unsucceeded = [entry for entries in ending.values() for entry in entries]
-    rest = end(unsucceeded, {**accounts, **after}) if unsucceeded else Posting({}, [], [])
+    rest = end(unsucceeded, {**accounts, **after}) if unsucceeded else Effect({}, [], [])
     discards |= {discard.entry.ordinal: discard for discard in rest.discards}
-    return Posting(after | rest.accounts, steps, [discards[entry.ordinal] for entry in discarded])
+    return Effect(after | rest.accounts, steps, [discards[entry.ordinal] for entry in discarded])
 
 
-def end(discarded: Sequence[Entry], accounts: Mapping[int, Account]) -> Posting:
-    """End pending entries that nothing succeeds: each is a step of its account."""
+def end(discarded: Sequence[Entry], accounts: Mapping[int, Account]) -> Effect:
+    """End pending entries that have no successor; each is a step of its account, in order."""
     after: dict[int, Account] = {}
     discards = []
     for entry in discarded:
@@ -309,7 +336,7 @@ def end(discarded: Sequence[Entry], accounts: Mapping[int, Account]) -> Posting:
         step = before._replace(lock_version=before.lock_version + 1, sums=_without(before.sums, entry))
         after[step.sequence] = step
         discards.append(Discard(entry, step, has_successor=False))
-    return Posting(after, [], discards)
+    return Effect(after, [], discards)
 
 
 def _with(sums: Sums, status: Status, leg: Leg) -> Sums:
@@ -349,7 +376,7 @@ def _check_guards(legs: Sequence[Leg], accounts: Mapping[int, Account]) -> None:
 
 
 def holds(amount: int, comparison: Comparison, bound: int) -> bool:
-    """Say whether `amount` compares so with `bound`."""
+    """Return whether `amount` compares with `bound` as asked."""
     match comparison:
         case "gt":
             return amount > bound

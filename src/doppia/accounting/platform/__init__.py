@@ -1,1 +1,1 @@
-"""The rules of what serves all subjects: events and bulk requests."""
+"""The rules of the platform, which serves all subjects: events and bulk requests."""

@@ -1,10 +1,10 @@
-"""Events: what each record of a log tells those who follow the ledger."""
+"""Events: each record of a log is one event for those who follow the ledger."""
 
 from enum import IntEnum
 
 
 class Event(IntEnum):
-    """What happened to the object that a record is about. The numbers are stored and never change."""
+    """What happened to the object that a record is about. Records store these numbers, so they never change."""
 
     CREATED = 1
     UPDATED = 2

@@ -17,7 +17,7 @@ from doppia.accounting.errors import (
 )
 from doppia.accounting.ids import Id
 from doppia.accounting.ledger.transaction_life import Revision
-from doppia.accounting.ledger.transactions import ENTRIES_MAX, CategoryLock, Draft, Guard, Leg
+from doppia.accounting.ledger.transactions import ENTRIES_MAX, CategoryGuards, Draft, Guard, Leg
 from doppia.accounting.money import BOUND_MAX
 from doppia.accounting.revisions import UNCHANGED, Unchanged
 from doppia.accounting.texts import check_metadata
@@ -40,6 +40,8 @@ from doppia.api.http.wire import (
     parse_object_id,
     parse_time,
 )
+
+T = TypeVar("T")
 
 StatusText = Literal["pending", "posted", "archived"]
 CATEGORY_LOCKS_MAX: Final = 100
@@ -277,7 +279,7 @@ def read_effective_at(time: str | None, date_: str | None = None) -> datetime | 
     return None
 
 
-def read_category_locks(locks: Sequence[CategoryBalanceLock] | None, ledger: Id) -> tuple[CategoryLock, ...]:
+def read_category_guards(locks: Sequence[CategoryBalanceLock] | None, ledger: Id) -> tuple[CategoryGuards, ...]:
     """Return the locks on categories, which must be of the ledger that this id names.
 
     Raises:
@@ -294,7 +296,7 @@ def read_category_locks(locks: Sequence[CategoryBalanceLock] | None, ledger: Id)
         id_ = parse_object_id(text, kind, f"{where}.ledger_account_category_id")
         if id_.ledger != ledger.ledger:
             raise ObjectNotFound(object=kind, id=text, parameter=f"{where}.ledger_account_category_id")
-        read.append(CategoryLock(id_.sequence, str(id_), _guards(lock, where)))
+        read.append(CategoryGuards(id_.sequence, str(id_), _guards(lock, where)))
     return tuple(read)
 
 
@@ -306,7 +308,7 @@ async def read_create(request: Request, body: TransactionCreate) -> tuple[Draft,
     """Return the draft of a transaction to create, and an id of its ledger.
 
     Raises:
-        TooFewEntries, ParameterInvalid, and what `read_legs` and `read_category_locks` raise.
+        TooFewEntries, ParameterInvalid, and what `read_legs` and `read_category_guards` raise.
     """
     if not body.ledger_entries:
         raise TooFewEntries(parameter="ledger_entries")
@@ -323,13 +325,10 @@ async def read_create(request: Request, body: TransactionCreate) -> tuple[Draft,
         body.ledgerable_id,
         new_metadata(body.metadata),
         _expires_at(body.expires_at),
-        read_category_locks(body.ledger_account_category_balance_locks, account),
+        read_category_guards(body.ledger_account_category_balance_locks, account),
         bool(body.archive_on_balance_lock_failure),
     )
     return draft, account
-
-
-T = TypeVar("T")
 
 
 def _given(value: T | UnsetType) -> T | Unchanged:
@@ -340,7 +339,7 @@ async def read_update(request: Request, body: TransactionUpdate, target: Id) -> 
     """Return what is to change of a transaction.
 
     Raises:
-        What `read_legs` and `read_category_locks` raise.
+        What `read_legs` and `read_category_guards` raise.
     """
     check_metadata(body.metadata or {})
     effective_at = UNCHANGED if body.effective_at is UNSET else parse_time(body.effective_at, "effective_at")
@@ -353,7 +352,7 @@ async def read_update(request: Request, body: TransactionUpdate, target: Id) -> 
         status=_given(body.status),
         legs=legs,
         effective_at=effective_at,
-        category_locks=read_category_locks(locks, target) if locks else UNCHANGED,
+        category_guards=read_category_guards(locks, target) if locks else UNCHANGED,
         metadata=_given(body.metadata),
         external_id=_given(body.external_id),
         description=_given(body.description),

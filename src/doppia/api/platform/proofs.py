@@ -11,7 +11,7 @@ from doppia.accounting.ids import Id, parse_id
 from doppia.api.http.lists import UUID_SCHEMA, VERSION, Kind, parse_list
 from doppia.api.http.request import Reply, Request, encode
 from doppia.api.http.wire import UuidText
-from doppia.engine.background.checkpoints import note
+from doppia.engine.background.checkpoints import signed_checkpoint
 from doppia.proof.exchange import to_line
 from doppia.proof.sealing import blocks_of, opened
 from doppia.proof.tree import Nodes, consistency_proof, inclusion_proof, leaf_hash, nodes_of, subtree_root
@@ -135,7 +135,7 @@ async def checkpoint(request: Request) -> Reply:
     ledger = await _ledger(request)
     async with request.scope.connection() as connection:
         size = await _size(connection, request, ledger)
-    text = note(request.service.checkpoint_keys, request.scope.ledger_id(ledger), size)
+    text = signed_checkpoint(request.service.checkpoint_keys, request.scope.ledger_id(ledger), size)
     return Reply(200, text.encode(), {"Content-Type": NOTE})
 
 

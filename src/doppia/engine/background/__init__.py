@@ -1,1 +1,1 @@
-"""What runs by itself."""
+"""The work that the service does without being asked."""

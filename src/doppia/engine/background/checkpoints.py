@@ -1,4 +1,4 @@
-"""Checkpoints of ledgers' logs: the keys that sign them, and the places outside the database that keep them."""
+"""Checkpoints of ledgers' logs: they are signed by keys in a file, and written to places outside the database."""
 
 import asyncio
 import os
@@ -24,15 +24,21 @@ from doppia.store.log import log
 from doppia.store.log.log import LedgerSize, Size
 
 KEY_NAME: Final = "doppia"
-"""Of a key that nobody named; it stands before the ledger's id in the origin of its checkpoints as well."""
+"""A key that nobody named has this name.
+
+The newest key's name also stands before the ledger's id in the origin of a checkpoint.
+"""
 
 _PAGE: Final = 100
-_log = structlog.get_logger()
+"""The sizes of at most this many logs are read at once."""
+
 _ANSWER_TIMEOUT_SECONDS: Final = 10
+
+_log = structlog.get_logger()
 
 
 class CheckpointsNotWrittenError(OSError):
-    """The place that checkpoints are written to did not take one; the sentence says why."""
+    """A checkpoint could not be written to its place; the sentence says why."""
 
 
 def _keys_in(path: Path) -> list[SigningKey]:
@@ -47,11 +53,11 @@ def _keys_in(path: Path) -> list[SigningKey]:
 
 
 def keys_at(path: Path) -> list[SigningKey]:
-    """Return the keys of a key file, the newest first; it is made with one key where there is none.
+    """Return the keys of a key file, the newest first. If there is no file, it is created with one key.
 
     Raises:
-        CheckpointError: a line of it is no key, or it holds none.
-        OSError: it can't be read, or made.
+        CheckpointError: a line of the file is no key, or the file holds none.
+        OSError: the file can't be read, or created.
     """
     if path.exists():
         keys = _keys_in(path)
@@ -68,11 +74,11 @@ def add_key(path: Path, name: str | None) -> list[SigningKey]:
 
     Args:
         path: the file, which only its owner may read.
-        name: of the key; None takes that of the newest one.
+        name: the name of the new key; None takes that of the newest one.
 
     Raises:
         CheckpointError: a key can't have this name, or a line of the file is no key.
-        OSError.
+        OSError: the file can't be read, or written.
     """
     keys = _keys_in(path) if path.exists() else []
     named = name or (keys[0].name if keys else KEY_NAME)
@@ -83,13 +89,13 @@ def add_key(path: Path, name: str | None) -> list[SigningKey]:
     return keys
 
 
-def note(keys: Sequence[SigningKey], ledger_id: str, size: Size) -> str:
-    """Return the signed checkpoint of a log."""
+def signed_checkpoint(keys: Sequence[SigningKey], ledger_id: str, size: Size) -> str:
+    """Return the checkpoint of a log, signed by all keys, as the text of a signed note."""
     return sign(Checkpoint(f"{keys[0].name}/{ledger_id}", size.records, size.root), keys)
 
 
 async def sizes(database: Database) -> AsyncIterator[LedgerSize]:
-    """Yield how far the log of each ledger goes, whoever's it is."""
+    """Yield the size and the root of each ledger's log, of all organizations."""
     after = 0
     while True:
         async with database.connection() as connection:
@@ -102,18 +108,19 @@ async def sizes(database: Database) -> AsyncIterator[LedgerSize]:
 
 
 class Publisher:
-    """Writes the checkpoints of all ledgers whose logs have grown since it last did.
-
-    Attributes:
-        to: "-" is standard output; an http or https URL, to which each note is sent as the body of a POST; else a
-            folder, in which each becomes the file LEDGER_ID/SIZE.checkpoint.
-    """
+    """The publisher writes the checkpoints of all ledgers whose logs have grown since it last did."""
 
     def __init__(self, database: Database, keys: Sequence[SigningKey], to: str) -> None:
-        """Write to a place that may be away when it comes to it.
+        """Describe where checkpoints are written; nothing is written yet.
+
+        Args:
+            database: the database with the logs.
+            keys: the keys that sign, the newest first.
+            to: "-" for standard output; or an http or https URL, to which each checkpoint is sent as the body of a
+                POST; or else a folder, in which each becomes the file LEDGER_ID/SIZE.checkpoint.
 
         Raises:
-            CheckpointError: it can't be one.
+            CheckpointError: `to` is a URL with another scheme.
         """
         self._database = database
         self._keys = keys
@@ -125,10 +132,10 @@ class Publisher:
         self._written: dict[int, int] = {}
 
     async def publish(self) -> int:
-        """Write what there is to write, and return how many checkpoints that were.
+        """Write the checkpoints of all logs that have grown, and return how many were written.
 
         Raises:
-            CheckpointsNotWrittenError: one was not, and is tried again the next time; all others were.
+            CheckpointsNotWrittenError: at least one was not written, and is tried again the next time; the others were.
             Unavailable.
         """
         count = 0
@@ -136,7 +143,7 @@ class Publisher:
         async for found in sizes(self._database):
             if self._written.get(found.ledger) == found.size.records:
                 continue
-            text = note(self._keys, found.ledger_id, found.size)
+            text = signed_checkpoint(self._keys, found.ledger_id, found.size)
             try:
                 await self._write(found, text)
             except OSError as error:
@@ -160,7 +167,7 @@ class Publisher:
 
 
 async def _send(url: str, text: str) -> None:
-    import httpx2  # noqa: PLC0415 - a service that starts would wait for it longest
+    import httpx2  # noqa: PLC0415 - of all imports this one would delay the start of the service most
 
     headers = {"Content-Type": "text/plain; charset=utf-8"}
     try:
@@ -169,15 +176,15 @@ async def _send(url: str, text: str) -> None:
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise OSError(f"the URL to send it to can't be reached: {error}") from error
     if answer.is_error:
-        # Without the URL, which may hold a password.
+        # The URL is left out of the sentence, because it may hold a password.
         raise OSError(f"the URL it was sent to answered {answer.status_code}")
 
 
 def _write_once(path: Path, text: str) -> None:
-    """Write a file that is whole when it is there; one that is there stays.
+    """Write a checkpoint to a file. If the file is there already, it stays as it is.
 
     Raises:
-        OSError: one is there that says something else of the log when it was so far, or it can't be written.
+        OSError: the file is there and says something else of a log of the same size, or it can't be written.
     """
     if path.exists():
         if path.read_text(encoding="utf-8").partition("\n\n")[0] != text.partition("\n\n")[0]:

@@ -1,4 +1,4 @@
-"""Holds that nobody resolved in time: the service archives them once they have passed their `expires_at`."""
+"""Expiry: the service archives holds that nobody resolved before their `expires_at`."""
 
 import asyncio
 from typing import Final
@@ -11,15 +11,16 @@ from doppia.store.ledger import transactions
 from doppia.store.ledger.transactions import Due
 
 AT_ONCE_MAX: Final = 1000
+"""At most this many holds are read and archived at once."""
 
 
 async def expire_due(engine: Engine) -> None:
-    """Archive every hold that is due, in all ledgers, also those that fell due while no service ran.
+    """Archive every hold that is due, in all ledgers. Holds that became due while no service ran are among them.
 
-    What was resolved meanwhile is left as it is, and what can't be archived now keeps none of the others from it.
+    A hold that somebody resolves meanwhile is left as it is. One that can't be archived now does not stop the others.
 
     Raises:
-        TryAgain: the service can't do it now; what is left is still due.
+        TryAgain: the service can't do it now; the holds that are left are still due.
     """
     last: Due | None = None
     failure: BaseException | None = None
@@ -27,10 +28,10 @@ async def expire_due(engine: Engine) -> None:
         async with engine.database.connection() as connection:
             due = await transactions.due(connection, engine.clock(), last, AT_ONCE_MAX)
         commands = [ExpireTransaction(ledger=found.ledger, target=found.hold) for found in due]
-        told = await asyncio.gather(*(engine.perform(NOBODY, command) for command in commands), return_exceptions=True)
-        for refusal in told:
-            if isinstance(refusal, BaseException) and not isinstance(refusal, LedgerError):
-                failure = refusal
+        performed = (engine.perform(NOBODY, command) for command in commands)
+        for outcome in await asyncio.gather(*performed, return_exceptions=True):
+            if isinstance(outcome, BaseException) and not isinstance(outcome, LedgerError):
+                failure = outcome
         if len(due) < AT_ONCE_MAX:
             break
         last = due[-1]

@@ -1,1 +1,1 @@
-"""Writes of settlements."""
+"""The commands about settlements, and the work that goes on after they are answered."""

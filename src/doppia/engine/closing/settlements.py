@@ -1,4 +1,4 @@
-"""Settlements: create, change, pick the entries of a draft."""
+"""The commands about settlements: create one, change it, and pick the entries of a draft."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,14 +25,14 @@ from doppia.accounting.revisions import UNCHANGED, Unchanged, chosen
 from doppia.engine.closing.settling import (
     ENTRIES_AT_ONCE,
     Found,
+    append_entries,
+    append_settlement,
     archive,
     conclude,
     follow,
     gather,
     group_of,
     look,
-    note,
-    note_entries,
     settle,
 )
 from doppia.engine.posting.writing import Command, Writing
@@ -44,9 +44,17 @@ from doppia.store.posting import posting
 from doppia.store.posting.groups import Group
 
 _TICK: Final = timedelta(microseconds=1)
+"""Times have microseconds; this is the smallest step between two of them."""
+
 _VERSIONS_SUMMED_AT_ONCE: Final = 100_000
+"""One statement sums the entries of at most this many lock versions."""
+
 _VERSIONS_FORESEEN_MAX: Final = 2_000_000
-"""Summing up that many steps takes as long as a caller may wait; of a longer sweep, the sum is known at its end."""
+"""The sum of a sweep over at most this many lock versions is foreseen before it begins.
+
+Summing more would take longer than a caller may wait, so a longer sweep that comes to a negative sum is archived at its
+end.
+"""
 
 
 @dataclass(kw_only=True)
@@ -54,18 +62,19 @@ class CreateSettlement(Command[Settlement]):
     """Create a draft, or sweep an account. A sweep of more than one step is answered while it is processing.
 
     Attributes:
-        settled: the account.
-        contra: the account that it is settled against.
-        status: what the settlement is to be, or to become.
-        effective_at_upper_bound: of a sweep; None is the time it is recorded, after that of all before it.
+        settled: the account whose entries are settled.
+        contra: the account that the amount is moved to or from.
+        status: "drafting" for a draft, or else the status that a sweep gets when it has all its entries.
+        effective_at_upper_bound: a sweep takes entries effective before this time; None means the time at which the
+            sweep is recorded, which is later than those of all records before it.
         allows_either_direction: whether a negative sum is settled, too.
-        skips_transaction: whether nothing is moved.
-        description: of the settlement, and of its transaction.
+        skips_transaction: whether the settlement moves nothing.
+        description: the description of the settlement and of its transaction.
 
     Raises, the first that holds, in this order:
         ObjectNotFound: of an account.
-        ParameterInvalid, AccountDiscarded: as `check_accounts`.
-        SettlementNegative, AmountOutOfRange: as `complete`.
+        ParameterInvalid, AccountDiscarded: as `check_accounts` says.
+        SettlementNegative, AmountOutOfRange: as `complete` says.
     """
 
     LOCKS_FIRST: ClassVar[bool] = True
@@ -81,11 +90,11 @@ class CreateSettlement(Command[Settlement]):
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     async def lock(self, connection: Connection) -> None:
-        """Lock what is settled of the account."""
+        """Lock the settled account's row."""
         await settlements.lock_account(connection, self.ledger.number, self.settled.sequence)
 
     async def look(self, connection: Connection, now: datetime) -> None:
-        """Look for the entries of a first step, and for what a longer sweep will come to."""
+        """Look for the entries of the first step, and foresee the sum of a longer sweep."""
         ledger, account = self.ledger.number, self.settled.sequence
         self._mark = await settlements.mark(connection, ledger, account)
         self._found: Found | None = None
@@ -97,7 +106,10 @@ class CreateSettlement(Command[Settlement]):
         self._found = await look(connection, ledger, account, after=self._mark.begin, to=self._mark.lock_version)
 
     async def _foresee(self, connection: Connection, mark: Mark, now: datetime) -> int:
-        """Return credits less debits of what a sweep would settle; 0 for one of one step, or of very many."""
+        """Return credits less debits of the entries that a sweep would settle.
+
+        0 is returned where this is not worth its time: the sweep is finished at once, or is too long.
+        """
         ledger, number, net, after = self.ledger.number, self.settled.sequence, 0, mark.begin
         if not ENTRIES_AT_ONCE <= mark.lock_version - after <= _VERSIONS_FORESEEN_MAX:
             return 0
@@ -109,8 +121,9 @@ class CreateSettlement(Command[Settlement]):
         return net
 
     async def carry_out(self, writing: Writing) -> Settlement:
-        """Write what was asked, under the lock of the ledger's head."""
-        # What was recorded before is effective before, if no other time was named for it: the bound is exclusive.
+        """Create the settlement, under the lock of the ledger's head, and finish it if one step is enough."""
+        # The bound excludes entries effective at the same time. One microsecond later than all records before it, it
+        # includes every entry that was recorded before, unless a later effective time was named for it.
         writing.now += _TICK
         mark, found, connection = self._mark, self._found, writing.connection
         account, other = await self._accounts(connection)
@@ -132,7 +145,7 @@ class CreateSettlement(Command[Settlement]):
             settlement = sweeping(settlement, self.status, after=mark.begin, to=mark.lock_version, before=bound)
         await settlements.create(connection, settlement)
         group = group_of(writing)
-        note(group, settlement, writing.actor, Event.CREATED)
+        append_settlement(group, settlement, writing.actor, Event.CREATED)
         if found is not None and found.reached == mark.lock_version and not mark.is_freeing:
             settlement = await _settle_at_once(writing, group, settlement, found)
         else:
@@ -141,7 +154,7 @@ class CreateSettlement(Command[Settlement]):
         return settlement
 
     async def _accounts(self, connection: Connection) -> tuple[Account, Account]:
-        """Return the two accounts, if one can be settled against the other."""
+        """Return the two accounts, of which one can be settled against the other."""
         settled, contra = self.settled, self.contra
         _, accounts, _, _ = await posting.read_at_once(
             connection, self.ledger.number, [settled.sequence, contra.sequence], (), ()
@@ -155,13 +168,13 @@ class CreateSettlement(Command[Settlement]):
 
 
 async def _settle_at_once(writing: Writing, group: Group, settlement: Settlement, found: Found) -> Settlement:
-    """Do all the steps of a sweep."""
+    """Do all the work of a sweep that one step finishes, and return the settlement."""
     connection, actor = writing.connection, writing.actor
     bound, becomes = settlement.effective_at_upper_bound, settlement.becomes
     assert bound is not None, "a sweep has a bound"
-    assert becomes is not None, "it is processing"
+    assert becomes is not None, "a settlement that is processing has a status to become"
     added = await gather(connection, settlement, found, bound)
-    note_entries(group, settlement, actor, added=added, removed=[])
+    append_entries(group, settlement, actor, added=added, removed=[])
     gathered = await settlements.get(connection, settlement.ledger, settlement.sequence)
     assert gathered is not None, "it was created just now"
     settled = await settle(connection, group, gathered, becomes, actor)
@@ -171,7 +184,7 @@ async def _settle_at_once(writing: Writing, group: Group, settlement: Settlement
 
 @dataclass(kw_only=True)
 class _OfSettlement(Command[Any]):
-    """A command about one settlement, what is settled of whose account is locked first."""
+    """A command about one settlement. The row of its settled account is locked first."""
 
     LOCKS_FIRST: ClassVar[bool] = True
 
@@ -179,7 +192,7 @@ class _OfSettlement(Command[Any]):
     target: Id
 
     async def lock(self, connection: Connection) -> None:
-        """Lock what is settled of the settlement's account."""
+        """Lock the row of the settlement's settled account."""
         await settlements.lock_account_of(connection, self.ledger.number, self.target.sequence)
 
     async def _find(self, connection: Connection) -> Settlement:
@@ -191,14 +204,14 @@ class _OfSettlement(Command[Any]):
 
 @dataclass(kw_only=True)
 class UpdateSettlement(_OfSettlement, Command[Settlement]):
-    """Change a settlement; metadata is merged in. Its transaction follows it.
+    """Change a settlement; metadata is merged in. Its transaction gets the status that the settlement gets.
 
-    One with more entries than a step frees is answered while it is archiving.
+    If a settlement that is to be archived has more entries than one step frees, it is answered while it is archiving.
 
     Raises, the first that holds, in this order:
         ObjectNotFound.
-        SettlementFinal, MetadataTooLarge: as `check_status` and `revise`.
-        SettlementNegative, AmountOutOfRange, AccountDiscarded: a draft can't be settled.
+        SettlementFinal, MetadataTooLarge: as `check_status` and `revise` say.
+        SettlementNegative, AmountOutOfRange, AccountDiscarded: the entries of the draft can't be settled.
     """
 
     status: SettlementStatus | Unchanged = UNCHANGED
@@ -207,7 +220,7 @@ class UpdateSettlement(_OfSettlement, Command[Settlement]):
     skips_transaction: bool | Unchanged = UNCHANGED
 
     async def carry_out(self, writing: Writing) -> Settlement:
-        """Write what was asked, under the lock of the ledger's head."""
+        """Change the settlement, under the lock of the ledger's head."""
         connection, actor = writing.connection, writing.actor
         before = await self._find(connection)
         status = chosen(self.status, before.status)
@@ -237,12 +250,12 @@ class UpdateSettlement(_OfSettlement, Command[Settlement]):
 
 @dataclass(kw_only=True)
 class _Pick(_OfSettlement, Command[None]):
-    """Entries put into a draft or taken out of it, before the head is locked to put it on record."""
+    """A command that puts entries into a draft or takes them out. The head is locked only to record what was done."""
 
     entries: Sequence[Id]
 
     async def look(self, connection: Connection, now: datetime) -> None:  # noqa: ARG002 - of all commands
-        """Pick the entries."""
+        """Put the entries in, or take them out."""
         self._draft = await self._find(connection)
         check_draft(self._draft)
         self._added: list[int] = []
@@ -253,9 +266,9 @@ class _Pick(_OfSettlement, Command[None]):
         raise NotImplementedError
 
     async def carry_out(self, writing: Writing) -> None:
-        """Put on record what was picked, under the lock of the ledger's head."""
+        """Record which entries came in or left, under the lock of the ledger's head."""
         group = group_of(writing)
-        note_entries(group, self._draft, writing.actor, added=self._added, removed=self._removed)
+        append_entries(group, self._draft, writing.actor, added=self._added, removed=self._removed)
         if group.records:
             await posting.record(writing.connection, group)
             await settlements.update(writing.connection, replace(self._draft, updated_at=writing.now))
@@ -263,7 +276,7 @@ class _Pick(_OfSettlement, Command[None]):
 
 @dataclass(kw_only=True)
 class AddEntries(_Pick):
-    """Put entries of the ledger into a draft, all of them or none; those that are in it stay there.
+    """Put entries of the ledger into a draft, all of them or none. An entry that is in it already stays there.
 
     Raises, the first that holds, in this order:
         ObjectNotFound: of the settlement.
@@ -298,7 +311,7 @@ class AddEntries(_Pick):
 
 @dataclass(kw_only=True)
 class RemoveEntries(_Pick):
-    """Take entries of the ledger out of a draft; those that are not in it stay where they are.
+    """Take entries of the ledger out of a draft. An entry that is not in it stays where it is.
 
     Raises, the first that holds, in this order:
         ObjectNotFound: of the settlement.

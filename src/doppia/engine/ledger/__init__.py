@@ -1,1 +1,1 @@
-"""Writes to ledgers and what stands in them."""
+"""The commands about ledgers and what stands in them, but for transactions, which are in `engine.posting`."""

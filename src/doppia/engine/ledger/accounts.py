@@ -1,4 +1,4 @@
-"""Accounts: open, update, discard."""
+"""The commands about accounts: open, update, discard."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,16 +20,16 @@ from doppia.store.ledger import accounts, categories
 from doppia.store.ledger.accounts import record_of
 
 Holder = tuple[int, str] | None
-"""The sequence and the id of the account that has an external id; None where it is free."""
+"""This is the sequence and the id of the account that has an external id; None where no account has it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OpenAccount(Command[AccountFields]):
-    """Open an account at zero, directly in the categories `parents`.
+    """Open an account at zero. It is directly in the categories that `parents` names.
 
     Raises, the first that holds, in this order:
         ExternalIdTaken: an active account of the ledger has the external id.
-        ObjectNotFound, ObjectDiscarded, CurrencyMismatch: of a category, the first that is refused.
+        ObjectNotFound, ObjectDiscarded, CurrencyMismatch: of the first category that is refused.
         TooManyCategories.
     """
 
@@ -45,7 +45,7 @@ class OpenAccount(Command[AccountFields]):
     parents: Sequence[Id] = ()
 
     async def read(self, connection: Connection) -> tuple[Holder, Mapping[int, Category]]:
-        """Return who has the external id, and the categories by sequence."""
+        """Return the account that has the external id, and the categories by sequence."""
         ledger = self.ledger.number
         holder = await _holder(connection, ledger, self.external_id)
         return holder, await categories.find(connection, ledger, {id_.sequence for id_ in self.parents})
@@ -75,7 +75,13 @@ class OpenAccount(Command[AccountFields]):
 
 
 class Found(NamedTuple):
-    """An account, who has the external id that it is to get, and how many of its entries are pending."""
+    """What is read of an account that is to change.
+
+    Attributes:
+        fields: the account; None where there is none.
+        holder: the account that has the new external id.
+        pending_entries: how many entries of the account are pending.
+    """
 
     fields: AccountFields | None
     holder: Holder = None
@@ -98,7 +104,7 @@ class UpdateAccount(Command[AccountFields]):
     metadata: Mapping[str, str | None] | Unchanged | None = UNCHANGED
 
     async def read(self, connection: Connection) -> Found:
-        """Return the account, and who has the external id that it is to get."""
+        """Return the account, and the account that has the new external id."""
         fields = await accounts.get(connection, self.ledger.number, self.target.sequence)
         holder = None
         if fields is not None and self.external_id not in (UNCHANGED, fields.external_id):
@@ -124,7 +130,7 @@ class UpdateAccount(Command[AccountFields]):
 
 @dataclass(frozen=True, kw_only=True)
 class DiscardAccount(Command[AccountFields]):
-    """Discard an account that is at zero with nothing pending. Discarding it again changes nothing.
+    """Discard an account that is at zero with nothing pending. To discard it again changes nothing.
 
     Raises:
         ObjectNotFound, AccountNotEmpty.

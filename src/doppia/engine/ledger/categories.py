@@ -1,4 +1,4 @@
-"""Categories: create, update, discard; accounts and other categories come to them and leave them."""
+"""The commands about categories: create, update, discard, and put accounts and other categories in or take them out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,8 +11,8 @@ from doppia.accounting.ledger.categories import (
     Category,
     CategoryFields,
     check_categories_of_account,
+    check_currency,
     check_nesting,
-    check_unit,
 )
 from doppia.accounting.money import Currency
 from doppia.accounting.platform.events import Event
@@ -26,11 +26,17 @@ from doppia.store.ledger.categories import Member, record_of
 KIND: Final = "ledger_account_category"
 
 Holder = tuple[int, str] | None
-"""The sequence and the id of the category that has an external id; None where it is free."""
+"""This is the sequence and the id of the category that has an external id; None where no category has it."""
 
 
 class Uppers(NamedTuple):
-    """Who has an external id, the categories named, and what stands below what around them, all by sequence."""
+    """What is read before a category is created.
+
+    Attributes:
+        holder: the category that has the external id.
+        named: the categories that the new one is to be below, by sequence.
+        children: the sequences of the categories directly below each of the categories that `check_nesting` needs.
+    """
 
     holder: Holder
     named: Mapping[int, Category]
@@ -43,7 +49,7 @@ class CreateCategory(Command[CategoryFields]):
 
     Raises, the first that holds, in this order:
         ExternalIdTaken: a category of the ledger has the external id.
-        ObjectNotFound, ObjectDiscarded, CurrencyMismatch: of a parent, the first that is refused.
+        ObjectNotFound, ObjectDiscarded, CurrencyMismatch: of the first parent that is refused.
         CategoryTooDeep.
     """
 
@@ -57,7 +63,7 @@ class CreateCategory(Command[CategoryFields]):
     parents: Sequence[Id] = ()
 
     async def read(self, connection: Connection) -> Uppers:
-        """Return who has the external id, and what the category is to stand below."""
+        """Return the category that has the external id, and the categories that the new one is to be below."""
         ledger, uppers = self.ledger.number, [id_.sequence for id_ in self.parents]
         holder = await _holder(connection, ledger, self.external_id)
         named = await categories.find(connection, ledger, set(uppers)) if uppers else {}
@@ -89,7 +95,12 @@ class CreateCategory(Command[CategoryFields]):
 
 
 class Found(NamedTuple):
-    """A category, and who has the external id that it is to get."""
+    """What is read of a category that is to change.
+
+    Attributes:
+        fields: the category; None where there is none.
+        holder: the category that has the new external id.
+    """
 
     fields: CategoryFields | None
     holder: Holder = None
@@ -111,7 +122,7 @@ class UpdateCategory(Command[CategoryFields]):
     metadata: Mapping[str, str | None] | Unchanged | None = UNCHANGED
 
     async def read(self, connection: Connection) -> Found:
-        """Return the category, and who has the external id that it is to get."""
+        """Return the category, and the category that has the new external id."""
         fields = await categories.get(connection, self.ledger.number, self.target.sequence)
         holder = None
         if fields is not None and self.external_id not in (UNCHANGED, fields.external_id):
@@ -136,7 +147,7 @@ class UpdateCategory(Command[CategoryFields]):
 
 @dataclass(frozen=True, kw_only=True)
 class DiscardCategory(Command[CategoryFields]):
-    """Discard a category: from now on it holds nothing and is in nothing. Discarding it again changes nothing.
+    """Discard a category: from now on it holds nothing and is in nothing. To discard it again changes nothing.
 
     Raises:
         ObjectNotFound.
@@ -160,7 +171,12 @@ class DiscardCategory(Command[CategoryFields]):
 
 @dataclass(frozen=True, kw_only=True)
 class PlaceAccount(Command[None]):
-    """Put an account directly into a category of the same ledger, or take it out. If it is so already, nothing changes.
+    """Put an account directly into a category of the same ledger, or take it out.
+
+    Nothing changes where the account is in the category already, or is out of it already.
+
+    Attributes:
+        inside: whether the account is to be in the category.
 
     Raises, the first that holds, in this order:
         ObjectNotFound, ObjectDiscarded: of the category.
@@ -189,14 +205,20 @@ class PlaceAccount(Command[None]):
         if (category.sequence in account.categories) is self.inside:
             return Decision(None)
         if self.inside:
-            check_unit(account.currency, category)
+            check_currency(account.currency, category)
         changed = sorted({*account.categories} ^ {category.sequence})
         record = placing(self.account.sequence, category.sequence, changed, moment.origin(Event.UPDATED))
         return Decision(None, [record])
 
 
 class Nested(NamedTuple):
-    """The categories named, the parents of the lower one, and what stands below what around both."""
+    """What is read before a category is put into another or taken out.
+
+    Attributes:
+        named: both categories, by sequence.
+        parents: the sequences of the categories that the lower one is directly in.
+        children: the sequences of the categories directly below each of the categories that `check_nesting` needs.
+    """
 
     named: Mapping[int, Category]
     parents: Sequence[int]
@@ -205,10 +227,15 @@ class Nested(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class PlaceCategory(Command[None]):
-    """Put a category directly into another of the same ledger, or take it out. If it is so already, nothing changes.
+    """Put a category directly into another one of the same ledger, or take it out.
+
+    Nothing changes where the lower category is in the upper one already, or is out of it already.
+
+    Attributes:
+        inside: whether the lower category is to be in the upper one.
 
     Raises, the first that holds, in this order:
-        ObjectNotFound, ObjectDiscarded: of the upper one, then of the lower one.
+        ObjectNotFound, ObjectDiscarded: of the upper category, then of the lower one.
         CurrencyMismatch, CategoryCycle, CategoryTooDeep.
     """
 
@@ -218,7 +245,7 @@ class PlaceCategory(Command[None]):
     inside: bool
 
     async def read(self, connection: Connection) -> Nested:
-        """Return both categories, and what stands around them."""
+        """Return both categories, and the categories around them."""
         ledger, upper, lower = self.ledger.number, self.upper.sequence, self.lower.sequence
         named = await categories.find(connection, ledger, [upper, lower])
         parents = await categories.parents(connection, ledger, lower)
@@ -232,7 +259,7 @@ class PlaceCategory(Command[None]):
         if (upper.sequence in found.parents) is self.inside:
             return Decision(None)
         if self.inside:
-            check_unit(lower.currency, upper)
+            check_currency(lower.currency, upper)
             check_nesting(upper.sequence, lower.sequence, found.children)
         parents = sorted({*found.parents} ^ {upper.sequence})
         return Decision(None, [_below(lower.sequence, parents, moment.origin(Event.UPDATED))])
@@ -248,7 +275,7 @@ def _check_external_id(external_id: str | None, holder: Holder) -> None:
 
 
 def _check_open(category: Category | None, target: Id, parameter: str | None = None) -> Category:
-    """Return the category that was found for an id.
+    """Return the category that was read for an id, if it is that category and is not discarded.
 
     Raises:
         ObjectNotFound, ObjectDiscarded.
@@ -266,23 +293,29 @@ def _existing(target: Id, found: Found) -> CategoryFields:
     return found.fields
 
 
-def named_categories(ids: Sequence[Id], found: Mapping[int, Category], unit: Currency) -> list[int]:
-    """Return the categories that `ledger_account_category_ids` names for something of this unit, in ascending order.
+def named_categories(ids: Sequence[Id], found: Mapping[int, Category], currency: Currency) -> list[int]:
+    """Return the sequences of the categories that a new account or category in this currency is to be in, ascending.
+
+    `ids` are those that a request names in `ledger_account_category_ids`, and `found` the categories that were read.
 
     Raises:
-        ObjectNotFound, ObjectDiscarded, CurrencyMismatch: of the first that is refused.
+        ObjectNotFound, ObjectDiscarded, CurrencyMismatch: of the first category that is refused.
     """
     for position, id_ in enumerate(ids):
         where = f"ledger_account_category_ids[{position}]"
-        check_unit(unit, _check_open(found.get(id_.sequence), id_, where), where)
+        check_currency(currency, _check_open(found.get(id_.sequence), id_, where), where)
     return sorted({id_.sequence for id_ in ids})
 
 
 def placing(account: int, category: int | None, inside: Sequence[int], origin: Origin) -> AccountCategories:
-    """Return the record by which an account is directly in these categories, in ascending order.
+    """Return the record that says which categories an account is directly in.
 
-    It is about the category that the account came to or left; about the account where it was opened in them, and
-    `category` is None.
+    Args:
+        account: the account's sequence.
+        category: the category that the account was put into or taken out of, which the record is about; None where the
+            account was opened in its categories, and the record is about the account.
+        inside: the sequences of all categories that the account is directly in now, ascending.
+        origin: the beginning of the record.
 
     Raises:
         TooManyCategories.

@@ -1,4 +1,4 @@
-"""Entries: their metadata is all of them that ever changes."""
+"""The command about entries: it merges metadata, and nothing else of an entry can be asked to change."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from doppia.store.ledger.entries import EntryInTransaction
 
 @dataclass(frozen=True, kw_only=True)
 class AnnotateEntry(Command[EntryInTransaction]):
-    """Merge metadata into an entry's; a key whose value is None or "" is removed.
+    """Merge metadata into that of an entry; a pair whose value is None or "" is removed.
 
     Raises:
         ObjectNotFound, MetadataTooLarge.

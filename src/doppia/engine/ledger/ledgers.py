@@ -1,4 +1,4 @@
-"""Ledgers: create, update, discard, purge."""
+"""The commands about ledgers: create, update, discard, purge."""
 
 import secrets
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from doppia.store.ledger.ledgers import record_of
 
 @dataclass(frozen=True, kw_only=True)
 class CreateLedger(OrganizationCommand[Ledger]):
-    """Create a ledger with a number of its own, drawn at random among those that are free."""
+    """Create a ledger. Its number is drawn at random among those that no ledger has."""
 
     organization: UUID
     name: str
@@ -30,14 +30,14 @@ class CreateLedger(OrganizationCommand[Ledger]):
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     async def carry_out(self, connection: Connection, caller: Caller, now: datetime) -> Ledger:
-        """Write what was asked; the organization is locked."""
+        """Write what was asked, under the lock of the organization."""
         number = 0
         while not number or not await ledgers.create(
             connection, number, self.organization, self.name, self.description, self.metadata, now
         ):
             number = secrets.randbelow(LEDGER_NUMBER_MAX) + 1
         ledger = await ledgers.get(connection, number)
-        assert ledger is not None, "it was created a statement ago"
+        assert ledger is not None, "the statement before created the ledger"
         origin = Origin(1, microseconds(now), caller.actor_bytes(), Event.CREATED)
         await ledgers.append(connection, number, Frontier(), now, record_of(ledger, origin))
         payload = {"ledger_id": ledger.id, "name": self.name}
@@ -76,7 +76,10 @@ class UpdateLedger(Command[Ledger]):
 
 @dataclass(frozen=True, kw_only=True)
 class DiscardLedger(Command[Ledger]):
-    """Discard a ledger with its accounts: it accepts nothing more, reads go on. Discarding it again changes nothing."""
+    """Discard a ledger with its accounts. It can still be read, and accepts nothing more.
+
+    To discard it again changes nothing.
+    """
 
     ALLOWS_DISCARDED = True
 
@@ -103,9 +106,12 @@ def _existing(ref: LedgerRef, found: Ledger | None) -> Ledger:
 
 @dataclass(frozen=True, kw_only=True)
 class PurgeLedger(OrganizationCommand[Ledger]):
-    """Remove a ledger and all its data for good. What is left is a line in the organization's log, and the key.
+    """Remove a ledger and all its data for good. A line in the organization's log and the idempotency key are left.
 
-    What is settled of its accounts is locked before its head, as settlements do.
+    The rows of its settled accounts are locked before its head, as settlements do.
+
+    Attributes:
+        confirmation: the ledger's id, which the caller repeats to confirm the purge.
 
     Raises, the first that holds, in this order:
         ObjectNotFound: the organization has no such ledger.
@@ -117,7 +123,7 @@ class PurgeLedger(OrganizationCommand[Ledger]):
     confirmation: str | None
 
     async def carry_out(self, connection: Connection, caller: Caller, now: datetime) -> Ledger:
-        """Write what was asked; the organization is locked."""
+        """Write what was asked, under the lock of the organization."""
         number = self.target.ledger
         owner = await ledgers.owner(connection, number)
         if owner != (self.organization, str(self.target)):

@@ -1,4 +1,7 @@
-"""Balance monitors: create, update, discard. What triggers and resolves them stands in `posting.books`."""
+"""The commands about balance monitors: create, update, discard.
+
+`engine.posting.books` triggers and resolves monitors, when transactions change their accounts.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,12 +31,12 @@ _KIND: Final = "ledger_account_balance_monitor"
 
 @dataclass(frozen=True, kw_only=True)
 class CreateMonitor(Command[MonitorState]):
-    """Create a monitor of an account. It starts triggered, without an event that says so, where its condition holds.
+    """Create a monitor of an account. If its condition holds already, it is triggered from the start, without an event.
 
     Raises, the first that holds, in this order:
         ObjectNotFound: of the account.
-        AccountDiscarded: nothing will happen to it any more.
-        TooManyMonitors: as `check_room`.
+        AccountDiscarded: the account takes no entries, so there is nothing to watch.
+        TooManyMonitors.
     """
 
     ledger: LedgerRef
@@ -105,7 +108,7 @@ class UpdateMonitor(Command[MonitorState]):
 
 @dataclass(frozen=True, kw_only=True)
 class DiscardMonitor(Command[MonitorState]):
-    """Discard a monitor: it is never triggered or resolved again. Discarding it again changes nothing.
+    """Discard a monitor: it is never triggered or resolved again. To discard it again changes nothing.
 
     Raises:
         ObjectNotFound.

@@ -1,4 +1,4 @@
-"""Account statements: made once, and final."""
+"""The command about account statements: it makes one, which is final."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,9 +18,10 @@ from doppia.store.ledger.statements import record_of
 
 @dataclass(frozen=True, kw_only=True)
 class CreateStatement(Command[Statement]):
-    """Make a statement of an account, be it discarded, as of its lock_version.
+    """Make a statement of an account as it is known at its present lock_version. The account may be discarded.
 
-    The lower bound belongs to the statement and the upper one does not; the upper one is not before the lower.
+    Entries effective at the lower bound belong to the statement, and those effective at the upper bound do not. The
+    upper bound is not before the lower one.
 
     Raises:
         ObjectNotFound: of the account.
@@ -34,7 +35,7 @@ class CreateStatement(Command[Statement]):
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     async def read(self, connection: Connection) -> tuple[AccountFields | None, Sequence[Sums]]:
-        """Return the account, and its sums before either bound; none where there is no account."""
+        """Return the account, and its sums before each bound; None and no sums where there is no account."""
         ledger, sequence = self.ledger.number, self.account.sequence
         fields = await accounts.get(connection, ledger, sequence)
         if fields is None:

@@ -1,1 +1,1 @@
-"""Writes of keys and bulk requests."""
+"""What the engine does for API keys and bulk requests."""

@@ -1,4 +1,4 @@
-"""Bulk requests: one is kept with all its items, and then told what became of them."""
+"""Bulk requests: each is stored with all its items, and later the results of the items are stored with it."""
 
 import secrets
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from doppia.store.platform.bulk import Item, Told
 
 @dataclass(frozen=True, kw_only=True)
 class AcceptBulkRequest(OrganizationCommand[BulkRequest]):
-    """Keep a bulk request with all its items, to be done afterwards in the name of the caller's API key."""
+    """Store a bulk request with all its items. They are done afterwards, in the name of the caller's API key."""
 
     organization: UUID
     action_type: Action
@@ -24,8 +24,8 @@ class AcceptBulkRequest(OrganizationCommand[BulkRequest]):
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     async def carry_out(self, connection: Connection, caller: Caller, now: datetime) -> BulkRequest:
-        """Write what was asked; the organization is locked."""
-        assert caller.actor is not None, "items are done in the name of a key"
+        """Write what was asked, under the lock of the organization."""
+        assert caller.actor is not None, "items are done in the name of an API key"
         request = BulkRequest(
             organization=self.organization,
             id=bulk_id(now, secrets.randbits(RANDOM_BITS) << ORDINAL_BITS),
@@ -44,7 +44,7 @@ class AcceptBulkRequest(OrganizationCommand[BulkRequest]):
         return request
 
 
-async def tell(database: Database, clock: Clock, request: BulkRequest, told: Sequence[Told]) -> None:
-    """Put on record what became of items of a bulk request, and count them; the last one completes it."""
+async def store_results(database: Database, clock: Clock, request: BulkRequest, results: Sequence[Told]) -> None:
+    """Store the results of some items of a bulk request, and count them. The last item completes the request."""
     async with database.tx() as connection:
-        await bulk.tell(connection, request, told, max(clock(), request.updated_at))
+        await bulk.tell(connection, request, results, max(clock(), request.updated_at))

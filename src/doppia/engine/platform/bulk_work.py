@@ -1,7 +1,7 @@
-"""Bulk requests worked off, in the background of the service.
+"""The background work on bulk requests: their items are done.
 
-Each item is a command, performed in the name of the key that sent the request, under an idempotency key that no caller
-can send: what is done again after a crash happens once, and has the same result.
+Each item is a command. It is performed in the name of the API key that sent the request, under an idempotency key that
+no caller can send. So an item that is done again after a crash has one effect and one result.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from doppia.accounting.ledger.accounts import AccountFields
 from doppia.accounting.ledger.transactions import Transaction
 from doppia.accounting.platform.bulk import ERROR, BulkRequest, result_id
 from doppia.engine.performing import Engine
-from doppia.engine.platform.bulk import tell
+from doppia.engine.platform.bulk import store_results
 from doppia.engine.posting.kept import keep, keep_fault, keep_refusal
 from doppia.engine.posting.writing import Caller, Command
 from doppia.store.platform import bulk as store
@@ -26,13 +26,19 @@ from doppia.store.platform.bulk import Told
 from doppia.store.platform.organizations import Principal
 
 AT_ONCE: Final = 64
-"""Items under way together: enough to be posted in groups, few beside what others send."""
+"""At most this many items are under way at once: enough to be posted in groups, and few beside what callers send."""
 
 _log = structlog.get_logger()
 
 
 class Item(NamedTuple):
-    """An item of a bulk request, as it was sent, and who sent it; `ordinal` is its place, from 1."""
+    """An item of a bulk request, as it was sent, and who sent it.
+
+    Attributes:
+        principal: the API key in whose name the item is done.
+        ordinal: the item's place in the request, from 1.
+        params: the item as it was sent, in JSON.
+    """
 
     principal: Principal
     request: BulkRequest
@@ -41,16 +47,16 @@ class Item(NamedTuple):
 
 
 Reader = Callable[[Item], Awaitable[tuple[Caller, Command[Any]]]]
-"""Returns the command that an item asks for, and its caller; it raises LedgerError where the item asks for none."""
+"""A reader returns the command that an item asks for, and its caller. It raises LedgerError for a malformed item."""
 
 
 async def work_off(engine: Engine, read: Reader) -> None:
-    """Do what is left to do of all bulk requests, unless another process is at it.
+    """Do all items of bulk requests that are left to do, unless another process does so.
 
-    Those of one organization are done one after the other, and organizations take turns.
+    The requests of one organization are done one after the other, and organizations take turns.
 
     Raises:
-        TryAgain: the service could not answer an item; it and what waits behind it is done by the next call.
+        TryAgain: the service could not answer an item. That item and those after it are left for the next call.
     """
     async with engine.database.connection() as connection:
         if not await store.unfinished(connection) or not await store.claim(connection):
@@ -78,7 +84,7 @@ async def _take_turns(engine: Engine, read: Reader) -> None:
             met = [one for one in done if isinstance(one, TryAgain)]
             troubles += met
             if met or not done:
-                # Where nothing is pending, another process that was cut off from its claim is telling the last of it.
+                # No item is pending where another process, which lost its claim, is storing the last results.
                 left.add(request.organization)
     if troubles:
         raise troubles[0]
@@ -87,13 +93,13 @@ async def _take_turns(engine: Engine, read: Reader) -> None:
 async def _take_turn(
     engine: Engine, read: Reader, request: BulkRequest, principal: Principal | None
 ) -> list[Told | TryAgain]:
-    """Do the next items of a bulk request, and tell what became of them.
+    """Do the next items of a bulk request, and store and return their results.
 
     Args:
-        engine: that performs them.
-        read: what makes commands of them.
-        request: one that is not completed.
-        principal: in whose name; None where the key is revoked.
+        engine: the engine that performs the items.
+        read: what makes a command of an item.
+        request: a request that is not completed.
+        principal: the API key in whose name the items are done; None where it is revoked.
     """
     async with engine.database.connection() as connection:
         items = await store.pending(connection, request, AT_ONCE)
@@ -103,16 +109,16 @@ async def _take_turn(
     else:
         # Accounts are written one at a time; more at once would only wait for each other, each with a connection.
         done = [await do(ordinal, params) for ordinal, params in items]
-    told = [one for one in done if isinstance(one, Told)]
-    if told:
-        await tell(engine.database, engine.clock, request, told)
+    results = [one for one in done if isinstance(one, Told)]
+    if results:
+        await store_results(engine.database, engine.clock, request, results)
     return done
 
 
 async def _do(
     engine: Engine, read: Reader, request: BulkRequest, principal: Principal | None, ordinal: int, params: bytes | None
 ) -> Told | TryAgain:
-    """Do one item; return what to tell of it, or the trouble that kept it from being done."""
+    """Do one item. Return its result, or the reason why the service can't do it now."""
     failed = partial(Told, ordinal, None, "failed", "bulk_error", result_id(request.id, ERROR + ordinal))
     try:
         if params is None:
@@ -126,7 +132,7 @@ async def _do(
         return trouble
     except LedgerError as refusal:
         return failed(keep_refusal(refusal))
-    except Exception:  # noqa: BLE001 - whatever it is, the item gets a result and the log the rest
+    except Exception:  # noqa: BLE001 - the item gets a result, whatever the fault is, and the log says more
         _log.exception("an item of a bulk request failed", bulk_request=str(request.id), index=ordinal - 1)
         return failed(keep_fault())
     id_ = parse_id(made.account.id if isinstance(made, AccountFields) else made.id)

@@ -1,4 +1,4 @@
-"""Organizations and API keys: the first of each, then create and revoke."""
+"""Organizations and API keys: a new installation gets the first of each; then keys are created and revoked."""
 
 import hashlib
 import secrets
@@ -15,15 +15,15 @@ from doppia.store.platform.organizations import KeyFields, Role
 
 
 def key_digest(api_key: str) -> bytes:
-    """Return what is stored of a key. It holds 256 random bits, so that a plain hash can't be guessed back."""
+    """Return what is stored of an API key. A plain hash is safe, because a key holds 256 random bits."""
     return hashlib.sha256(api_key.encode("utf-8", "surrogateescape")).digest()
 
 
 async def begin(database: Database, clock: Clock) -> tuple[KeyFields, str] | None:
-    """Create the organization of a new installation where there is none, and its admin key; None when it has a key.
+    """Create the first admin key of an installation, and its organization if there is none.
 
     Returns:
-        the key's fields, and the key, which is not kept.
+        The fields of the key and the key itself, which is not stored; None where the organization had a key already.
     """
     async with database.tx() as connection:
         organization = await _first(connection, clock)
@@ -33,7 +33,7 @@ async def begin(database: Database, clock: Clock) -> tuple[KeyFields, str] | Non
 
 
 async def first_organization(database: Database, clock: Clock) -> UUID:
-    """Return the organization of an installation, which is created without a key where there is none."""
+    """Return the first organization of an installation. If there is none, it is created, without a key."""
     async with database.tx() as connection:
         return await _first(connection, clock)
 
@@ -53,7 +53,7 @@ async def create(
     """Create an API key.
 
     Returns:
-        its fields, and the key, which is not kept.
+        The fields of the key and the key itself, which is not stored.
     """
     async with database.tx() as connection:
         return await _create(connection, clock(), organization, name=name, role=role)
@@ -71,7 +71,7 @@ async def _create(
 
 
 async def revoke(database: Database, clock: Clock, organization: UUID, key_id: UUID) -> bool:
-    """Revoke a key at once, in every process. False when it is unknown or revoked already."""
+    """Revoke a key, at once and in every process. Return False where it is unknown or revoked already."""
     now = clock()
     async with database.tx() as connection:
         revoked = await organizations.revoke_key(connection, organization, key_id, now)

@@ -1,4 +1,4 @@
-"""What can be asked of a ledger's transactions. Callers that wait for one ledger are posted together, in groups."""
+"""The commands about a ledger's transactions. Those that wait for one ledger are posted together, in groups."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ T = TypeVar("T")
 
 @dataclass(slots=True, kw_only=True)
 class TransactionCommand(Command[T]):
-    """A change asked of a ledger's transactions.
+    """A change that a caller asks of a ledger's transactions.
 
     Attributes:
-        size_bytes: of the request, which bounds how much goes into one group.
-        keeps_result: whether a key keeps the result though the log yields it, because the caller is shown more of it
-            than that, such as balances.
+        size_bytes: the size of the request. A group takes requests only up to a limit of bytes.
+        keeps_result: whether the key keeps the result even where it could be read from the log again, because the
+            answer shows more than the log holds, such as the balances afterwards.
     """
 
     ledger: LedgerRef
@@ -47,7 +47,7 @@ class ReviseTransaction(TransactionCommand[Transaction]):
 
 @dataclass(slots=True, kw_only=True)
 class ReverseTransaction(TransactionCommand[Transaction]):
-    """The reversal of a transaction; `draft` without legs."""
+    """The reversal of a transaction; the draft is as `transaction_life.reversal` takes it."""
 
     target: Id
     draft: Draft
@@ -55,7 +55,7 @@ class ReverseTransaction(TransactionCommand[Transaction]):
 
 @dataclass(slots=True, kw_only=True)
 class PostPart(TransactionCommand[Transaction]):
-    """A part of a hold, posted; `draft` as `partial_posts.partial_post` takes it."""
+    """A part of a hold that is posted; the draft is as `partial_posts.partial_post` takes it."""
 
     target: Id
     draft: Draft
@@ -63,18 +63,18 @@ class PostPart(TransactionCommand[Transaction]):
 
 @dataclass(slots=True, kw_only=True)
 class ExpireTransaction(TransactionCommand[Transaction | None]):
-    """The end of a hold that is due; one that is not is left as it is, and there is no result."""
+    """The end of a hold that is due. A hold that is not due stays as it is, and the result is None."""
 
     target: Id
 
 
 @dataclass(slots=True, kw_only=True)
 class CreateBatch(TransactionCommand[list[Transaction | LedgerError]]):
-    """Several new transactions, one after the other. The results are in the order of the items.
+    """Several new transactions, decided one after the other. The results are in the order of the items.
 
     Attributes:
-        items: drafts, and the refusals of those that were none.
-        is_atomic: whether one refusal refuses all.
+        items: the drafts; an item of the request that could not be read is the refusal of it.
+        is_atomic: whether the refusal of one item refuses them all.
     """
 
     items: Sequence[Draft | LedgerError]
@@ -82,18 +82,18 @@ class CreateBatch(TransactionCommand[list[Transaction | LedgerError]]):
 
 
 REWRITES: Final = (ReviseTransaction, PostPart, ExpireTransaction)
-"""The commands of which one group holds at most one for the same transaction."""
+"""A group holds at most one of these commands for the same transaction."""
 
 
 class Asked(NamedTuple):
-    """A command, and who asks."""
+    """A command, and who asks for it."""
 
     caller: Caller
     command: TransactionCommand[Any]
 
 
 def needs_of(asked: Sequence[Asked]) -> Needs:
-    """Return what is to be read to decide commands."""
+    """Return what must be read before these commands can be decided."""
     needs = Needs()
     for caller, command in asked:
         if caller.key is not None:
@@ -113,7 +113,7 @@ def needs_of(asked: Sequence[Asked]) -> Needs:
                     Draft(
                         chosen(revision.legs, ()),
                         external_id=chosen(revision.external_id, None),
-                        category_locks=chosen(revision.category_locks, ()),
+                        category_guards=chosen(revision.category_guards, ()),
                     ),
                 )
             case ExpireTransaction(target=target):
@@ -121,7 +121,7 @@ def needs_of(asked: Sequence[Asked]) -> Needs:
         for item in drafts:
             if isinstance(item, Draft):
                 needs.accounts.update(leg.account for leg in item.legs)
-                needs.categories.update(lock.category for lock in item.category_locks)
+                needs.categories.update(guarded.category for guarded in item.category_guards)
                 if item.external_id is not None:
                     needs.external_ids.add(item.external_id)
     return needs

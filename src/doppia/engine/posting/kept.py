@@ -1,6 +1,7 @@
-"""What a key keeps of the object that its command left, as JSON, so that a repeated request is answered alike.
+"""A key keeps, as JSON, the object that its command left, so that a repeated request gets the same answer.
 
-Only what the log does not yield is kept. A refusal among the results of a batch is kept by its code and its fields.
+An object that can be read from the log again is not kept. A refusal among the results of a batch is kept as its code
+and its fields.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from doppia.engine.posting.turns import Turns
 
 
 class _Refused(Struct):
-    """A refusal, from which it can be made again."""
+    """A refusal as it is kept. Its code is empty where a fault of ours stands in place of a refusal."""
 
     code: str
     fields: dict[str, Any]
@@ -27,27 +28,27 @@ _transactions: Final = msgspec.json.Decoder(list[Transaction | _Refused])
 
 
 def keep(object_: Any) -> bytes:
-    """Return what is kept of an object."""
+    """Return the bytes in which an object is kept."""
     return _encoder.encode(object_)
 
 
 def kept(bytes_: bytes, type_: Any) -> Any:
-    """Return the object of this type of which `keep` returned these bytes."""
+    """Return the object, of this type, that `keep` wrote as these bytes."""
     return msgspec.json.decode(bytes_, type=type_)
 
 
 def keep_refusal(refusal: LedgerError) -> bytes:
-    """Return what is kept of a refusal."""
+    """Return the bytes in which a refusal is kept."""
     return _encoder.encode(_refused(refusal))
 
 
 def keep_fault() -> bytes:
-    """Return what is kept where a fault of ours stands in place of a refusal."""
+    """Return the bytes that are kept where a fault of ours stands in place of a refusal."""
     return _encoder.encode(_Refused("", {}))
 
 
 def kept_refusal(bytes_: bytes) -> LedgerError | None:
-    """Return the refusal of which `keep_refusal` returned these bytes; None for what `keep_fault` returned."""
+    """Return the refusal that `keep_refusal` wrote as these bytes; None for the bytes of `keep_fault`."""
     found = msgspec.json.decode(bytes_, type=_Refused)
     return refusal_of(found.code, found.fields) if found.code else None
 
@@ -57,7 +58,7 @@ def _refused(refusal: LedgerError) -> _Refused:
 
 
 async def keep_results(results: Sequence[Transaction | LedgerError]) -> bytes:
-    """Return what is kept of what became of each transaction of a batch; others have their turns meanwhile."""
+    """Return the bytes in which the results of a batch are kept. The event loop serves others in between."""
     body, turns = bytearray(b"["), Turns()
     for result in results:
         await turns.give_way()
@@ -72,7 +73,7 @@ async def keep_results(results: Sequence[Transaction | LedgerError]) -> bytes:
 
 
 def kept_results(bytes_: bytes) -> list[Transaction | LedgerError]:
-    """Return the results of which `keep_results` returned these bytes."""
+    """Return the results that `keep_results` wrote as these bytes."""
     return [
         refusal_of(found.code, found.fields) if isinstance(found, _Refused) else found
         for found in _transactions.decode(bytes_)

@@ -1,4 +1,7 @@
-"""How a record comes to stand in the tables, by its kind; records of transactions are written in groups."""
+"""Each kind of record is written to the tables by one function, found here.
+
+Records of transactions and of settlements are not among them: they are recorded in groups, by `store.posting`.
+"""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -37,5 +40,5 @@ _WRITERS: Final[dict[type[Any], Callable[[Connection, int, Any], Awaitable[None]
 
 
 async def write_rows(connection: Connection, ledger: int, record: Record) -> None:
-    """Write what a record says to the tables of a ledger that have all the records before it; its head is locked."""
+    """Write a record to the tables of a ledger, after all the records before it; the ledger's head is locked."""
     await _WRITERS[type(record)](connection, ledger, record)

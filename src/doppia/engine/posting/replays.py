@@ -1,4 +1,4 @@
-"""What a repeated idempotency key is answered with: the first result, as the key kept it or the log yields it again."""
+"""A repeated idempotency key is answered with the first result. The key kept it, or it is read from the log again."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -17,7 +17,12 @@ event loop in between."""
 
 
 async def replay(database: Database, command: TransactionCommand[Any], consumed: ConsumedKey) -> Any:
-    """Return the result that the key of this command had; records never change, so it is read without a lock.
+    """Return the result of the command that consumed the key. It is read without a lock, because records never change.
+
+    Args:
+        database: the database to read from.
+        command: the repeated command.
+        consumed: what is stored of its key.
 
     Raises:
         ObjectNotFound: the ledger was purged meanwhile.
@@ -32,7 +37,7 @@ async def replay(database: Database, command: TransactionCommand[Any], consumed:
         records = [(ledger, sequence) for sequence in sequences]
         async with (
             database.connection() as connection,
-            # Of a ledger that is purged meanwhile, either all is seen or nothing.
+            # With one snapshot a ledger that is purged meanwhile is there whole or not at all.
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
             recorded = await transactions.as_recorded(connection, records)
@@ -43,8 +48,8 @@ async def replay(database: Database, command: TransactionCommand[Any], consumed:
 
 
 def _portions(command: TransactionCommand[Any], consumed: ConsumedKey) -> Iterator[range]:
-    """Return the sequences of the records that yield a result: one for each item, up to the one that the key names."""
-    assert consumed.sequence is not None, "a key that kept nothing names the record that yields it"
+    """Yield the sequences of the records that a result is read from: one for each item, the key naming the last."""
+    assert consumed.sequence is not None, "a key that kept no result names the record to read it from"
     if not isinstance(command, CreateBatch):
         yield range(consumed.sequence, consumed.sequence + 1)
         return

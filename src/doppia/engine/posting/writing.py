@@ -1,4 +1,4 @@
-"""What every write has: a caller, a command, the moment at which its records are written, and what they come to."""
+"""Writing: every write has a caller, a command, the moment at which its records are written, and a decision."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,30 +21,35 @@ Clock = Callable[[], datetime]
 
 
 class Key(NamedTuple):
-    """A caller's idempotency key: digest of organization, route and key, and digest of the request it came with."""
+    """A caller's idempotency key.
+
+    Attributes:
+        digest: the digest of the organization, the route or the name of the command, and the key.
+        request_digest: the digest of the request that the key came with.
+    """
 
     digest: bytes
     request_digest: bytes
 
 
 class Caller(NamedTuple):
-    """On whose behalf a command is performed.
+    """Who asks for a command.
 
     Attributes:
-        actor: id of the API key; None where the service itself or the command line asks.
-        key: the idempotency key; None where the command is performed each time it is asked.
+        actor: the id of the API key; None where the service itself or the command line asks.
+        key: the idempotency key; None where the command is performed each time that it is asked for.
     """
 
     actor: UUID | None = None
     key: Key | None = None
 
     def actor_bytes(self) -> bytes | None:
-        """Return the actor as records have it."""
+        """Return the actor as records hold it."""
         return None if self.actor is None else self.actor.bytes
 
 
 NOBODY: Final = Caller()
-"""The service itself, or the command line."""
+"""This is the caller of what the service itself or the command line asks for."""
 
 
 @dataclass(slots=True)
@@ -52,11 +57,13 @@ class Writing:
     """A write to a ledger whose head is locked, in a database transaction that is under way.
 
     Attributes:
-        sequence: of the record that is appended next.
-        now: the time of all its records; it is never before that of the log's last.
-        tree: over the log, with what this write has appended.
-        about: the sequence of the last record that this write appended; where it changed nothing, of the one that
-            created its object.
+        sequence: the sequence of the record that is appended next.
+        now: the time of all records of this write; it is never before that of the log's last record.
+        tree: the frontier of the tree over the log, with the records that this write has appended.
+        actor: the actor of all records of this write.
+        is_discarded: whether the ledger is discarded.
+        about: the sequence of the last record that this write appended. Where it changed nothing, this is the sequence
+            of the record that created its object.
     """
 
     connection: Connection
@@ -69,7 +76,7 @@ class Writing:
     about: int | None = None
 
     def check_open(self) -> None:
-        """Ask that the ledger takes writes.
+        """Refuse to write to a discarded ledger.
 
         Raises:
             LedgerDiscarded.
@@ -78,7 +85,7 @@ class Writing:
             raise LedgerDiscarded(ledger_id=self.ledger.id)
 
     def moment(self) -> "Moment":
-        """Return what the next records begin with."""
+        """Return the moment of the records that are appended next."""
         return Moment(self.ledger.number, self.sequence, self.now, self.actor)
 
     async def record(self, records: Sequence[Record]) -> None:
@@ -107,7 +114,14 @@ async def begin(connection: Connection, clock: Clock, ledger: LedgerRef, actor: 
 
 
 class Moment(NamedTuple):
-    """What the records of a command begin with: the ledger's number, the first one's sequence, the time, the actor."""
+    """The beginning that all records of a command share.
+
+    Attributes:
+        ledger: the ledger's number.
+        sequence: the sequence of the command's first record.
+        now: the time of all its records.
+        actor: the actor of all its records.
+    """
 
     ledger: int
     sequence: int
@@ -115,21 +129,21 @@ class Moment(NamedTuple):
     actor: bytes | None
 
     def id(self) -> str:
-        """Return the id of what the first record creates."""
+        """Return the id of the object that the first record creates."""
         return format_id(int(self.now.timestamp()), self.ledger, self.sequence)
 
     def origin(self, event: Event, place: int = 0) -> Origin:
-        """Return the beginning of the record at this place among those of the command, from 0."""
+        """Return the beginning of one of the command's records; `place` counts them from 0."""
         return Origin(self.sequence + place, microseconds(self.now), self.actor, event)
 
 
 class Decision(NamedTuple, Generic[T]):
-    """What a command comes to.
+    """What a command does.
 
     Attributes:
-        object: as the command leaves it.
-        records: those that say so, the last of them about the object; none where nothing changes.
-        unchanged: the sequence of the record that created the object, where nothing changes.
+        object: the object as the command leaves it.
+        records: the records of the change, in order, the last of them about the object; none where nothing changes.
+        unchanged: the sequence of the record that created the object; None where something changes.
     """
 
     object: T
@@ -138,7 +152,7 @@ class Decision(NamedTuple, Generic[T]):
 
 
 def _result_of(command: type[Any]) -> Any:
-    """Return what stands in the brackets of the command that a class extends; nothing where it names none itself."""
+    """Return the type argument with which a class extends `Command`; None where it has none of its own."""
     for base in getattr(command, "__orig_bases__", ()):
         for argument in get_args(base):
             return argument
@@ -146,14 +160,15 @@ def _result_of(command: type[Any]) -> Any:
 
 
 class Command(Generic[T]):
-    """A change asked of a ledger; T is the object that it leaves.
+    """A change that a caller asks of a ledger; T is the type of the object that it leaves.
 
     Attributes:
-        ledger: the ledger that it writes to.
-        RESULT: what T is, for what a key keeps of it.
-        ALLOWS_DISCARDED: whether a discarded ledger takes it too.
-        LOCKS_FIRST: whether `lock` keeps a repeated key from being missed, so that keys are looked up after it, and
-            the head is locked only after `look`.
+        ledger: the ledger that the command writes to.
+        RESULT: the type T. A repeated key is answered with an object of it.
+        ALLOWS_DISCARDED: whether a discarded ledger takes the command, too.
+        LOCKS_FIRST: whether `lock` takes a lock that two commands with one key can't hold at once. Then keys are looked
+            up right after `lock`, and the ledger's head is locked only after `look`. Otherwise the lock of the head
+            comes first, and keys are looked up under it.
     """
 
     ledger: LedgerRef
@@ -165,16 +180,16 @@ class Command(Generic[T]):
         cls.RESULT = _result_of(cls)
 
     async def lock(self, connection: Connection) -> None:
-        """Lock what is locked before the ledger's head."""
+        """Take the locks that are taken before that of the ledger's head."""
 
     async def look(self, connection: Connection, now: datetime) -> None:
-        """Do what can be done before the ledger's head is locked; `now` is the clock's time."""
+        """Do the work that needs no lock of the ledger's head; `now` is the clock's time."""
 
     async def carry_out(self, writing: Writing) -> T:
-        """Write what was asked, under the lock of the ledger's head.
+        """Write what was asked, under the lock of the ledger's head, and return the object that it leaves.
 
         Raises:
-            LedgerError: it is refused.
+            LedgerError: the command is refused.
         """
         found = await self.read(writing.connection)
         decision = self.decide(found, writing.moment())
@@ -183,20 +198,23 @@ class Command(Generic[T]):
         return decision.object
 
     async def read(self, connection: Connection) -> Any:
-        """Return what `decide` needs to know; the head is locked, so it stays so."""
+        """Return what `decide` needs to know. It can't change before the records are written: the head is locked."""
         raise NotImplementedError
 
     def decide(self, found: Any, moment: Moment) -> Decision[T]:
-        """Decide what the command comes to, by the rules alone.
+        """Return what the command does, by the rules alone; `found` is what `read` returned.
 
         Raises:
-            LedgerError: it is refused.
+            LedgerError: the command is refused.
         """
         raise NotImplementedError
 
 
 class OrganizationCommand(Generic[T]):
-    """A change asked of an organization, which is locked while it is carried out; T is the object that it leaves."""
+    """A change that a caller asks of an organization; T is the type of the object that it leaves.
+
+    The organization is locked while the command is carried out.
+    """
 
     organization: UUID
     RESULT: ClassVar[Any]
@@ -205,9 +223,9 @@ class OrganizationCommand(Generic[T]):
         cls.RESULT = _result_of(cls)
 
     async def carry_out(self, connection: Connection, caller: Caller, now: datetime) -> T:
-        """Write what was asked; the organization is locked.
+        """Write what was asked, under the lock of the organization, and return the object that it leaves.
 
         Raises:
-            LedgerError: it is refused.
+            LedgerError: the command is refused.
         """
         raise NotImplementedError

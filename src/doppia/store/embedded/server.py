@@ -1,11 +1,11 @@
-"""The supervisor of the embedded PostgreSQL: starts it, watches it, stops it. The rest of `store/` only sees its URL.
+"""The supervisor of the embedded PostgreSQL starts, watches and stops it. The rest of `store/` only knows its URL.
 
 A data folder holds:
 
-    lock            locked while a Doppia serves the folder; its process id and its socket folder are in it
+    lock            locked while a Doppia process serves the folder; it holds its process id and its socket folder
     postgres/       the cluster
-    postgres.lock   locked while any process of the server lives: each inherits it
-    postgres.log    what the server says
+    postgres.lock   locked while any process of the server lives, because each of them inherits the lock
+    postgres.log    what the server logs
 """
 
 import asyncio
@@ -45,42 +45,51 @@ __all__ = ["EmbeddedError", "EmbeddedServer", "owner_url", "running_url", "servi
 
 _SETTINGS: Final = {
     "listen_addresses": "",
-    "port": "5432",  # no more than a part of the socket's name here
+    "port": "5432",  # this is only a part of the socket's name
     "unix_socket_permissions": "0700",
-    "cluster_name": "doppia",  # in the titles that ps shows
+    "cluster_name": "doppia",  # `ps` shows this name in the titles of the server's processes
     "max_connections": "100",
     "shared_buffers": "128MB",
     "timezone": "UTC",
     "log_timezone": "UTC",
-    "logging_collector": "off",  # we hold the log, so that it also says why a start failed
-    # A ledger writes all the time. The first change of a page after a checkpoint writes the whole page to the WAL, so
-    # checkpoints are rare, and spread over the time between them. The price is a longer recovery after a crash.
+    "logging_collector": "off",  # the log file is opened by us, so that it also says why a start failed
+    # A ledger writes all the time, and the first change of a page after a checkpoint writes the whole page to the WAL.
+    # So checkpoints are rare, and spread over the time between them. The price is a longer recovery after a crash.
     "checkpoint_timeout": "15min",
     "checkpoint_completion_target": "0.9",
     "min_wal_size": "80MB",
-    "wal_buffers": "16MB",  # not one segment of the WAL, which is the most that is chosen by itself
+    "wal_buffers": "16MB",  # by itself PostgreSQL takes one segment of the WAL at most, which is 1 MB here
     "max_wal_size": "2GB",
-    # This build compresses with pglz only, which cost a seventh of the transactions per second in pgbench.
+    # This build only compresses with pglz, which cost a seventh of the transactions per second in pgbench.
     "wal_compression": "off",
-    "jit": "off",  # short statements: compiling one takes longer than running it
+    "jit": "off",  # statements are short, and to compile one takes longer than to run it
 }
 _SOCKET_FILE: Final = f".s.PGSQL.{_SETTINGS['port']}"
 _SOCKET_FOLDER_PREFIX: Final = "doppia-"
 
 LOCK_SECONDS: Final = 1
-"""How long `start` tries to lock the data folder: `running_url` of another process may hold the lock for an instant."""
+"""`start` tries this long to lock the data folder, because `running_url` in another process locks it for an instant."""
+
 PREDECESSOR_SECONDS: Final = 120
-"""How long a start waits for the server of a killed process to finish its shutdown."""
+"""A start waits this long for the server of a killed process to finish its shutdown."""
+
 QUIET_SECONDS: Final = 300
-"""How long a server that starts may say nothing; a recovery reports its progress every ten seconds."""
+"""A server that starts may log nothing for this long. A recovery logs its progress every ten seconds."""
+
 FAST_STOP_SECONDS: Final = 60
-"""How long a stop may take that ends with a checkpoint, before the server is stopped without one."""
+"""A stop with a checkpoint at its end may take this long. After that the server is stopped without one."""
+
 IMMEDIATE_STOP_SECONDS: Final = 15
-"""How long a stop without a checkpoint may take; PostgreSQL itself kills what has not ended after five."""
+"""A stop without a checkpoint may take this long. PostgreSQL itself kills processes that have not ended after five."""
+
 STEADY_SECONDS: Final = 60
-"""A server that lived this long does not keep dying."""
+"""After a server has lived this long, its death counts as the first one, and it is started again at once."""
+
 PAUSE_SECONDS_MAX: Final = 30
+"""The pause before a server that keeps dying is started again is at most this long."""
+
 WATCH_SECONDS: Final = 0.2
+"""The watch looks for a death this often."""
 
 _SQL: Final = load_queries("embedded/server")
 
@@ -88,11 +97,11 @@ _log = structlog.get_logger()
 
 
 class EmbeddedServer:
-    """One embedded PostgreSQL server, our child. It ends with the thread that starts it, so let that be the main one.
+    """One embedded PostgreSQL server. It ends with the thread that starts it, so let that be the main thread.
 
     Attributes:
-        url: of the database "doppia" as the superuser "doppia", over a unix socket; there is none before `start`. See
-            `service_url` and `owner_url`.
+        url: the URL of the database "doppia" for the superuser "doppia", over a unix socket. It is not there before
+            `start`. See `service_url` and `owner_url` for the other roles.
     """
 
     url: str
@@ -103,9 +112,9 @@ class EmbeddedServer:
         """Describe a server; nothing is touched before `start`.
 
         Args:
-            data: Doppia's data folder; made when it is missing.
-            user: whom the server runs as when Doppia runs as root. By default the cluster's owner, else a system user
-                "doppia", which is created.
+            data: Doppia's data folder, which is created if it is missing.
+            user: the user that the server runs as if Doppia runs as root. With None it is the owner of the cluster, or
+                else the system user "doppia", which is created if it is missing.
         """
         self._data = data.absolute()
         self._cluster = self._data / "postgres"
@@ -122,12 +131,13 @@ class EmbeddedServer:
         return self._child is not None and self._child.poll() is None
 
     async def start(self) -> None:
-        """Start the server and return when it accepts connections; on the first start, create its cluster.
+        """Start the server, and return when it accepts connections. The first start creates its cluster.
 
-        A recovery after a crash takes as long as it takes. After an error nothing runs and nothing is locked.
+        A recovery after a crash has no limit of time, as long as it logs its progress. After an error nothing runs and
+        nothing is locked.
 
         Raises:
-            EmbeddedError: it can't run.
+            EmbeddedError: the server can't run.
         """
         assert self._lock is None, "a server is started once, until it is stopped"
         if sys.platform == "win32":
@@ -148,7 +158,7 @@ class EmbeddedServer:
         _log.info("embedded PostgreSQL started", data=str(self._data), seconds=round(time.monotonic() - started_at, 2))
 
     async def stop(self) -> None:
-        """Stop the server cleanly and release the data folder. Nothing happens when it is stopped already."""
+        """Stop the server cleanly, and release the data folder. Nothing happens if it is stopped already."""
         self._stopping = True
         if (child := self._child) is not None:
             await _stop(child)
@@ -161,9 +171,10 @@ class EmbeddedServer:
             self._lock = None
 
     async def watch(self) -> None:
-        """Start the server again whenever it dies, until `stop` is called. Cancelling this leaves the server as it is.
+        """Start the server again whenever it dies, until `stop` is called. If this is cancelled, the server runs on.
 
-        The first time at once, then after pauses that double to half a minute, until it has lived for a minute.
+        The first time the server is started again at once, and then after pauses that double up to half a minute. Once
+        it has lived for a minute, the next death counts as the first one again.
         """
         deaths = 0
         while True:
@@ -191,13 +202,13 @@ class EmbeddedServer:
         self._data.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = lock = _open_private(self._data / "lock")
         if not await until(lambda: _locks(lock), seconds=LOCK_SECONDS):
-            holder, _ = _noted(lock)
+            holder, _ = _read_lock(lock)
             raise EmbeddedError(
                 f"The data folder {self._data} is in use by another Doppia (process {holder or 'unknown'}). Stop that "
                 "one, or give this one a data folder of its own."
             )
-        _, left_sockets = _noted(lock)
-        _note(lock, "")
+        _, left_sockets = _read_lock(lock)
+        _write_lock(lock, "")
         self._user = choose_user(self._named_user, self._cluster)
         self._binaries = find_binaries(self._user)
         exists = cluster_exists(self._cluster, self._binaries.major)
@@ -206,14 +217,14 @@ class EmbeddedServer:
             if not exists:
                 await create_cluster(self._cluster, self._binaries, self._user, lock=server_lock.fileno())
         self._sockets = _create_socket_folder(self._user)
-        _note(lock, str(self._sockets))
+        _write_lock(lock, str(self._sockets))
         self.url = _url(self._sockets)
         await self._launch()
         await self._create_database()
 
     @asynccontextmanager
     async def _server_lock(self) -> AsyncIterator[IO[bytes]]:
-        """Wait until no process of an earlier server is left on the cluster, and lend the lock that says so."""
+        """Wait until no process of an earlier server is left on the cluster, and lend the server's lock."""
         with _open_private(self._data / "postgres.lock") as lock:
 
             def free() -> bool:
@@ -246,7 +257,7 @@ class EmbeddedServer:
 
     async def _accepts_connections(self, child: subprocess.Popen[bytes], log_start: int) -> None:
         quiet_since, log_size = time.monotonic(), log_start
-        # A connection before the server says "ready" would be refused, and each refusal logged.
+        # The server would refuse a connection before it says "ready", and log each refusal.
         while not (_is_ready(child, self._cluster) and await self._answers()):
             if child.poll() is not None:
                 raise EmbeddedError(
@@ -267,7 +278,7 @@ class EmbeddedServer:
         except (OSError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError):
             return False
         except asyncpg.TooManyConnectionsError:
-            return True  # everybody who waited for it was faster
+            return True  # it does answer; other clients that waited for it took all connections
         await connection.close()
         return True
 
@@ -288,7 +299,7 @@ class EmbeddedServer:
             ) from error
 
     def _last_words(self, log_start: int) -> str:
-        """Return what the log says went wrong since `log_start`."""
+        """Return a sentence with what the log, from the byte `log_start` on, says went wrong."""
         with self._log_path.open("rb") as log:
             log.seek(log_start)
             said = log.read().decode(errors="replace")
@@ -296,24 +307,24 @@ class EmbeddedServer:
 
 
 def service_url(url: str) -> str:
-    """Return the URL under which the service connects to an embedded server, given its superuser's."""
+    """Return the URL for the service's role on an embedded server; `url` is that of the superuser."""
     return url.replace("//doppia@", "//doppia_service@", 1)
 
 
 def owner_url(url: str) -> str:
-    """Return the URL under which the schema's owner connects to an embedded server, given its superuser's."""
+    """Return the URL for the schema's owner on an embedded server; `url` is that of the superuser."""
     return f"{url}&role=doppia_owner"
 
 
 def running_url(data: Path) -> str | None:
-    """Return the superuser's URL of the server that a live Doppia process runs on `data`, or None when none does."""
+    """Return the superuser's URL of the server that a Doppia process runs on a data folder; None if none runs."""
     if sys.platform == "win32":
         return None
     try:
         with (data / "lock").open("rb") as lock:
             if _locks(lock):
-                return None  # whoever wrote it has ended
-            _, sockets = _noted(lock)
+                return None  # the process that wrote it has ended
+            _, sockets = _read_lock(lock)
         with socket.socket(socket.AF_UNIX) as probe:
             probe.settimeout(5)
             probe.connect(str(Path(sockets) / _SOCKET_FILE))
@@ -327,7 +338,7 @@ def _url(sockets: Path) -> str:
 
 
 def _is_ready(child: subprocess.Popen[bytes], cluster: Path) -> bool:
-    """Return whether `child` says in `postmaster.pid` that it takes connections: line 1 is its pid, 8 its state."""
+    """Return whether a server takes connections. Its `postmaster.pid` says so: line 1 is its pid, line 8 its state."""
     try:
         lines = (cluster / "postmaster.pid").read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
@@ -340,7 +351,10 @@ def _open_private(path: Path) -> IO[bytes]:
 
 
 def _locks(file: IO[bytes]) -> bool:
-    """Lock `file` if nobody else does, and return whether it is ours; it stays so until its last copy is closed."""
+    """Lock a file if nobody else has it locked, and return whether we have the lock.
+
+    The lock is kept until every copy of the file's descriptor is closed, also those that children inherited.
+    """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -348,21 +362,22 @@ def _locks(file: IO[bytes]) -> bool:
     return True
 
 
-def _note(lock: IO[bytes], sockets: str) -> None:
-    """Write into the data folder's lock who we are, and the folder of our socket."""
+def _write_lock(lock: IO[bytes], sockets: str) -> None:
+    """Write our process id and the folder of our socket into the data folder's lock."""
     lock.truncate(0)
     lock.write(f"{os.getpid()}\n{sockets}\n".encode())
 
 
-def _noted(lock: IO[bytes]) -> tuple[str, str]:
+def _read_lock(lock: IO[bytes]) -> tuple[str, str]:
+    """Return the process id and the socket folder that `_write_lock` wrote last; empty texts where there are none."""
     lock.seek(0)
     holder, sockets, *_ = [*lock.read().decode(errors="replace").splitlines(), "", ""]
     return holder, sockets
 
 
 def _create_socket_folder(user: ServerUser) -> Path:
-    """Create a folder that only `user` and root can enter; its path is short, since a socket's may have 100 bytes."""
-    # XDG_RUNTIME_DIR is second: it goes when its user logs out, under a server that stays.
+    """Create a folder that only `user` and root can enter. Its path is short, as a socket's may have 100 bytes."""
+    # XDG_RUNTIME_DIR comes second, because it is removed when its user logs out, and a server may still run then.
     parents = [parent for parent in ("/tmp", os.environ.get("XDG_RUNTIME_DIR")) if parent]  # noqa: S108 - mkdtemp makes a new folder
     parent = next((parent for parent in parents if os.access(parent, os.W_OK | os.X_OK)), parents[0])
     folder = Path(tempfile.mkdtemp(prefix=_SOCKET_FOLDER_PREFIX, dir=parent))

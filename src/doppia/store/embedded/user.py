@@ -1,4 +1,4 @@
-"""The user that the embedded PostgreSQL runs as: never root. Below `embedded.py`, which supervises the server."""
+"""The user that the embedded PostgreSQL runs as, who is never root. `server.py` supervises the server."""
 
 import asyncio
 import ctypes
@@ -21,7 +21,8 @@ if sys.platform != "win32":
 
 USER_NAME: Final = "doppia"
 
-# From useradd of Debian, Red Hat and their kin; from busybox, as in Alpine. Neither makes a home or allows a login.
+# The first command is that of Debian, Red Hat and most others; the second is that of busybox, as in Alpine. The user
+# that they create has no home and can't log in.
 _CREATE_COMMANDS: Final = (
     ("useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", USER_NAME),
     ("adduser", "-S", "-D", "-H", "-s", "/sbin/nologin", USER_NAME),
@@ -32,12 +33,12 @@ _log = structlog.get_logger()
 
 
 class EmbeddedError(Exception):
-    """The embedded server can't run; the text tells an operator what was wrong, where, and what to do."""
+    """The embedded server can't run; the text says to an operator what was wrong, where, and what to do."""
 
 
 @dataclass(frozen=True)
 class ServerUser:
-    """Whom the server runs as: the current user, unless that is root."""
+    """A user that the server runs as. It is the current user, unless that is root."""
 
     name: str
     uid: int
@@ -45,18 +46,19 @@ class ServerUser:
 
     @property
     def is_other(self) -> bool:
-        """Whether a program has to change its user to run as this one."""
+        """Whether this is another user than the current one, so that a program must change its user."""
         return self.uid != os.geteuid()
 
 
 def choose_user(named: str | None, cluster: Path) -> ServerUser:
     """Return the user that the server on `cluster` runs as.
 
-    For root that is the user `named` in the settings, or whoever owns the cluster, or the system user "doppia", which
-    is created when it is missing, or "nobody" where no user can be created.
+    If the current user is not root, the server runs as the current user. For root it is the first of these that there
+    is: the user `named` in the settings, the owner of the cluster, the system user "doppia", which is created if it is
+    missing, and "nobody" where no user can be created.
 
     Raises:
-        EmbeddedError: there is no such user, it is root, or the cluster belongs to another one.
+        EmbeddedError: there is no such user, or it is root, or the cluster belongs to another user.
     """
     owner = _owner(cluster)
     if os.geteuid() != 0:
@@ -92,20 +94,23 @@ def spawn(
     output: int | IO[bytes],
     inherited: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start `command` as `user` in `folder`, in a session of its own that no Ctrl-C reaches.
+    """Start a program in a session of its own, so that a Ctrl-C on our terminal does not reach it.
 
-    On Linux it gets SIGINT when the calling thread ends, so call this from a thread that lives as long as the service.
-    Its environment has nothing of ours: no secrets, no locale, no `PGPORT` that would move the server.
+    On Linux the program gets SIGINT when the calling thread ends, so call this from a thread that lives as long as the
+    service. The program's environment has nothing of ours: no secrets, no locale, no `PGPORT` that would move the
+    server.
 
     Args:
         command: the program's path and its arguments.
-        user: whom to run it as.
-        folder: working folder; entered before the user changes, so its parents may be closed to `user`.
-        output: a file, a descriptor or `subprocess.PIPE` for both of its outputs.
-        inherited: descriptors that it keeps open, and all of its children with it.
+        user: the user that the program runs as.
+        folder: the working folder. It is entered before the user is changed, so `user` need not be able to enter the
+            folders above.
+        output: a file, a descriptor or `subprocess.PIPE`, for standard output and standard error together.
+        inherited: descriptors that the program and all its children keep open.
 
     Raises:
-        OSError: it can't be started; a `PermissionError` with `EPERM` means that this process can't change its user.
+        OSError: the program can't be started. A `PermissionError` with `EPERM` means that this process can't change
+            its user.
     """
     return subprocess.Popen(  # noqa: S603 - the commands are our own
         command,
@@ -124,7 +129,7 @@ def spawn(
 
 
 async def until(holds: Callable[[], bool], *, seconds: float = math.inf, poll_seconds: float = 0.02) -> bool:
-    """Wait until `holds`, at most for `seconds`, and return whether it does."""
+    """Wait until a condition holds, at most for this many seconds, and return whether it does."""
     deadline = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > deadline:
@@ -134,7 +139,7 @@ async def until(holds: Callable[[], bool], *, seconds: float = math.inf, poll_se
 
 
 def _end_with_parent() -> Callable[[], None] | None:
-    """Return what a child runs before its program so that the kernel interrupts it when we are gone."""
+    """Return a function that a child calls before its program starts, so that the kernel interrupts it when we end."""
     if sys.platform != "linux":
         return None
     prctl = ctypes.CDLL(None).prctl
@@ -143,13 +148,13 @@ def _end_with_parent() -> Callable[[], None] | None:
     def end_with_parent() -> None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
         if os.getppid() != parent:
-            os._exit(1)  # we were killed before the kernel knew
+            os._exit(1)  # this process was killed before the kernel knew of the wish
 
     return end_with_parent
 
 
 def _owner(cluster: Path) -> ServerUser | None:
-    """Return whom an existing cluster belongs to; a container made anew may have no name for that user."""
+    """Return the owner of a cluster; None where there is no cluster. In a new container that user may have no name."""
     if not (cluster / "PG_VERSION").exists():
         return None
     status = cluster.stat()

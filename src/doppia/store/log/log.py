@@ -158,6 +158,12 @@ async def records(
     return [(row[0], row[1], row[2]) for row in rows]
 
 
+async def is_redacted_after(connection: Connection, ledger: int, sequence: int) -> bool:
+    """Say whether a record after this one erased texts."""
+    found: bool = await _SQL["is_redacted_after"].fetchval(connection, ledger=ledger, sequence=sequence)
+    return found
+
+
 async def nodes(connection: Connection, ledger: int, wanted: Iterable[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
     """Return the hashes of nodes of the tree over a log, complete subtrees, by level and place.
 

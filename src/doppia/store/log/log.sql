@@ -93,6 +93,13 @@ select p.sequence, p.payload, p.texts
  where p.bytes_before <= :bytes_max
  order by p.sequence;
 
+-- name: is_redacted_after
+-- Whether a record of a ledger after this one is a redaction.
+select exists (
+    select from log
+     where ledger_id = :ledger and kind = {REDACTION_KIND} and event = {CREATED_EVENT} and sequence > :sequence
+       and (kind <> {TRANSACTION_KIND} or event <> {CREATED_EVENT}));
+
 -- name: head
 -- How far the log of a ledger goes, and the root of the tree over it.
 select sequence, root from ledger_heads where ledger_id = :ledger;

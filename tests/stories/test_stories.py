@@ -16,7 +16,7 @@ from doppia.accounting.ledger.accounts import Account
 from doppia.accounting.ledger.balances import balance
 from doppia.accounting.ledger.transaction_life import Revision
 from doppia.accounting.ledger.transactions import Draft, Leg, Transaction
-from doppia.accounting.revisions import Unchanged
+from doppia.accounting.revisions import UNCHANGED
 from doppia.engine.background.expiry import expire_due
 from doppia.engine.background.jobs import Background
 from doppia.engine.ledger.accounts import OpenAccount
@@ -141,7 +141,7 @@ class EngineRunner:
         return Draft(self._legs(draft.legs), draft.status, draft.description, metadata=draft.metadata)
 
     def _revision(self, revision: Revision) -> Revision:
-        return revision if isinstance(revision.legs, Unchanged) else revision._replace(legs=self._legs(revision.legs))
+        return revision if revision.legs is UNCHANGED else revision._replace(legs=self._legs(revision.legs))
 
     def _legs(self, legs: Any) -> list[Leg]:
         ids = [self._accounts[leg.account_id] for leg in legs]
