@@ -19,7 +19,8 @@ select p.*, o.recorded_at as object_created_at
  limit :limit;
 
 -- template: list_happenings
--- The same where there is the filter `happening`: records of each kind and event are found by themselves and merged. Those that created transactions (kind 3, event 1) have no index but that of transactions.
+-- The same where there is the filter `happening`: records of each kind and event are found by themselves and merged.
+-- Those that created transactions have no index but that of transactions.
 select p.ledger_id, p.sequence, p.object_sequence, p.recorded_at as created_at, p.kind, p.event, p.payload,
        o.recorded_at as object_created_at
   from {ledgers} as g (ledger_id)
