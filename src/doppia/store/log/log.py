@@ -26,7 +26,7 @@ CONDITIONS: Final = (
     Parameter("entry", None, Reach.ANYWHERE, Plan.KEPT),
     Parameter("version", None, Reach.ANYWHERE, Plan.KEPT),
 )
-"""What lists of records may be asked for; each of these lists says by which names its callers do."""
+"""The conditions of lists of records. The lists of events and of versions give them names on the wire."""
 
 LIST: Final = Listing(
     "log/log",
