@@ -7,7 +7,7 @@ import pytest
 from doppia.accounting.ids import format_id
 from doppia.accounting.ledger.accounts import Account
 from doppia.accounting.ledger.balances import NOTHING
-from doppia.accounting.ledger.transaction_life import create, revise
+from doppia.accounting.ledger.transaction_life import Revision, create, revise
 from doppia.accounting.ledger.transactions import Change, Draft, Leg
 from doppia.accounting.money import Currency
 from doppia.accounting.platform.events import Event

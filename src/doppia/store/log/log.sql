@@ -159,4 +159,4 @@ l.sequence <= log_position(g.ledger_id, :value::timestamptz)
 ((l.object_sequence <> l.sequence)::integer
   + (select count(*) from log c
       where c.ledger_id = l.ledger_id and c.object_sequence = l.object_sequence and c.object_sequence <> c.sequence
-        and c.kind + 0 = 3 and c.sequence + 0 < l.sequence)) {operator} :value::bigint
+        and c.kind + 0 = {TRANSACTION_KIND} and c.sequence + 0 < l.sequence)) {operator} :value::bigint
