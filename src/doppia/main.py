@@ -50,6 +50,7 @@ app.command("doppia.cli.checkpoints:app", name="checkpoints")
 app.command("doppia.cli.keys:app", name="keys")
 app.command("doppia.cli.demo:demo", name="demo")
 app.command("doppia.cli.verify:verify", name="verify")
+app.command("doppia.cli.redact:redact", name="redact")
 app.command("doppia.cli.exports:export", name="export")
 app.command("doppia.cli.imports:import_", name="import")
 

@@ -37,7 +37,7 @@ class Source(NamedTuple):
     ledger: str
 
 
-async def _new_database(postgres: Server) -> str:
+async def new_database(postgres: Server) -> str:
     name = f"t{uuid4().hex}"
     connection = await asyncpg.connect(postgres.url)
     await connection.execute(f"create database {name} template template_doppia")
@@ -50,7 +50,7 @@ def source(postgres: Server) -> Source:
     """A database with a small ledger."""
 
     async def begin() -> Source:
-        url = await _new_database(postgres)
+        url = await new_database(postgres)
         database = Database(service_url(url))
         await database.open()
         books = await Books.begin(database)
@@ -66,7 +66,7 @@ def elsewhere(postgres: Server) -> str:
     """The URL of another database, with an organization."""
 
     async def begin() -> str:
-        url = await _new_database(postgres)
+        url = await new_database(postgres)
         database = Database(service_url(url))
         await database.open()
         await keys.begin(database, now)

@@ -33,7 +33,7 @@ def create(
 
     Args:
         name: what the key is for.
-        role: read lets it look, write lets it post, admin lets it purge ledgers as well.
+        role: read lets it look, write lets it post, admin lets it purge ledgers and erase texts as well.
     """
 
     async def run() -> tuple[KeyFields, str]:
