@@ -224,8 +224,8 @@ def decide(
     2. Every account exists, and none is discarded.
     3. In each currency the debits equal the credits.
     4. Each account has the lock version that its leg asks for, before the change.
-    5. Entries written as archived change no account. All others are applied in order, and each is one step of its
-       account; then each discarded entry without a successor is a step of its own.
+    5. Entries written as archived change no account, and their guards are not tested. All others are applied in order,
+       and each is one step of its account; then each discarded entry without a successor is a step of its own.
     6. All guards hold for the balances after the whole change, whatever the effective times of entries are.
 
     Args:
