@@ -213,6 +213,7 @@ def seed(session: asgi.ASGIClient) -> Living:
     bounds = {"effective_at_lower_bound": "2020-01-01T00:00:00Z", "effective_at_upper_bound": "2100-01-01T00:00:00Z"}
     make("/api/ledger_account_statements", {"ledger_account_id": wallet, **bounds})
     settle(call, make, wallet, cash, living["ledger_entry"][1])
+    make("/api/ledgers/{id}/redactions", {"ledger_account_ids": [unused], "reason": "asked for"}, id=ledger)
     requested = [{"name": "made in bulk", "normal_balance": "debit", **unit}, {"name": "", **unit}]
     bulk = {"action_type": "create", "resource_type": "ledger_account", "resources": requested}
     request = make("/api/bulk_requests", bulk)

@@ -71,11 +71,6 @@ class LogRow(NamedTuple):
         """Return the record."""
         return opened(self.payload, self.texts)
 
-    @property
-    def object_id(self) -> str:
-        """The id of the object; of the transaction where the record is about one of its entries."""
-        return format_id(int(self.object_created_at.timestamp()), self.ledger, self.object_sequence)
-
 
 def happening(kind: int, event: int) -> int:
     """Return the number that stands for a kind of record and an event in the filter `happening`."""
