@@ -32,7 +32,7 @@ def check_limits(record: Any) -> None:
         _check_texts(zip(form.kind.texts, texts, strict=True))
     if form.own is not None and record.texts is not None:
         _check_hash(record.texts, "texts")
-    if form.entries is not None:
+    if form.entries is not None and (record.entry_texts is not None or record.entry_metadata is not None):
         for ordinal, hash_ in (record.entry_texts or {}).items():
             _check_hash(hash_, f"entry_texts[{ordinal}]")
         for ordinal, metadata in (record.entry_metadata or {}).items():
@@ -43,9 +43,11 @@ def check_limits(record: Any) -> None:
 
 def _check_texts(texts: Iterable[tuple[str, Any]]) -> None:
     for name, text in texts:
+        if text is None:
+            continue
         if name == "metadata":
             check_metadata_texts(text, name)
-        elif text is not None:
+        else:
             check_length(text, name)
 
 

@@ -37,8 +37,8 @@ class Record(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
 
     Kinds with texts have two fields besides their own: `texts`, the hash by which the figures commit to the record's
     own texts, nil where it has none; and `salts`, the random bytes in each block of texts that is there, by the block's
-    ordinal. Whoever writes a new record leaves both nil. A record that commits to a block and has no salt of it lost
-    that block: its texts read as erased.
+    ordinal. Whoever writes a new record leaves both nil. A record that was read has salts, be they none, if it commits
+    to any block; a block without a salt there is gone, and its texts read as erased.
 
     Attributes:
         sequence: position in the ledger's log, from 1, without gaps.

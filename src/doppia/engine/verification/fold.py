@@ -7,10 +7,10 @@ from doppia.accounting.ids import ORDINAL_BITS
 from doppia.engine.verification.resume import Kept, digest
 from doppia.proof.checkpoints import Checkpoint
 from doppia.proof.kinds import kind_of
-from doppia.proof.records import EntryAnnotated, Record, SettledEntries, SettlementWritten, TransactionWritten
+from doppia.proof.records import EntryAnnotated, Record, Redacted, SettledEntries, SettlementWritten, TransactionWritten
 from doppia.proof.replay.fold import Effects, Fault, Replay
 from doppia.proof.replay.state import State
-from doppia.proof.replay.texts import take_texts
+from doppia.proof.replay.texts import note_missing, redaction
 from doppia.proof.sealing import MalformedRecord, check_canonical, opened
 from doppia.proof.tree import Frontier, Node, leaf_hash
 from doppia.store.log import verification as store
@@ -77,10 +77,13 @@ class Fold:
                     self.kept.annotated[number] = digest(metadata), record.recorded_at
         elif isinstance(record, EntryAnnotated):
             _note_annotation(self.state, self.kept, record)
-        try:
-            take_texts(self.state, record)
-        except Fault as fault:
-            return fault
+        if getattr(record, "salts", None) is not None:
+            note_missing(self.state, record)
+        if isinstance(record, Redacted):
+            try:
+                redaction(self.state, record)
+            except Fault as fault:
+                return fault
         return None
 
     def _take(self, payload: bytes, texts: bytes | None, row: str, expected: Expected) -> None:

@@ -7,6 +7,8 @@ things are not checked here that would need all of them: that no external id is 
 amount is what its entries come to.
 """
 
+from typing import Any
+
 from doppia.accounting.errors import LedgerError
 from doppia.proof.kinds import BY_TYPE
 from doppia.proof.limits import check_limits
@@ -39,7 +41,7 @@ class Replay:
         """The accounts by sequence, as they stand."""
         return self.state.accounts
 
-    def apply(self, record: Record) -> Effects:
+    def apply(self, record: Any) -> Effects:
         """Fold the next record, and return what it did.
 
         Raises:
@@ -68,8 +70,8 @@ class Replay:
         except LedgerError as refusal:
             about = state.id_of(kind.about(record), getattr(record, "entry_ordinal", 0))
             state.fail(f"{kind.name} {about}: {str(refusal).rstrip('.')}")
-        if kind.texts:
-            texts.take_texts(state, record)
+        if kind.texts and record.salts is not None:
+            texts.note_missing(state, record)
         effects = kind.replay(state, record)
         if effects is None:
             state.lowered = None

@@ -8,32 +8,33 @@ from doppia.proof.records import Redacted
 from doppia.proof.replay.state import Fault, State
 
 
-def take_texts(state: State, record: Any) -> None:
-    """Note which texts of a record are gone, and which of those before it the record says to be erased.
-
-    Raises:
-        Fault: it says so of texts that are still there, or that no record before it had.
-    """
-    if isinstance(record, Redacted):
-        for number in record.erased:
-            if number not in state.outstanding:
-                raise Fault(record.sequence, f"{_whose(state, number)} are said to be erased, and are not")
-            state.outstanding.remove(number)
-    salts = getattr(record, "salts", None) or ()
+def note_missing(state: State, record: Any) -> None:
+    """Note which blocks of texts that a record commits to are gone; such a record has its `salts`, be they none."""
     first = record.sequence << ORDINAL_BITS
-    if getattr(record, "texts", None) is not None and 0 not in salts:
+    if record.texts is not None and 0 not in record.salts:
         state.outstanding.add(first)
     for ordinal in getattr(record, "entry_texts", None) or ():
-        if ordinal not in salts:
+        if ordinal not in record.salts:
             state.outstanding.add(first | ordinal)
 
 
 def redaction(state: State, record: Redacted) -> None:
-    """Let texts of earlier records be erased, as a redaction says; `take_texts` has looked at which."""
+    """Let texts of earlier records be erased, as a redaction says.
+
+    Raises:
+        Fault: it says so of texts that are still there, or that no record before it had.
+    """
     if record.event != Event.CREATED or not record.erased:
-        state.fail(f"the redaction erases {len(record.erased)} texts, and its event is {record.event}")
+        raise Fault(
+            record.sequence, f"the redaction erases {len(record.erased)} texts, and its event is {record.event}"
+        )
     if record.erased != sorted(record.erased):
-        state.fail("the redaction names texts out of order")
+        raise Fault(record.sequence, "the redaction names texts out of order")
+    for number in record.erased:
+        # Its own may be gone as well, and a later one says so.
+        if number not in state.outstanding or number >> ORDINAL_BITS == record.sequence:
+            raise Fault(record.sequence, f"{_whose(state, number)} are said to be erased, and are not")
+        state.outstanding.remove(number)
 
 
 def check_all_told(state: State) -> None:

@@ -195,7 +195,7 @@ def _write(
     ending = _by_account(before.entries) if before is not None else {}
     if ending and status == _ARCHIVED:
         state.fail(f"transaction {state.id_of(transaction)} is archived with new entries")
-    times, metadata = record.effective_times or {}, record.entry_metadata or {}
+    times, metadata = record.effective_times, record.entry_metadata
     totals: dict[str, int] = {}
     sides = 0
     written: list[WrittenEntry] = []
@@ -211,7 +211,9 @@ def _write(
         unit = account.unit
         totals[unit] = totals.get(unit, 0) + (amount if direction else -amount)
         sides |= 1 << direction
-        effective_at = _own_time(state, times[ordinal], number) if ordinal in times else its_time
+        effective_at = its_time
+        if times is not None and ordinal in times:
+            effective_at = _own_time(state, times[ordinal], number)
         sums = None
         if status == _ARCHIVED:
             if entry.lock_version is not None:
@@ -235,7 +237,7 @@ def _write(
         written.append(
             WrittenEntry(
                 number, transaction, entry.account, entry.lock_version, effective_at, direction, status, amount,
-                sums, metadata.get(ordinal),
+                sums, None if metadata is None else metadata.get(ordinal),
             )
         )  # fmt: skip
     if sides != _BOTH_SIDES:
