@@ -76,7 +76,7 @@ def test_what_is_named_and_what_has_the_metadata_loses_its_texts(
         yes=True,
         database_url=source.url,
     )
-    assert capsys.readouterr().out == f"Erased 4 texts of ledger {source.ledger}, by 1 records of its log.\n"
+    assert capsys.readouterr().out == f"ledger {source.ledger}: texts erased: 4, records that say so: 1\n"
     assert source.descriptions() == ["[redacted]"] * 4
 
     redact(ledger=source.ledger, metadata=("customer=4711",), yes=True, database_url=source.url)
@@ -88,7 +88,7 @@ def test_more_than_are_redacted_at_once_are_redacted_in_several_records(
 ) -> None:
     monkeypatch.setattr("doppia.engine.platform.redactions.OBJECTS_MAX", 2)
     redact(ledger=source.ledger, metadata=("customer=4711",), yes=True, database_url=source.url)
-    assert capsys.readouterr().out == f"Erased 3 texts of ledger {source.ledger}, by 2 records of its log.\n"
+    assert capsys.readouterr().out == f"ledger {source.ledger}: texts erased: 3, records that say so: 2\n"
     assert source.descriptions() == ["[redacted]"] * 3 + ["payment 3"]
 
 

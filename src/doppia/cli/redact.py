@@ -90,7 +90,7 @@ def redact(
     if not redactions:
         print("There is nothing to redact: what was named has no texts any more, or never had any.")
         return
-    print(f"Erased {texts} texts of ledger {ledger}, by {redactions} records of its log.")
+    print(f"ledger {ledger}: texts erased: {texts}, records that say so: {redactions}")
 
 
 async def _redact(
